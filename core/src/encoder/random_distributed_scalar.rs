@@ -1,0 +1,298 @@
+//! A value on an open range: each bucket has 21 random bits of 400, neighbours share all but one, and far apart
+//! buckets share at most two.
+//!
+//! Buckets are invented when a value first needs them, walking outwards from those that exist, so the order in
+//! which values come decides the draws. Bucket 500 stands for the first value ever encoded; 0 and 999 also take
+//! everything beyond them.
+//!
+//! Source: `random_distributed_scalar.py` of nupic's encoders. Departure: overlaps of a new bucket are counted
+//! directly instead of incrementally, with the same result.
+
+use htm_kernels::random::Random;
+
+use crate::params::ParamsError;
+use crate::sdr::Sdr;
+
+/// Bits set for each bucket.
+pub const RUN_BITS: usize = 21;
+/// Buckets there can be.
+pub const MAX_BUCKETS: usize = 1000;
+/// Bucket of the first value.
+pub const MIDDLE_BUCKET: usize = MAX_BUCKETS / 2;
+/// Bits that buckets at least [`RUN_BITS`] apart may share.
+const MAX_OVERLAP: usize = 2;
+
+/// Fixed numbers of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RandomDistributedScalarParams {
+    /// Number of bits.
+    pub width: usize,
+    /// Input units per bucket.
+    pub resolution: f64,
+    /// Seed of the bucket draws.
+    pub seed: u64,
+}
+
+impl RandomDistributedScalarParams {
+    /// The standard 400 bits and seed 42.
+    ///
+    /// # Errors
+    /// If `resolution` is not finite or not above 0.
+    pub fn with_resolution(resolution: f64) -> Result<Self, ParamsError> {
+        if !resolution.is_finite() || resolution <= 0.0 {
+            return Err(ParamsError::Resolution { found: resolution });
+        }
+        Ok(Self { width: 400, resolution, seed: 42 })
+    }
+}
+
+/// The encoder and the buckets it has so far.
+#[derive(Debug, Clone)]
+pub struct RandomDistributedScalarEncoder {
+    params: RandomDistributedScalarParams,
+    random: Random,
+    offset: Option<f64>,
+    min_bucket: usize,
+    max_bucket: usize,
+    /// `MAX_BUCKETS x RUN_BITS`; only `min_bucket..=max_bucket` are defined. The order of a bucket's bits decides
+    /// which one its neighbour replaces.
+    bits: Vec<u16>,
+}
+
+/// What a checkpoint keeps of an encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RandomDistributedScalarState {
+    /// Generator of the bucket draws.
+    pub random: Random,
+    /// The first value, which bucket 500 stands for.
+    pub offset: Option<f64>,
+    /// Lowest bucket that exists.
+    pub min_bucket: usize,
+    /// `(max_bucket - min_bucket + 1) x RUN_BITS` bits.
+    pub bits: Vec<u16>,
+}
+
+impl RandomDistributedScalarEncoder {
+    /// An encoder with the middle bucket only.
+    pub fn new(params: RandomDistributedScalarParams) -> Self {
+        let mut random = Random::new(params.seed);
+        let mut order: Vec<u16> = (0..u16::try_from(params.width).expect("at most 65,535 bits")).collect();
+        random.shuffle(&mut order);
+        let mut bits = vec![0; MAX_BUCKETS * RUN_BITS];
+        bits[MIDDLE_BUCKET * RUN_BITS..][..RUN_BITS].copy_from_slice(&order[..RUN_BITS]);
+        Self { params, random, offset: None, min_bucket: MIDDLE_BUCKET, max_bucket: MIDDLE_BUCKET, bits }
+    }
+
+    /// The fixed numbers.
+    pub fn params(&self) -> &RandomDistributedScalarParams {
+        &self.params
+    }
+
+    /// The first value encoded.
+    pub fn offset(&self) -> Option<f64> {
+        self.offset
+    }
+
+    /// The buckets that exist.
+    pub fn buckets(&self) -> std::ops::RangeInclusive<usize> {
+        self.min_bucket..=self.max_bucket
+    }
+
+    /// The bits of a bucket that exists, in the order they were drawn.
+    ///
+    /// # Panics
+    /// If it does not exist.
+    pub fn bucket_bits(&self, bucket: usize) -> &[u16] {
+        assert!(self.buckets().contains(&bucket), "bucket {bucket} does not exist");
+        &self.bits[bucket * RUN_BITS..][..RUN_BITS]
+    }
+
+    /// Sets the value's bits at `offset` and returns its bucket.
+    ///
+    /// # Panics
+    /// If `value` is not finite.
+    pub fn encode(&mut self, value: f64, offset: usize, sdr: &mut Sdr) -> usize {
+        let bucket = self.bucket_of(value);
+        self.create_up_to(bucket);
+        for &bit in self.bucket_bits(bucket) {
+            sdr.set(offset + usize::from(bit));
+        }
+        bucket
+    }
+
+    /// What a checkpoint keeps.
+    pub fn state(&self) -> RandomDistributedScalarState {
+        RandomDistributedScalarState {
+            random: self.random.clone(),
+            offset: self.offset,
+            min_bucket: self.min_bucket,
+            bits: self.bits[self.min_bucket * RUN_BITS..(self.max_bucket + 1) * RUN_BITS].to_vec(),
+        }
+    }
+
+    /// Takes over a checkpoint's state; false, and nothing changed, if it cannot belong to this encoder.
+    pub fn restore(&mut self, state: &RandomDistributedScalarState) -> bool {
+        let count = state.bits.len() / RUN_BITS;
+        let is_valid = state.bits.len() % RUN_BITS == 0
+            && state.min_bucket <= MIDDLE_BUCKET
+            && state.min_bucket + count > MIDDLE_BUCKET
+            && state.min_bucket + count <= MAX_BUCKETS
+            && state.bits.iter().all(|&bit| usize::from(bit) < self.params.width)
+            && state.offset.is_none_or(f64::is_finite)
+            && state.random.is_valid();
+        if is_valid {
+            self.random = state.random.clone();
+            self.offset = state.offset;
+            self.min_bucket = state.min_bucket;
+            self.max_bucket = state.min_bucket + count - 1;
+            self.bits[self.min_bucket * RUN_BITS..][..state.bits.len()].copy_from_slice(&state.bits);
+        }
+        is_valid
+    }
+
+    fn bucket_of(&mut self, value: f64) -> usize {
+        assert!(value.is_finite(), "the value {value} is not finite");
+        let offset = *self.offset.get_or_insert(value);
+        // Python 2 rounds half away from zero, as `f64::round` does. The difference of two finite values may
+        // overflow to infinity, which the clamp takes to the outermost bucket.
+        let steps = ((value - offset) / self.params.resolution).round();
+        #[expect(clippy::cast_possible_truncation, reason = "clamped to -500..=499")]
+        let steps = steps.clamp(-500.0, 499.0) as isize;
+        MIDDLE_BUCKET.checked_add_signed(steps).expect("500 - 500 is 0")
+    }
+
+    fn create_up_to(&mut self, bucket: usize) {
+        while bucket > self.max_bucket {
+            self.create(self.max_bucket + 1, self.max_bucket);
+            self.max_bucket += 1;
+        }
+        while bucket < self.min_bucket {
+            self.create(self.min_bucket - 1, self.min_bucket);
+            self.min_bucket -= 1;
+        }
+    }
+
+    /// Draws the bits of bucket `new` from its existing neighbour `old`: one of the bits is replaced.
+    fn create(&mut self, new: usize, old: usize) {
+        let mut candidate = [0u16; RUN_BITS];
+        candidate.copy_from_slice(self.bucket_bits(old));
+        let position = new % RUN_BITS;
+        let width = u32::try_from(self.params.width).expect("at most 65,535 bits");
+        loop {
+            let bit = u16::try_from(self.random.below(width)).expect("at most 65,535 bits");
+            if self.bucket_bits(old).contains(&bit) {
+                continue;
+            }
+            candidate[position] = bit;
+            if self.is_apart(&candidate, new) {
+                break;
+            }
+        }
+        self.bits[new * RUN_BITS..][..RUN_BITS].copy_from_slice(&candidate);
+    }
+
+    /// Whether the candidate shares with every existing bucket exactly as many bits as it should.
+    fn is_apart(&self, candidate: &[u16; RUN_BITS], new: usize) -> bool {
+        let mut is_on = vec![false; self.params.width];
+        for &bit in candidate {
+            is_on[usize::from(bit)] = true;
+        }
+        self.buckets().all(|bucket| {
+            let shared = self.bucket_bits(bucket).iter().filter(|&&bit| is_on[usize::from(bit)]).count();
+            let distance = bucket.abs_diff(new);
+            if distance < RUN_BITS { shared == RUN_BITS - distance } else { shared <= MAX_OVERLAP }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder(resolution: f64) -> RandomDistributedScalarEncoder {
+        RandomDistributedScalarEncoder::new(
+            RandomDistributedScalarParams::with_resolution(resolution).expect("valid"),
+        )
+    }
+
+    #[test]
+    fn buckets_equal_the_reference() {
+        let mut encoder = encoder(1.0);
+        let middle =
+            [300, 333, 282, 346, 265, 100, 94, 316, 312, 331, 80, 66, 218, 120, 171, 235, 149, 361, 314, 41, 119];
+        assert_eq!(encoder.bucket_bits(500), middle);
+        let mut sdr = Sdr::new(400);
+        for value in [0.0, 1.0, -1.0, 2.0, 20.0, 21.0] {
+            encoder.encode(value, 0, &mut sdr);
+        }
+        let mut expected = middle;
+        expected[18] = 69;
+        assert_eq!(encoder.bucket_bits(501), expected);
+        expected[19] = 385;
+        assert_eq!(encoder.bucket_bits(502), expected);
+        let mut expected = middle;
+        expected[16] = 288;
+        assert_eq!(encoder.bucket_bits(499), expected);
+        let mut expected =
+            [236, 175, 356, 38, 33, 354, 169, 271, 286, 27, 40, 157, 338, 239, 381, 90, 116, 361, 69, 385, 238];
+        assert_eq!(encoder.bucket_bits(520), expected);
+        expected[17] = 143;
+        assert_eq!(encoder.bucket_bits(521), expected);
+    }
+
+    #[test]
+    fn halves_round_away_from_zero() {
+        let mut encoder = encoder(2.0);
+        assert_eq!(encoder.bucket_of(10.0), 500);
+        assert_eq!(encoder.bucket_of(11.0), 501);
+        assert_eq!(encoder.bucket_of(9.0), 499);
+        assert_eq!(encoder.bucket_of(15.0), 503);
+        assert_eq!(encoder.bucket_of(5.0), 497);
+        assert_eq!(encoder.bucket_of(10.999_999), 500);
+    }
+
+    #[test]
+    fn extreme_values_land_in_the_outermost_buckets() {
+        let mut encoder = encoder(0.001);
+        assert_eq!(encoder.bucket_of(0.0), 500);
+        for (value, bucket) in [(1e300, 999), (-1e300, 0), (f64::MAX, 999), (0.499, 999), (0.5, 999), (-0.5, 0)] {
+            assert_eq!(encoder.bucket_of(value), bucket, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_bucket_can_be_created() {
+        let mut encoder = encoder(1.0);
+        let mut sdr = Sdr::new(400);
+        for value in [0.0, 1e9, -1e9] {
+            encoder.encode(value, 0, &mut sdr);
+        }
+        assert_eq!(encoder.buckets(), 0..=999);
+        let distinct = |bucket: usize| {
+            let mut bits = encoder.bucket_bits(bucket).to_vec();
+            bits.sort_unstable();
+            bits.dedup();
+            bits.len()
+        };
+        assert!((0..1000).all(|bucket| distinct(bucket) == RUN_BITS));
+    }
+
+    #[test]
+    fn a_restored_encoder_goes_on_as_if_nothing_had_happened() {
+        let mut original = encoder(1.0);
+        let mut sdr = Sdr::new(400);
+        original.encode(5.0, 0, &mut sdr);
+        original.encode(40.0, 0, &mut sdr);
+        let mut copy = encoder(1.0);
+        assert!(copy.restore(&original.state()));
+        original.encode(-30.0, 0, &mut sdr);
+        copy.encode(-30.0, 0, &mut sdr);
+        assert_eq!(original.state(), copy.state());
+        let mut broken = original.state();
+        broken.bits[0] = 400;
+        assert!(!copy.restore(&broken));
+        broken = original.state();
+        broken.min_bucket = 990;
+        assert!(!copy.restore(&broken));
+    }
+}

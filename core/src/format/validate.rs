@@ -1,0 +1,123 @@
+//! Bounds of everything in a checkpoint that a kernel will use as an index or a count.
+//!
+//! The checksums say that the bytes are those that were written; this says that using them stays inside the
+//! arrays. It does not prove that a model is one this program could have learned.
+
+use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
+use htm_kernels::backtracking_tm::postings::{NO_BLOCK, NO_CLASS, SIZE_CLASSES, block_len};
+use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
+use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
+use htm_kernels::spatial_pooler::NO_SLOT;
+
+use super::FormatError;
+use crate::anomaly::likelihood::LikelihoodState;
+use crate::model::spatial_pooler::SpatialPooler;
+use crate::model::temporal_memory::TemporalMemory;
+
+/// `count` as an index type, if it is at most `limit`.
+pub(super) fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
+    if count as usize <= limit {
+        return Ok(count as usize);
+    }
+    Err(FormatError::Bounds { reason: format!("it has {count} {what}, at most {limit} are possible") })
+}
+
+fn ensure(is_valid: bool, what: &str) -> Result<(), FormatError> {
+    if is_valid { Ok(()) } else { Err(FormatError::Bounds { reason: format!("{what} out of bounds") }) }
+}
+
+pub(super) fn spatial_pooler(pooler: &SpatialPooler) -> Result<(), FormatError> {
+    let slots = pooler.scalars.slot_count;
+    let is_valid = |slot: u16| slot == NO_SLOT || u32::from(slot) < slots;
+    ensure(pooler.column_slots.iter().all(|&slot| is_valid(slot)), "a column's slot is")?;
+    let row_words = pooler.params().row_words();
+    let spare = row_words * 64 - pooler.params().columns;
+    let is_clean = |row: &[u64]| spare == 0 || row[row_words - 1] >> (64 - spare) == 0;
+    ensure(pooler.connected_rows.chunks_exact(row_words).all(is_clean), "a connected column is")
+}
+
+pub(super) fn temporal_memory(memory: &TemporalMemory) -> Result<(), FormatError> {
+    let (params, scalars) = (memory.params(), &memory.scalars);
+    let columns = params.columns;
+    ensure(scalars.random.is_valid(), "the generator's position is")?;
+    at_most("patterns for inference", scalars.infer_history_count, params.max_infer_backtrack + 1)?;
+    at_most("patterns for learning", scalars.learn_history_count, params.max_learn_backtrack + 1)?;
+    for (cells, what) in [
+        (&memory.infer_active, "an active cell is"),
+        (&memory.infer_predicted, "a predicted cell is"),
+        (&memory.learn_active, "a learning cell is"),
+        (&memory.learn_predicted, "a predicted learning cell is"),
+    ] {
+        ensure(cells.iter().all(|cells| cells & !params.column_mask() == 0), what)?;
+    }
+    patterns(&memory.infer_history, scalars.infer_history_count, columns)?;
+    patterns(&memory.learn_history, scalars.learn_history_count, columns)?;
+    patterns(&memory.learn_cells, 1, columns * CELL_STRIDE)?;
+    ensure(
+        memory.queue_segments[..scalars.queue_count as usize].iter().all(|&id| id < scalars.segment_count),
+        "a queued segment is",
+    )?;
+    blocks(memory)?;
+    segments(params, memory)
+}
+
+/// Records of at most 63 ascending indices below `limit`.
+fn patterns(records: &[u16], count: u32, limit: usize) -> Result<(), FormatError> {
+    let is_valid = |record: &[u16]| {
+        let indices = record.get(1..=usize::from(record[0])).unwrap_or(&[u16::MAX, 0]);
+        indices.is_sorted_by(|a, b| a < b) && indices.iter().all(|&index| usize::from(index) < limit)
+    };
+    ensure(records.chunks_exact(PATTERN_STRIDE).take(count as usize).all(is_valid), "a pattern is")
+}
+
+fn blocks(memory: &TemporalMemory) -> Result<(), FormatError> {
+    let scalars = &memory.scalars;
+    let is_valid = |block: u16| block == NO_COLUMN_BLOCK || u32::from(block) < scalars.block_count;
+    ensure(memory.column_blocks.iter().all(|&block| is_valid(block)), "a column's block is")?;
+    let words = memory.postings.words.len();
+    for entry in 0..scalars.block_count as usize * CELL_STRIDE {
+        let (class, count) = (memory.posting_classes[entry], memory.posting_counts[entry] as usize);
+        let is_valid = if class == NO_CLASS {
+            count == 0
+        } else {
+            usize::from(class) < SIZE_CLASSES
+                && count <= block_len(class)
+                && memory.posting_offsets[entry] as usize + block_len(class) <= words
+        };
+        ensure(is_valid, "a posting list is")?;
+        if class != NO_CLASS {
+            let list = &memory.postings.words[memory.posting_offsets[entry] as usize..][..count];
+            ensure(list.iter().all(|&id| id < scalars.segment_count), "a posting is")?;
+        }
+    }
+    for (&head, class) in scalars.posting_free_blocks.iter().zip(0..) {
+        ensure(head == NO_BLOCK || head as usize + block_len(class) <= words, "a free block is")?;
+    }
+    Ok(())
+}
+
+fn segments(params: &BacktrackingTmParams, memory: &TemporalMemory) -> Result<(), FormatError> {
+    let segments = &memory.segments;
+    let is_known = |cell: u16| {
+        usize::from(cell) < params.columns * CELL_STRIDE
+            && usize::from(cell) % CELL_STRIDE < params.cells_per_column
+            && memory.column_blocks[usize::from(cell) / CELL_STRIDE] != NO_COLUMN_BLOCK
+    };
+    let stride = params.max_synapses_per_segment;
+    let mut synapse_count = 0;
+    for (id, &cell) in segments.cells.iter().enumerate() {
+        let count = usize::from(segments.counts[id]);
+        ensure(is_known(cell) && count <= stride, "a segment is")?;
+        let sources = &segments.presynaptic_cells[id * stride..][..count];
+        ensure(sources.is_sorted_by(|a, b| a < b) && sources.iter().all(|&cell| is_known(cell)), "a synapse is")?;
+        ensure(segments.duty_cycle_iterations[id] <= memory.scalars.iteration, "a duty cycle's step is")?;
+        synapse_count += count;
+    }
+    ensure(memory.scalars.synapse_count as usize == synapse_count, "the number of synapses is")
+}
+
+pub(super) fn likelihood(state: &LikelihoodState) -> Result<(), FormatError> {
+    let distribution = state.distribution();
+    let is_valid = distribution.mean.is_finite() && distribution.stdev.is_finite() && distribution.stdev > 0.0;
+    ensure(is_valid && state.average_total().is_finite(), "the likelihood's distribution is")
+}

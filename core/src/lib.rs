@@ -1,0 +1,29 @@
+//! One model: how a sample becomes a raw anomaly score and an anomaly score, and how its state is kept.
+//!
+//! This crate gives the kernels' slices meaning, memory and a place on disk. It knows nothing of metrics,
+//! databases, queues or clocks: a record goes in, scores come out, and the same records always give the same
+//! scores.
+//!
+//! Reading order: [`ids`], [`params`], [`sdr`], [`encoder`], [`model`], [`anomaly`], [`format`], and [`trace`] for
+//! comparing every stage with another implementation.
+
+pub mod ids;
+
+pub mod params;
+
+pub mod sdr;
+
+pub mod encoder;
+
+pub mod model;
+
+pub mod anomaly;
+
+pub mod format;
+
+pub mod float_text;
+
+pub mod trace;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("model state and checkpoint files are little-endian, as is every machine this engine runs on");

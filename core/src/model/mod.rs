@@ -1,0 +1,218 @@
+//! One model: a record goes in, scores come out, and the model has learned.
+//!
+//! Flow of [`Model::step`]: encoder, spatial pooler, raw anomaly score against what the temporal memory predicted
+//! last time, temporal memory, likelihood. All state between two records is in the [`Model`]; a [`Workspace`] is
+//! scratch memory that one thread uses for all its models.
+//!
+//! Invariants: same parameters and same records give the same scores, whatever was saved and restored in
+//! between; a refused record changes nothing.
+//!
+//! Source: the order of `HTMPredictionModel.run` and of htmengine's model runner.
+
+pub mod spatial_pooler;
+pub mod template;
+pub mod temporal_memory;
+pub mod workspace;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::spatial_pooler::SpatialPooler;
+use self::template::Templates;
+use self::temporal_memory::TemporalMemory;
+use self::workspace::Workspace;
+use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, ScoredRow};
+use crate::anomaly::raw_score::raw_anomaly_score;
+use crate::encoder::{EncodeError, MultiEncoder, Record};
+use crate::ids::RowId;
+use crate::params::ModelParams;
+
+/// A model and everything it has learned.
+#[derive(Debug, Clone)]
+pub struct Model {
+    params: Arc<ModelParams>,
+    encoder: MultiEncoder,
+    spatial_pooler: SpatialPooler,
+    temporal_memory: TemporalMemory,
+    likelihood: HtmengineLikelihood,
+    last_stepped_row_id: RowId,
+}
+
+/// What a model says of one record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Bucket of the value encoder.
+    pub bucket: usize,
+    /// Share of active columns that were not predicted.
+    pub raw_anomaly_score: f32,
+    /// htmengine's anomaly score: 1 - likelihood of the tail; 0 for the first 99 rows.
+    pub anomaly_score: f64,
+}
+
+/// Why a record was refused. The model is unchanged.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepError {
+    /// NaN or infinite.
+    NotFinite {
+        /// The value found.
+        value: f64,
+    },
+    /// Outside the years the calendar knows.
+    Timestamp {
+        /// The timestamp found.
+        timestamp: i64,
+    },
+    /// The encoder cannot represent the value.
+    Encode(EncodeError),
+    /// Not the row after the last one.
+    OutOfOrder {
+        /// The row found.
+        row_id: RowId,
+        /// The last row stepped.
+        last_stepped: RowId,
+    },
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFinite { value } => write!(formatter, "the value is {value}; a model takes finite numbers"),
+            Self::Timestamp { timestamp } => {
+                write!(formatter, "the timestamp is {timestamp}; a model takes unix seconds of the years 0 to 9999")
+            }
+            Self::Encode(error) => error.fmt(formatter),
+            Self::OutOfOrder { row_id, last_stepped } => {
+                write!(formatter, "row {row_id} was given after row {last_stepped}; rows must come in order")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StepError {}
+
+/// 0000-01-01 to 9999-12-31, unix seconds.
+const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+impl Model {
+    /// A model that has seen nothing.
+    pub fn new(params: Arc<ModelParams>, templates: &Templates) -> Self {
+        let template = templates.get(params.spatial_pooler());
+        Self {
+            encoder: MultiEncoder::new(params.encoder()),
+            spatial_pooler: SpatialPooler::new(*params.spatial_pooler(), template),
+            temporal_memory: TemporalMemory::new(*params.temporal_memory()),
+            likelihood: HtmengineLikelihood::default(),
+            last_stepped_row_id: RowId(0),
+            params,
+        }
+    }
+
+    /// Puts a saved model together again; the parts must belong to `params`.
+    pub(crate) fn from_parts(params: Arc<ModelParams>, parts: ModelParts) -> Self {
+        let ModelParts { encoder, spatial_pooler, temporal_memory, likelihood, last_stepped_row_id } = parts;
+        Self { params, encoder, spatial_pooler, temporal_memory, likelihood, last_stepped_row_id }
+    }
+
+    /// Steps the next row: scores it and learns it.
+    ///
+    /// # Errors
+    /// [`StepError`]; the model is unchanged then.
+    ///
+    /// # Panics
+    /// If the state is not one that this code wrote.
+    pub fn step(
+        &mut self,
+        workspace: &mut Workspace,
+        row_id: RowId,
+        record: Record,
+    ) -> Result<Scores, StepError> {
+        self.check(row_id, record)?;
+        workspace.fit(&self.params);
+        let bucket = self.encoder.encode(record, &mut workspace.input).map_err(StepError::Encode)?;
+        workspace.list_active_inputs();
+        self.spatial_pooler.step(workspace);
+        let raw_anomaly_score =
+            raw_anomaly_score(&workspace.active_columns, self.temporal_memory.predicted_columns());
+        self.temporal_memory.step(workspace);
+        let row = ScoredRow { row_id: row_id.0, value: record.value, raw_score: raw_anomaly_score };
+        let anomaly_score = self.likelihood.score(row, &mut workspace.averages);
+        self.last_stepped_row_id = row_id;
+        Ok(Scores { bucket, raw_anomaly_score, anomaly_score })
+    }
+
+    /// Parameters.
+    pub fn params(&self) -> &Arc<ModelParams> {
+        &self.params
+    }
+
+    /// The last row stepped; 0 before the first.
+    pub fn last_stepped_row_id(&self) -> RowId {
+        self.last_stepped_row_id
+    }
+
+    /// The encoder and its buckets.
+    pub fn encoder(&self) -> &MultiEncoder {
+        &self.encoder
+    }
+
+    /// The spatial pooler's memory.
+    pub fn spatial_pooler(&self) -> &SpatialPooler {
+        &self.spatial_pooler
+    }
+
+    /// The temporal memory's memory.
+    pub fn temporal_memory(&self) -> &TemporalMemory {
+        &self.temporal_memory
+    }
+
+    /// The likelihood procedure's state.
+    pub fn likelihood(&self) -> &HtmengineLikelihood {
+        &self.likelihood
+    }
+
+    /// Bytes of memory this model holds, without the shared template; pages never touched count too.
+    pub fn memory_bytes(&self) -> usize {
+        self.spatial_pooler.memory_bytes()
+            + self.temporal_memory.memory_bytes()
+            + self.likelihood.window().memory_bytes()
+    }
+
+    fn check(&self, row_id: RowId, record: Record) -> Result<(), StepError> {
+        if !record.value.is_finite() {
+            return Err(StepError::NotFinite { value: record.value });
+        }
+        if !TIMESTAMPS.contains(&record.timestamp) {
+            return Err(StepError::Timestamp { timestamp: record.timestamp });
+        }
+        if row_id <= self.last_stepped_row_id {
+            return Err(StepError::OutOfOrder { row_id, last_stepped: self.last_stepped_row_id });
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a model, as a checkpoint reads them.
+#[derive(Debug)]
+pub(crate) struct ModelParts {
+    pub(crate) encoder: MultiEncoder,
+    pub(crate) spatial_pooler: SpatialPooler,
+    pub(crate) temporal_memory: TemporalMemory,
+    pub(crate) likelihood: HtmengineLikelihood,
+    pub(crate) last_stepped_row_id: RowId,
+}
+
+/// A zeroed vector `len` long that starts with `old`. New pages come zeroed from the operating system, so that
+/// room nobody uses costs no memory; `Vec::resize` would touch it.
+fn grown<T: Clone + Default>(old: &[T], len: usize) -> Vec<T>
+where
+    T: zerocopy::FromZeros,
+{
+    let mut new = T::new_vec_zeroed(len).expect("memory for a model's growing state");
+    new[..old.len()].clone_from_slice(old);
+    new
+}
+
+/// A vector of zeros that costs no memory until it is written.
+fn zeroed<T: zerocopy::FromZeros>(len: usize) -> Vec<T> {
+    T::new_vec_zeroed(len).expect("memory for a new model")
+}

@@ -1,0 +1,120 @@
+//! The memory of one spatial pooler, and its step.
+
+use std::sync::Arc;
+
+use htm_kernels::spatial_pooler::{
+    NO_SLOT, SpatialPoolerParams, SpatialPoolerScalars, SpatialPoolerState, duty_cycle, inhibition, learning,
+    overlap,
+};
+
+use super::template::Template;
+use super::workspace::Workspace;
+use super::{grown, zeroed};
+
+/// Private columns made room for at once, so that growing is rare.
+const SLOT_HEADROOM: usize = 16;
+
+/// A spatial pooler: the shared template and the columns that have learned.
+#[derive(Debug, Clone)]
+pub struct SpatialPooler {
+    params: SpatialPoolerParams,
+    template: Arc<Template>,
+    pub(crate) scalars: SpatialPoolerScalars,
+    pub(crate) column_slots: Vec<u16>,
+    pub(crate) private_permanences: Vec<f32>,
+    pub(crate) connected_rows: Vec<u64>,
+    pub(crate) overlap_duty: Vec<f32>,
+    pub(crate) active_duty: Vec<f32>,
+}
+
+impl SpatialPooler {
+    /// A pooler that has seen nothing.
+    pub fn new(params: SpatialPoolerParams, template: Arc<Template>) -> Self {
+        Self {
+            scalars: SpatialPoolerScalars { iteration: 0, min_overlap_duty: 0.0, slot_count: 0 },
+            column_slots: vec![NO_SLOT; params.columns],
+            private_permanences: Vec::new(),
+            connected_rows: template.connected_rows.clone(),
+            overlap_duty: zeroed(params.columns),
+            active_duty: zeroed(params.columns),
+            params,
+            template,
+        }
+    }
+
+    /// Pools `active_inputs` (ascending) and learns; returns the active columns, ascending.
+    ///
+    /// # Panics
+    /// If an input is out of range.
+    pub fn compute<'w>(&mut self, workspace: &'w mut Workspace, active_inputs: &[u16]) -> &'w [u16] {
+        workspace.fit_spatial_pooler(&self.params);
+        workspace.active_inputs.clear();
+        workspace.active_inputs.extend_from_slice(active_inputs);
+        self.step(workspace);
+        &workspace.active_columns
+    }
+
+    pub(super) fn step(&mut self, workspace: &mut Workspace) {
+        let params = self.params;
+        let Workspace { active_inputs, active_columns, overlap_planes, deltas, .. } = workspace;
+        self.scalars.iteration += 1;
+        let used_planes =
+            overlap::count(&self.connected_rows, params.row_words(), active_inputs, overlap_planes);
+        inhibition::select(overlap_planes, used_planes, params.columns, active_columns);
+        let missing = self.view().slots_missing(active_columns);
+        self.reserve_slots(missing);
+        learning::adapt(&params, &mut self.view(), active_inputs, active_columns, deltas);
+        duty_cycle::update(&params, &mut self.view(), overlap_planes, active_columns);
+        let mut starving = Vec::new();
+        learning::for_each_starving(&self.view(), |column| {
+            starving.push(u16::try_from(column).expect("at most 2048 columns"));
+        });
+        if !starving.is_empty() {
+            let missing = self.view().slots_missing(&starving);
+            self.reserve_slots(missing);
+            learning::bump_up(&params, &mut self.view());
+        }
+        if self.scalars.iteration % duty_cycle::UPDATE_PERIOD == 0 {
+            duty_cycle::update_minimum(&params, &mut self.view());
+        }
+    }
+
+    /// The state as the kernels see it.
+    pub fn view(&mut self) -> SpatialPoolerState<'_> {
+        SpatialPoolerState {
+            scalars: &mut self.scalars,
+            column_slots: &mut self.column_slots,
+            private_permanences: &mut self.private_permanences,
+            template_permanences: &self.template.permanences,
+            connected_rows: &mut self.connected_rows,
+            overlap_duty: &mut self.overlap_duty,
+            active_duty: &mut self.active_duty,
+        }
+    }
+
+    /// Fixed numbers.
+    pub fn params(&self) -> &SpatialPoolerParams {
+        &self.params
+    }
+
+    /// The initial state it shares.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Bytes of memory held, without the template.
+    pub fn memory_bytes(&self) -> usize {
+        self.private_permanences.capacity() * size_of::<f32>()
+            + self.connected_rows.capacity() * size_of::<u64>()
+            + (self.overlap_duty.capacity() + self.active_duty.capacity()) * size_of::<f32>()
+            + self.column_slots.capacity() * size_of::<u16>()
+    }
+
+    fn reserve_slots(&mut self, missing: usize) {
+        let slots = self.scalars.slot_count as usize + missing;
+        if slots * self.params.stride() > self.private_permanences.len() {
+            let roomy = (slots + slots / 8 + SLOT_HEADROOM).min(self.params.columns);
+            self.private_permanences = grown(&self.private_permanences, roomy * self.params.stride());
+        }
+    }
+}

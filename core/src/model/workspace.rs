@@ -1,0 +1,151 @@
+//! Scratch memory for stepping models: one per thread, used for one model after the other. Nothing in it
+//! survives a step, except what [`Workspace`] offers to look at right after one.
+
+use htm_kernels::MAX_COLUMNS;
+use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
+use htm_kernels::backtracking_tm::state::{BestMatches, TmScratch};
+use htm_kernels::spatial_pooler::MAX_PLANES;
+use htm_kernels::word::words_for;
+
+use crate::params::ModelParams;
+use crate::sdr::Sdr;
+
+/// Buffers of one thread.
+#[derive(Debug)]
+pub struct Workspace {
+    /// The encoded record.
+    pub(crate) input: Sdr,
+    /// Its active bits, ascending.
+    pub(crate) active_inputs: Vec<u16>,
+    /// The spatial pooler's winners, ascending.
+    pub(crate) active_columns: Vec<u16>,
+    pub(super) overlap_planes: Vec<u64>,
+    pub(super) deltas: Vec<f32>,
+    pub(crate) averages: Vec<f64>,
+    memory: TmBuffers,
+    wants_confidence: bool,
+}
+
+#[derive(Debug)]
+struct TmBuffers {
+    infer_predicted_before: Vec<u32>,
+    infer_active_backup: Vec<u32>,
+    learn_active_before: Vec<u32>,
+    learn_cells_before: Pattern,
+    learn_predicted_before: Vec<u32>,
+    infer_activity: Vec<u8>,
+    found: Vec<u32>,
+    best_columns: Vec<u64>,
+    best_keys: Vec<u32>,
+    best_segments: Vec<u32>,
+    confidence: Vec<f32>,
+    order: Vec<u64>,
+}
+
+impl Workspace {
+    /// Buffers that fit themselves to whatever model they are used for.
+    pub fn new() -> Self {
+        let per_column = || vec![0u32; MAX_COLUMNS];
+        Self {
+            input: Sdr::new(0),
+            active_inputs: Vec::new(),
+            active_columns: Vec::new(),
+            overlap_planes: Vec::new(),
+            deltas: Vec::new(),
+            averages: Vec::new(),
+            memory: TmBuffers {
+                infer_predicted_before: per_column(),
+                infer_active_backup: per_column(),
+                learn_active_before: per_column(),
+                learn_cells_before: EMPTY,
+                learn_predicted_before: per_column(),
+                infer_activity: Vec::new(),
+                found: Vec::new(),
+                best_columns: vec![0; words_for(MAX_COLUMNS)],
+                best_keys: per_column(),
+                best_segments: per_column(),
+                confidence: vec![0.0; MAX_COLUMNS],
+                order: Vec::new(),
+            },
+            wants_confidence: false,
+        }
+    }
+
+    /// Also computes column confidences, which no score needs, for [`Self::confidence`].
+    #[must_use]
+    pub fn with_confidence(mut self) -> Self {
+        self.wants_confidence = true;
+        self
+    }
+
+    /// The active bits of the record stepped last.
+    pub fn active_inputs(&self) -> &[u16] {
+        &self.active_inputs
+    }
+
+    /// The active columns of the record stepped last.
+    pub fn active_columns(&self) -> &[u16] {
+        &self.active_columns
+    }
+
+    /// The column confidences after the record stepped last; zeros unless asked for.
+    pub fn confidence(&self) -> &[f32] {
+        &self.memory.confidence
+    }
+
+    pub(crate) fn fit(&mut self, params: &ModelParams) {
+        if self.input.width() != params.encoder().width() {
+            self.input = Sdr::new(params.encoder().width());
+        }
+        self.fit_spatial_pooler(params.spatial_pooler());
+    }
+
+    pub(crate) fn fit_spatial_pooler(&mut self, params: &htm_kernels::spatial_pooler::SpatialPoolerParams) {
+        self.overlap_planes.resize(MAX_PLANES * params.row_words(), 0);
+        self.deltas.resize(params.stride(), 0.0);
+        self.active_columns.resize(params.active_columns, 0);
+    }
+
+    pub(crate) fn list_active_inputs(&mut self) {
+        self.active_inputs.clear();
+        let as_u16 = |bit: usize| u16::try_from(bit).expect("encoders have at most 511 bits");
+        self.active_inputs.extend(self.input.active_bits().map(as_u16));
+    }
+
+    /// The temporal memory's scratch for `columns` columns and up to `segments` segments, and beside it the
+    /// active columns.
+    pub(super) fn for_temporal_memory(&mut self, columns: usize, segments: usize) -> (TmScratch<'_>, &[u16]) {
+        let memory = &mut self.memory;
+        if memory.infer_activity.len() < segments {
+            memory.infer_activity = super::zeroed(segments);
+            memory.found = super::zeroed(segments);
+        }
+        if self.wants_confidence && memory.order.len() < segments {
+            memory.order = super::zeroed(segments);
+        }
+        let scratch = TmScratch {
+            infer_predicted_before: &mut memory.infer_predicted_before[..columns],
+            infer_active_backup: &mut memory.infer_active_backup[..columns],
+            learn_active_before: &mut memory.learn_active_before[..columns],
+            learn_cells_before: &mut memory.learn_cells_before,
+            learn_predicted_before: &mut memory.learn_predicted_before[..columns],
+            infer_activity: &mut memory.infer_activity,
+            found: &mut memory.found,
+            best: BestMatches {
+                columns: &mut memory.best_columns[..words_for(columns)],
+                keys: &mut memory.best_keys[..columns],
+                segments: &mut memory.best_segments[..columns],
+            },
+            confidence: &mut memory.confidence[..columns],
+            wants_confidence: self.wants_confidence,
+            order: &mut memory.order,
+        };
+        (scratch, &self.active_columns)
+    }
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}

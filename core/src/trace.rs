@@ -1,0 +1,117 @@
+//! Every stage of one record as short hashes, so that two implementations can find the first stage in which
+//! they differ.
+//!
+//! A hash is FNV-1a of 64 bits over the little-endian bytes of a sequence of `u32`, printed as 16 hexadecimal
+//! digits; floating-point numbers enter as their bits.
+//!
+//! Source: the layout of our golden recordings of NuPIC 1.0.5.
+
+use htm_kernels::backtracking_tm::BacktrackingTmParams;
+use htm_kernels::word::{self, Ones};
+
+use crate::model::Model;
+use crate::model::workspace::Workspace;
+
+/// A running hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Fnv(u64);
+
+impl Fnv {
+    /// The hash of nothing.
+    pub const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Takes in one number.
+    pub fn push(&mut self, value: u32) {
+        for byte in value.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    /// The hash of a sequence.
+    pub fn of(values: impl IntoIterator<Item = u32>) -> Self {
+        let mut hash = Self::new();
+        values.into_iter().for_each(|value| hash.push(value));
+        hash
+    }
+}
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Display for Fnv {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
+
+/// The cells of a set, ascending, numbered `column * cells_per_column + cell` as the reference does.
+pub fn cells<'a>(params: &BacktrackingTmParams, words: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+    let cells_per_column = u32::try_from(params.cells_per_column).expect("at most 32");
+    words.iter().zip((0..).step_by(cells_per_column as usize)).flat_map(|(&word, first)| {
+        Ones(u64::from(word)).map(move |cell| first + u32::try_from(cell).expect("below 32"))
+    })
+}
+
+/// `(column, bits of its confidence)` for every column with one.
+pub fn confidences(confidence: &[f32]) -> impl Iterator<Item = u32> + '_ {
+    let columns = (0u32..).zip(confidence).filter(|(_, confidence)| **confidence > 0.0);
+    columns.flat_map(|(column, confidence)| [column, confidence.to_bits()])
+}
+
+/// The stages of the record stepped last.
+#[derive(Debug, Clone, Copy)]
+pub struct Stages {
+    /// Active bits of the encoded record.
+    pub encoded: Fnv,
+    /// Active columns.
+    pub active_columns: Fnv,
+    /// Cells active in inference.
+    pub active_cells: Fnv,
+    /// Cells predicted in inference.
+    pub predicted_cells: Fnv,
+    /// Columns the next raw anomaly score is compared with.
+    pub predicted_columns: Fnv,
+    /// Learning cells.
+    pub learn_cells: Fnv,
+    /// Predicted learning cells.
+    pub learn_predicted_cells: Fnv,
+    /// Column confidences; the workspace must have been asked for them.
+    pub confidence: Fnv,
+}
+
+impl Stages {
+    /// Looks at `model` and `workspace` right after a step.
+    pub fn of(model: &Model, workspace: &Workspace) -> Self {
+        let memory = model.temporal_memory();
+        let params = memory.params();
+        let as_u32 = |index: &u16| u32::from(*index);
+        let predicted = word::ones(memory.predicted_columns());
+        Self {
+            encoded: Fnv::of(workspace.active_inputs().iter().map(as_u32)),
+            active_columns: Fnv::of(workspace.active_columns().iter().map(as_u32)),
+            active_cells: Fnv::of(cells(params, memory.infer_active())),
+            predicted_cells: Fnv::of(cells(params, memory.infer_predicted())),
+            predicted_columns: Fnv::of(predicted.map(|column| u32::try_from(column).expect("below 2048"))),
+            learn_cells: Fnv::of(cells(params, memory.learn_active())),
+            learn_predicted_cells: Fnv::of(cells(params, memory.learn_predicted())),
+            confidence: Fnv::of(confidences(workspace.confidence())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_equal_the_recordings() {
+        assert_eq!(Fnv::new().to_string(), "cbf29ce484222325");
+        // FNV-1a of the bytes 01 00 00 00.
+        assert_eq!(Fnv::of([1]).to_string(), "ad2aca7747985764");
+    }
+}

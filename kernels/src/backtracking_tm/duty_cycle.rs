@@ -1,0 +1,88 @@
+//! Duty cycle of a segment: the moving share of steps in which it correctly predicted, computed lazily.
+//!
+//! Between two looks the share decays by `(1 - alpha)^age`; alpha falls in tiers as the memory grows older, and
+//! when a tier is entered every segment is brought up to date. Asking changes the segment (and `f32` rounding
+//! makes the set of steps at which it was asked visible), so it is asked exactly where the reference asks.
+//!
+//! Source: `dutyCycle` of `Segment.cpp`. Departure: powers for small ages come from a table, filled by the same
+//! `pow` of the C library.
+
+use std::sync::LazyLock;
+
+use super::state::{SegmentArrays, TmState};
+
+/// Steps after which each alpha applies.
+pub const TIERS: [u32; 9] = [0, 100, 320, 1_000, 3_200, 10_000, 32_000, 100_000, 320_000];
+
+const ALPHAS: [f32; 9] =
+    [0.0, 0.0032, 0.0010, 0.000_32, 0.000_10, 0.000_032, 0.000_010, 0.000_003_2, 0.000_001_0];
+
+const TABLE_AGES: usize = 1024;
+
+static POWERS: LazyLock<Vec<[f64; TABLE_AGES]>> = LazyLock::new(|| {
+    ALPHAS
+        .iter()
+        .map(|&alpha| {
+            let mut powers = [0.0; TABLE_AGES];
+            for (age, power) in (0u32..).zip(&mut powers) {
+                *power = decay(alpha, age);
+            }
+            powers
+        })
+        .collect()
+});
+
+/// The share at step `iteration`, written back; `is_active` adds this step's positive activation.
+#[inline]
+pub fn update(segments: &mut SegmentArrays<'_>, segment: usize, iteration: u32, is_active: bool) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "at most 100 here")]
+    if iteration <= TIERS[1] {
+        let duty = segments.positive_activations[segment] as f32 / iteration as f32;
+        segments.duty_cycles[segment] = duty;
+        segments.duty_cycle_iterations[segment] = iteration;
+        return duty;
+    }
+    let age = iteration - segments.duty_cycle_iterations[segment];
+    if age == 0 && !is_active {
+        return segments.duty_cycles[segment];
+    }
+    let tier = tier_of(iteration);
+    let power = match POWERS[tier].get(age as usize) {
+        Some(&power) => power,
+        None => decay(ALPHAS[tier], age),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the reference rounds this f64 to an f32")]
+    let mut duty = (power * f64::from(segments.duty_cycles[segment])) as f32;
+    if is_active {
+        duty += ALPHAS[tier];
+    }
+    segments.duty_cycles[segment] = duty;
+    segments.duty_cycle_iterations[segment] = iteration;
+    duty
+}
+
+/// Share of a segment created at step `iteration`.
+pub fn of_new(iteration: u32) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the reference rounds this f64 to an f32")]
+    let duty = (1.0 / f64::from(iteration)) as f32;
+    duty
+}
+
+/// Brings every segment up to date if this step enters a tier.
+pub fn update_all_at_tier(state: &mut TmState<'_>) {
+    let iteration = state.scalars.iteration;
+    if TIERS.contains(&iteration) {
+        for segment in 0..state.scalars.segment_count as usize {
+            update(&mut state.segments, segment, iteration, false);
+        }
+    }
+}
+
+#[inline]
+fn tier_of(iteration: u32) -> usize {
+    TIERS.iter().rposition(|&start| iteration > start).unwrap_or(0)
+}
+
+fn decay(alpha: f32, age: u32) -> f64 {
+    (1.0 - f64::from(alpha)).powf(f64::from(age))
+}

@@ -1,0 +1,163 @@
+//! The template: potential pools and initial permanences, a pure function of the parameters.
+//!
+//! Every model with the same parameters starts from the same 2048 columns, so they are drawn once and shared.
+//!
+//! Source: the constructor of `SpatialPooler.cpp`, `mapPotential_` and `initPermanence_`; `Topology.cpp` for the
+//! order of candidates. Departure: only a potential radius as wide as the input, which is what every user of the
+//! reference's anomaly models has.
+
+use super::{OUTSIDE_POOL, SpatialPoolerParams, narrow};
+use crate::random::Random;
+use crate::word;
+
+/// Fills `permanences` (`columns x stride`) and returns the generator after the last draw.
+///
+/// # Panics
+/// If `permanences` has another length.
+pub fn fill_permanences(params: &SpatialPoolerParams, permanences: &mut [f32]) -> Random {
+    assert_eq!(permanences.len(), params.columns * params.stride(), "columns x stride");
+    let mut random = Random::new(params.seed);
+    // The reference draws a tie-breaker for each column and never reads it again.
+    for _ in 0..params.columns {
+        random.real();
+    }
+    for (column, values) in permanences.chunks_exact_mut(params.stride()).enumerate() {
+        values.fill(OUTSIDE_POOL);
+        mark_pool(params, column, &mut random, values);
+        for value in &mut *values {
+            if !value.is_nan() {
+                *value = initial_permanence(params, &mut random);
+            }
+        }
+    }
+    random
+}
+
+/// Fills `connected_rows` (`input_bits x row_words`) from the permanences of all columns.
+///
+/// # Panics
+/// If a length differs from its shape.
+pub fn fill_connected_rows(params: &SpatialPoolerParams, permanences: &[f32], connected_rows: &mut [u64]) {
+    assert_eq!(permanences.len(), params.columns * params.stride(), "columns x stride");
+    assert_eq!(connected_rows.len(), params.input_bits * params.row_words(), "inputs x row words");
+    connected_rows.fill(0);
+    let threshold = params.connected_threshold();
+    for (column, values) in permanences.chunks_exact(params.stride()).enumerate() {
+        for (input, &value) in values.iter().enumerate() {
+            if value >= threshold {
+                word::set(&mut connected_rows[input * params.row_words()..][..params.row_words()], column);
+            }
+        }
+    }
+}
+
+/// Writes 0 at each input of the column's potential pool.
+fn mark_pool(params: &SpatialPoolerParams, column: usize, random: &mut Random, values: &mut [f32]) {
+    let inputs = params.input_bits;
+    let start = centre(params, column);
+    #[expect(clippy::cast_precision_loss, reason = "at most 511 inputs")]
+    let pool_size = (inputs as f32 * params.potential_share).round();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=511 after rounding")]
+    let pool_size = pool_size as u32;
+    let population = u32::try_from(inputs).expect("at most 511 inputs");
+    // The candidates are a whole turn of the ring of inputs, from the column's centre on.
+    random.sample(population, pool_size, |position| values[(start + position as usize) % inputs] = 0.0);
+}
+
+fn centre(params: &SpatialPoolerParams, column: usize) -> usize {
+    #[expect(clippy::cast_precision_loss, reason = "at most 2048 columns and 511 inputs")]
+    let (column, inputs, columns) = (column as f32, params.input_bits as f32, params.columns as f32);
+    let centre = (f64::from(column) + 0.5) * f64::from(inputs / columns);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=511 after the floor")]
+    let centre = narrow(centre).floor() as usize;
+    centre % params.input_bits
+}
+
+fn initial_permanence(params: &SpatialPoolerParams, random: &mut Random) -> f32 {
+    let connected = params.connected_permanence;
+    let drawn = if random.real() <= 0.5 {
+        f64::from(connected) + f64::from(1.0 - connected) * random.real()
+    } else {
+        f64::from(connected) * random.real()
+    };
+    let permanence = truncate_to_5_digits(narrow(drawn));
+    if permanence < params.trim_threshold() { 0.0 } else { permanence }
+}
+
+fn truncate_to_5_digits(value: f32) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the reference truncates a value of 0..=100,000")]
+    let steps = (value * 100_000.0) as i32;
+    #[expect(clippy::cast_precision_loss, reason = "0..=100,000 is exact")]
+    let steps = steps as f32;
+    narrow(f64::from(steps) / 100_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spatial_pooler::SpatialPoolerParams;
+
+    fn standard() -> SpatialPoolerParams {
+        SpatialPoolerParams {
+            input_bits: 454,
+            columns: 2048,
+            active_columns: 40,
+            potential_share: 0.8,
+            active_increment: 0.003,
+            inactive_decrement: 0.0005,
+            connected_permanence: 0.2,
+            min_overlap_duty_share: 0.001,
+            duty_cycle_period: 1000,
+            seed: 1956,
+        }
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the values must be equal to the bit")]
+    fn the_first_columns_equal_the_reference() {
+        let params = standard();
+        let mut permanences = vec![0.0; params.columns * params.stride()];
+        fill_permanences(&params, &mut permanences);
+        let check = |column: usize, inputs: [usize; 6], values: [f64; 6], connected: usize| {
+            let row = &permanences[column * params.stride()..][..params.stride()];
+            let pool: Vec<usize> = (0..params.stride()).filter(|&input| !row[input].is_nan()).collect();
+            assert_eq!(pool.len(), 363);
+            assert_eq!(pool[..6], inputs);
+            assert_eq!(inputs.map(|input| f64::from(row[input])), values);
+            assert_eq!(row.iter().filter(|&&value| value >= params.connected_threshold()).count(), connected);
+        };
+        let first = [
+            0.973_550_021_648_407,
+            0.926_240_026_950_836_2,
+            0.136_179_998_517_036_44,
+            0.042_619_999_498_128_89,
+            0.033_399_999_141_693_115,
+            0.979_510_009_288_787_8,
+        ];
+        check(0, [0, 1, 2, 3, 4, 5], first, 191);
+        let second = [
+            0.241_679_996_252_059_94,
+            0.075_039_997_696_876_53,
+            0.058_649_998_158_216_476,
+            0.968_129_992_485_046_4,
+            0.159_930_005_669_593_8,
+            0.994_660_019_874_572_8,
+        ];
+        check(1, [0, 1, 3, 4, 7, 8], second, 189);
+    }
+
+    #[test]
+    fn rows_and_permanences_agree() {
+        let params = SpatialPoolerParams { input_bits: 101, columns: 130, ..standard() };
+        let mut permanences = vec![0.0; params.columns * params.stride()];
+        fill_permanences(&params, &mut permanences);
+        let mut rows = vec![0; params.input_bits * params.row_words()];
+        fill_connected_rows(&params, &permanences, &mut rows);
+        for column in 0..params.columns {
+            for input in 0..params.input_bits {
+                let is_connected = permanences[column * params.stride() + input] >= 0.2 - 0.000_001;
+                assert_eq!(word::get(&rows[input * params.row_words()..], column), is_connected);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How roles hand work to each other: three queues and one fanout exchange behind a trait.
+//!
+//! Flow: listener -> `data` -> storer -> `hints` -> scheduler -> `scores` -> anomaly -> `results` -> readers.
+//!
+//! Invariants:
+//! - A queue delivers in publishing order and at least once; a message is gone only after
+//!   [`Queue::acknowledge`]. Handling a message twice must equal handling it once.
+//! - Every queue is bounded. `publish` waits for room, `try_publish` hands the message back.
+//! - Nothing here is the truth: the repository's rows are. A lost hint costs time, never a score.
+//!
+//! [`memory`] is the embedded default. RabbitMQ is the same trait over another transport.
+
+pub mod memory;
+pub mod message;
+
+use std::fmt;
+use std::time::Duration;
+
+use self::message::{DataMessage, ModelHint, ResultMessage, ScoreMessage};
+
+/// The four meeting points of the roles.
+pub trait Bus: Send + Sync {
+    /// Batches of framed, unparsed lines: listener to storer.
+    fn data(&self) -> &dyn Queue<DataMessage>;
+    /// "This model has new rows": storer to scheduler. May be lost or repeated.
+    fn hints(&self) -> &dyn Queue<ModelHint>;
+    /// Scores of stepped rows: scheduler to anomaly.
+    fn scores(&self) -> &dyn Queue<ScoreMessage>;
+    /// Finished rows: anomaly to whoever listens.
+    fn results(&self) -> &dyn Fanout<ResultMessage>;
+}
+
+/// A bounded queue with acknowledgement.
+pub trait Queue<T>: Send + Sync {
+    /// Appends `message`, waiting for room.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`] once the queue was closed.
+    fn publish(&self, message: T) -> Result<(), BusError>;
+
+    /// Appends `message` if there is room, else hands it back.
+    ///
+    /// # Errors
+    /// [`TryPublishError`] holds the message.
+    fn try_publish(&self, message: T) -> Result<(), TryPublishError<T>>;
+
+    /// Takes up to `limit` messages in order; waits up to `wait` for the first, never for the rest.
+    /// An empty answer means that none came in time.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`] once the queue was closed *and* is empty: what was published is delivered.
+    fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Delivery<T>>, BusError>;
+
+    /// Forgets every delivered message up to and including `tag`.
+    ///
+    /// # Errors
+    /// [`BusError`] when the transport failed; the messages will then be delivered again.
+    fn acknowledge(&self, tag: DeliveryTag) -> Result<(), BusError>;
+
+    /// No more publishing; receivers drain what is left.
+    fn close(&self);
+
+    /// Messages waiting, not counting delivered ones.
+    fn depth(&self) -> usize;
+}
+
+/// An exchange that copies each message to every subscriber.
+pub trait Fanout<T>: Send + Sync {
+    /// Hands `message` to every subscriber. A subscriber that lags by more than its bound loses the oldest
+    /// messages and is told how many (see [`Subscription::receive`]): readers never slow the engine down.
+    ///
+    /// # Errors
+    /// [`BusError`] when the transport failed.
+    fn publish(&self, message: T) -> Result<(), BusError>;
+
+    /// A new subscriber, which sees every message published from now on.
+    fn subscribe(&self) -> Box<dyn Subscription<T>>;
+}
+
+/// One reader of a [`Fanout`].
+pub trait Subscription<T>: Send {
+    /// The next message, or `None` if none came within `wait`.
+    ///
+    /// # Errors
+    /// [`BusError::Lagged`] once for each gap, [`BusError::Closed`] when the exchange is gone and drained.
+    fn receive(&mut self, wait: Duration) -> Result<Option<T>, BusError>;
+}
+
+/// Names one delivery of one queue; ascending in delivery order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeliveryTag(pub u64);
+
+/// A message and the tag to acknowledge it by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery<T> {
+    /// Acknowledge with this.
+    pub tag: DeliveryTag,
+    /// The message.
+    pub message: T,
+}
+
+/// What can go wrong on a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusError {
+    /// The queue or exchange was closed: stop the role.
+    Closed,
+    /// This subscriber was too slow and lost so many messages.
+    Lagged {
+        /// Messages dropped for this subscriber.
+        lost: u64,
+    },
+    /// The broker cannot be reached; try again with back-off.
+    Transient {
+        /// What the transport said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(formatter, "the bus is closed"),
+            Self::Lagged { lost } => {
+                write!(formatter, "this reader was too slow and missed {lost} messages; read them from the database")
+            }
+            Self::Transient { reason } => write!(formatter, "the bus cannot be reached: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for BusError {}
+
+/// Why [`Queue::try_publish`] handed the message back.
+#[derive(Debug)]
+pub enum TryPublishError<T> {
+    /// No room now; keep it and try again.
+    Full(T),
+    /// The queue is closed.
+    Closed(T),
+}

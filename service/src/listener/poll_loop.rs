@@ -1,0 +1,380 @@
+//! The listener's thread: waits for sockets, reads them in turns, and stops in order.
+//!
+//! One turn: close silent connections, accept, retry what the bus had no room for, read UDP and each ready
+//! connection a little, publish, close the connections whose clients are done. All sockets are non-blocking and
+//! polled edge-triggered, so a socket with more to read is remembered as ready and gets its next share next turn.
+//!
+//! Invariants: nothing is read while the bus is full; no connection reads more than its share per turn, and no turn
+//! more than its own limit; a finished connection closes only when the bus has taken everything; no error ends
+//! the thread except a failing poll and a closed bus.
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::{TcpListener, UdpSocket};
+use mio::{Events, Poll, Token};
+use socket2::SockRef;
+
+use super::ListenerOptions;
+use super::connection_table::{Closed, ConnectionTable};
+use super::counters::ListenerCounters;
+use super::gate::{Gate, LogPacer};
+use super::intake::Intake;
+
+pub(super) const TCP_TOKEN: Token = Token(0);
+pub(super) const UDP_TOKEN: Token = Token(1);
+pub(super) const WAKER_TOKEN: Token = Token(2);
+pub(super) const FIRST_CONNECTION_TOKEN: usize = 3;
+
+/// Read at once; also the largest datagram, which holds at most 65,535 bytes.
+const READ_CHUNK_BYTES: usize = 65_536;
+/// Share of one connection, and of UDP, in one turn.
+const MAX_SHARE_BYTES: usize = 262_144;
+/// Share of UDP in one turn, for small datagrams.
+const MAX_DATAGRAMS_PER_TURN: usize = 1_024;
+/// Read from all connections in one turn, so that UDP and accepting do not wait for thousands of shares.
+const MAX_TURN_BYTES: usize = 4 * 1_024 * 1_024;
+const MAX_ACCEPTS_PER_TURN: usize = 256;
+const MAX_EVENTS: usize = 1_024;
+/// Pause between attempts to publish while the bus is full.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+/// Longest sleep; bounds the effect of a clock that jumps and of a lost wake-up.
+const MAX_SLEEP: Duration = Duration::from_millis(500);
+/// How long a stop goes on reading.
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(1);
+/// How much a stop reads.
+const MAX_DRAIN_BYTES: usize = 64 * 1_024 * 1_024;
+/// Turns of accepting in a stop: enough for the whole backlog.
+const MAX_DRAIN_ACCEPT_TURNS: usize = 5;
+/// Attempts of a stop to publish to a full bus; with the pause between them, one second.
+const MAX_DRAIN_RETRIES: u32 = 200;
+
+pub(super) struct PollLoop {
+    poll: Poll,
+    tcp: TcpListener,
+    udp: Option<UdpSocket>,
+    accept_gate: Gate,
+    udp_gate: Gate,
+    table: ConnectionTable,
+    options: ListenerOptions,
+    chunk: Box<[u8]>,
+    intake: Intake,
+    is_stopping: Arc<AtomicBool>,
+    accept_log: LogPacer,
+    limit_log: LogPacer,
+    udp_log: LogPacer,
+}
+
+impl PollLoop {
+    pub(super) fn new(
+        poll: Poll,
+        tcp: TcpListener,
+        udp: Option<UdpSocket>,
+        intake: Intake,
+        options: ListenerOptions,
+        is_stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            poll,
+            tcp,
+            udp,
+            accept_gate: Gate::default(),
+            udp_gate: Gate::default(),
+            table: ConnectionTable::new(options.idle_timeout),
+            options,
+            chunk: vec![0; READ_CHUNK_BYTES].into_boxed_slice(),
+            intake,
+            is_stopping,
+            accept_log: LogPacer::default(),
+            limit_log: LogPacer::default(),
+            udp_log: LogPacer::default(),
+        }
+    }
+
+    /// Serves until it is told to stop, the bus is closed, or polling fails.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(MAX_EVENTS);
+        while !self.is_stopping.load(Ordering::Acquire) {
+            let sleep = self.sleep_time();
+            if !self.wait(&mut events, sleep) {
+                break;
+            }
+            self.turn();
+            if self.intake.is_closed() {
+                tracing::error!("the data queue was closed while the listener was running; it stops");
+                break;
+            }
+        }
+        self.drain(&mut events);
+        self.close();
+    }
+
+    fn wait(&mut self, events: &mut Events, sleep: Duration) -> bool {
+        match self.poll.poll(events, Some(sleep)) {
+            Ok(()) => events.iter().for_each(|event| self.note(event)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                tracing::error!(%error, "waiting for the listener's sockets failed; it stops");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event.token() {
+            TCP_TOKEN => self.accept_gate.mark_ready(),
+            UDP_TOKEN => self.udp_gate.mark_ready(),
+            WAKER_TOKEN => {}
+            // An event of a connection that has just gone may reach the next user of its slot: it reads nothing.
+            Token(number) => self.table.mark_ready(number - FIRST_CONNECTION_TOKEN),
+        }
+    }
+
+    fn sleep_time(&self) -> Duration {
+        let now = self.intake.now();
+        if !self.intake.has_room() {
+            return RETRY_INTERVAL;
+        }
+        if self.table.ready_count() > 0 {
+            return Duration::ZERO;
+        }
+        let wake_ups = [self.accept_gate.opens_at(), self.udp_gate.opens_at(), self.table.next_timer()];
+        let sleeps = wake_ups.into_iter().flatten().map(|at| at.saturating_sub(now));
+        sleeps.min().map_or(MAX_SLEEP, |sleep| sleep.min(MAX_SLEEP))
+    }
+
+    fn turn(&mut self) {
+        let now = self.intake.now();
+        let closed = self.table.close_idle(now);
+        ListenerCounters::add(&self.intake.counters.connections_idled_out, closed.connection_count);
+        self.count_closed(closed);
+        self.accept(now);
+        self.intake.publish();
+        self.read_udp(now);
+        self.read_connections(now);
+        self.publish();
+    }
+
+    /// Publishes everything, then lets go of clients that are done.
+    fn publish(&mut self) {
+        self.intake.publish_all();
+        if self.intake.is_empty() {
+            self.table.close_finished();
+        }
+        let open_count = self.table.len().try_into().unwrap_or(u64::MAX);
+        self.intake.counters.connections_open.store(open_count, Ordering::Relaxed);
+    }
+
+    fn accept(&mut self, now: Duration) {
+        if !self.accept_gate.is_open(now) {
+            return;
+        }
+        for _ in 0..MAX_ACCEPTS_PER_TURN {
+            let accepted = self.tcp.accept().and_then(|(stream, peer)| {
+                if self.table.len() < self.options.max_connections {
+                    self.table.insert(stream, self.poll.registry(), now)?;
+                    ListenerCounters::add(&self.intake.counters.connections_accepted, 1);
+                } else {
+                    self.refuse(&peer.to_string(), now);
+                }
+                Ok(())
+            });
+            match accepted.map_err(|error| (accept_remedy(&error), error)) {
+                Ok(()) | Err((AcceptRemedy::Next, _)) => {}
+                Err((AcceptRemedy::Wait, _)) => {
+                    self.accept_gate.mark_drained();
+                    return;
+                }
+                Err((AcceptRemedy::Pause, error)) => {
+                    self.accept_gate.pause(now);
+                    if self.accept_log.is_due(now) {
+                        let open = self.table.len();
+                        tracing::error!(%error, open, "connections cannot be accepted; raise `ulimit -n` if files ran out");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, peer: &str, now: Duration) {
+        self.intake.reject_connection(peer);
+        if self.limit_log.is_due(now) {
+            tracing::warn!(
+                peer,
+                limit = self.options.max_connections,
+                "a connection was refused: too many are open"
+            );
+        }
+    }
+
+    fn read_udp(&mut self, now: Duration) -> usize {
+        let mut read_bytes = 0;
+        let Some(socket) = &self.udp else { return read_bytes };
+        if !self.udp_gate.is_open(now) {
+            return read_bytes;
+        }
+        for _ in 0..MAX_DATAGRAMS_PER_TURN {
+            if !self.intake.has_room() || read_bytes >= MAX_SHARE_BYTES {
+                break;
+            }
+            match socket.recv_from(&mut self.chunk) {
+                Ok((size_bytes, _)) => {
+                    read_bytes += size_bytes;
+                    self.intake.take_datagram(&self.chunk[..size_bytes]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.udp_gate.mark_drained();
+                    break;
+                }
+                Err(error) => {
+                    self.udp_gate.pause(now);
+                    if self.udp_log.is_due(now) {
+                        tracing::warn!(%error, "a datagram could not be received");
+                    }
+                    break;
+                }
+            }
+        }
+        read_bytes
+    }
+
+    fn read_connections(&mut self, now: Duration) -> usize {
+        let mut read_bytes = 0;
+        for _ in 0..self.table.ready_count() {
+            if !self.intake.has_room() || read_bytes >= MAX_TURN_BYTES {
+                break;
+            }
+            let Some(slot_idx) = self.table.pop_ready() else { break };
+            read_bytes += self.read_share(slot_idx, now);
+        }
+        read_bytes
+    }
+
+    /// Reads one connection until it has no more, its share is used up, or the bus is full.
+    fn read_share(&mut self, slot_idx: usize, now: Duration) -> usize {
+        let mut read_bytes = 0;
+        let Some(connection) = self.table.get_mut(slot_idx) else { return read_bytes };
+        while read_bytes < MAX_SHARE_BYTES && self.intake.has_room() {
+            match connection.stream.read(&mut self.chunk) {
+                Ok(0) => {
+                    self.intake.take_end(&mut connection.framer);
+                    self.table.finish(slot_idx);
+                    return read_bytes;
+                }
+                Ok(size_bytes) => {
+                    read_bytes += size_bytes;
+                    connection.last_activity = now;
+                    self.intake.take(&mut connection.framer, &self.chunk[..size_bytes]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return read_bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a connection broke");
+                    let closed = self.table.remove(slot_idx);
+                    self.count_closed(closed);
+                    return read_bytes;
+                }
+            }
+        }
+        self.table.mark_ready(slot_idx);
+        read_bytes
+    }
+
+    fn count_closed(&self, closed: Closed) {
+        ListenerCounters::add(&self.intake.counters.unfinished_lines, closed.unfinished_line_count);
+    }
+
+    /// Takes in what clients have sent so far. Bounded in bytes, in attempts, and in time if the clock moves.
+    fn drain(&mut self, events: &mut Events) {
+        let deadline = self.intake.now() + MAX_DRAIN_TIME;
+        // Clients in the backlog believe that they are connected: their lines count as sent.
+        self.accept_gate.mark_ready();
+        self.udp_gate.mark_ready();
+        for _ in 0..MAX_DRAIN_ACCEPT_TURNS {
+            self.accept(self.intake.now());
+        }
+        self.table.mark_all_ready();
+        let (mut read_bytes, mut retry_count) = (0, 0);
+        loop {
+            self.publish();
+            if self.intake.is_closed() {
+                return;
+            }
+            if !self.intake.has_room() {
+                retry_count += 1;
+                if retry_count > MAX_DRAIN_RETRIES || !self.wait(events, RETRY_INTERVAL) {
+                    return;
+                }
+                continue;
+            }
+            let now = self.intake.now();
+            let is_all_read = self.table.ready_count() == 0 && !self.udp_gate.is_open(now);
+            if is_all_read || read_bytes >= MAX_DRAIN_BYTES || now >= deadline {
+                return;
+            }
+            read_bytes += self.read_udp(now) + self.read_connections(now);
+        }
+    }
+
+    fn close(mut self) {
+        let lost_count = self.intake.waiting_line_count();
+        if lost_count > 0 {
+            tracing::error!(
+                lost_count,
+                "the data queue had no room at the stop; lines were lost and clients reset"
+            );
+        }
+        let counters = &self.intake.counters;
+        ListenerCounters::add(&counters.lines_lost, lost_count.try_into().unwrap_or(u64::MAX));
+        for connection in self.table.drain() {
+            ListenerCounters::add(&counters.unfinished_lines, u64::from(connection.framer.has_partial()));
+            if lost_count > 0
+                && let Err(error) = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO))
+            {
+                tracing::debug!(%error, "a connection is closed instead of reset");
+            }
+        }
+        counters.connections_open.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What to do about a failed accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AcceptRemedy {
+    /// Nobody waits: ask again when the poll facility says so.
+    Wait,
+    /// Only this connection is lost.
+    Next,
+    /// The system is short of something; asking at once would only burn the processor.
+    Pause,
+}
+
+fn accept_remedy(error: &io::Error) -> AcceptRemedy {
+    if error.kind() == ErrorKind::WouldBlock {
+        AcceptRemedy::Wait
+    } else if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
+        AcceptRemedy::Next
+    } else {
+        AcceptRemedy::Pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_files_pauses_accepting() {
+        // EMFILE and ENFILE on every Unix.
+        for code in [24, 23] {
+            assert_eq!(accept_remedy(&io::Error::from_raw_os_error(code)), AcceptRemedy::Pause);
+        }
+        assert_eq!(accept_remedy(&ErrorKind::ConnectionAborted.into()), AcceptRemedy::Next);
+        assert_eq!(accept_remedy(&ErrorKind::WouldBlock.into()), AcceptRemedy::Wait);
+    }
+}

@@ -1,0 +1,55 @@
+//! The `metric_data` table as values: one row per stored sample, completed later with its scores.
+
+use htm_core::ids::RowId;
+
+/// A sample that passed every check, about to become a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoredSample {
+    /// Unix seconds UTC.
+    pub timestamp: i64,
+    /// Finite.
+    pub value: f64,
+}
+
+/// One row of `metric_data`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MetricRow {
+    /// From 1, consecutive within the metric.
+    pub row_id: RowId,
+    /// Unix seconds UTC.
+    pub timestamp: i64,
+    /// The sample.
+    pub value: f64,
+    /// `None` until stepped.
+    pub raw_anomaly_score: Option<f64>,
+    /// `None` until stepped.
+    pub anomaly_score: Option<f64>,
+    /// `None` until stepped.
+    pub display_value: Option<i64>,
+}
+
+/// The scores that complete one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowUpdate {
+    /// Which row.
+    pub row_id: RowId,
+    /// Raw anomaly score.
+    pub raw_anomaly_score: f64,
+    /// htmengine's anomaly score.
+    pub anomaly_score: f64,
+    /// htmengine's display value, rounded to an integer as its column is.
+    pub display_value: i64,
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DataQuery {
+    /// Not before this time (inclusive), unix seconds.
+    pub since: Option<i64>,
+    /// Not after this time (inclusive), unix seconds.
+    pub until: Option<i64>,
+    /// Only rows with at least this anomaly score.
+    pub min_anomaly_score: Option<f64>,
+    /// At most so many; the newest ones are kept.
+    pub limit: Option<usize>,
+}

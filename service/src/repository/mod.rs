@@ -1,0 +1,234 @@
+//! Where samples and scores live: one trait, so that the roles do not know which database it is.
+//!
+//! The rows are the write-ahead log of every model: a model file is only a cache of a fold over them.
+//!
+//! Invariants:
+//! - Row ids of a metric are consecutive from 1 and never reused.
+//! - A committed sample is never changed; its scores may be written again with the same values.
+//! - [`Repository::transact`] is all or nothing and holds the write lock of what it reads for update.
+//!
+//! [`sqlite`] is the embedded default.
+
+pub mod metric;
+pub mod metric_data;
+pub mod reject;
+pub mod sqlite;
+
+use std::fmt;
+
+use htm_core::ids::{ModelId, RowId};
+
+use self::metric::{Metric, MetricStatus};
+use self::metric_data::{DataQuery, MetricRow, RowUpdate, StoredSample};
+use self::reject::RejectEntry;
+
+/// What a role may ask of the database.
+pub trait Repository: Send + Sync {
+    /// Runs `work` in one write transaction and commits it. `work` may be run again from the start when the
+    /// database reports a transient conflict, so it must have no effect but through its argument.
+    ///
+    /// # Errors
+    /// What `work` returned (then nothing was changed), or what the database said.
+    fn transact(&self, work: &mut TransactionWork<'_>) -> Result<(), RepositoryError>;
+
+    /// The metric with this id.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metric(&self, id: &ModelId) -> Result<Option<Metric>, RepositoryError>;
+
+    /// The metric with this name (exact, case-sensitive).
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metric_by_name(&self, name: &str) -> Result<Option<Metric>, RepositoryError>;
+
+    /// Every metric whose status is in `statuses` (all if empty), by name.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metrics(&self, statuses: &[MetricStatus]) -> Result<Vec<Metric>, RepositoryError>;
+
+    /// Up to `limit` rows after `after`, in row order.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn rows_after(&self, id: &ModelId, after: RowId, limit: usize) -> Result<Vec<MetricRow>, RepositoryError>;
+
+    /// Rows that match `query`, in row order.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError>;
+
+    /// The highest row id that carries a raw anomaly score such that every row before it does too; 0 if none.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn scored_up_to(&self, id: &ModelId) -> Result<RowId, RepositoryError>;
+
+    /// Adds to the reject ledger: counts are summed, the example and time replaced.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn add_rejects(&self, entries: &[RejectEntry]) -> Result<(), RepositoryError>;
+
+    /// The reject ledger, most frequent first.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn rejects(&self) -> Result<Vec<RejectEntry>, RepositoryError>;
+
+    /// Changes announced by [`Transaction::announce`] after number `after`, oldest first, at most `limit`,
+    /// each with its number. This is how a command line tells a running engine what it did.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn changes_after(&self, after: i64, limit: usize) -> Result<Vec<(i64, ModelId)>, RepositoryError>;
+
+    /// The number of the newest announced change; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn newest_change(&self) -> Result<i64, RepositoryError>;
+}
+
+/// The body of a transaction.
+pub type TransactionWork<'a> = dyn FnMut(&mut dyn Transaction) -> Result<(), RepositoryError> + 'a;
+
+/// The statements a transaction may be made of. Reads see the transaction's own writes and stay locked
+/// against other writers until it ends.
+pub trait Transaction {
+    /// The metric with this id, locked.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metric(&mut self, id: &ModelId) -> Result<Option<Metric>, RepositoryError>;
+
+    /// The metric with this name, locked; also locks the `metrics` operation, so that a name that is absent
+    /// stays absent until the transaction ends.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metric_by_name(&mut self, name: &str) -> Result<Option<Metric>, RepositoryError>;
+
+    /// Adds a metric.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Rejected`] when a column would overflow or the id exists.
+    fn insert_metric(&mut self, metric: &Metric) -> Result<(), RepositoryError>;
+
+    /// Sets status and message if the status is one of `from`; false if it was not (or no such metric).
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn set_status(
+        &mut self,
+        id: &ModelId,
+        from: &[MetricStatus],
+        to: MetricStatus,
+        message: Option<&str>,
+    ) -> Result<bool, RepositoryError>;
+
+    /// Sets the model specification (`parameters`) and the derived `model_params`, both JSON text or NULL.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn set_model(
+        &mut self,
+        id: &ModelId,
+        parameters: Option<&str>,
+        model_params: Option<&str>,
+    ) -> Result<(), RepositoryError>;
+
+    /// Sets the `server` column.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Rejected`] when it is longer than the column.
+    fn set_server(&mut self, id: &ModelId, server: &str) -> Result<(), RepositoryError>;
+
+    /// Time of the metric's newest row, unix seconds; `None` without rows.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn tail_timestamp(&mut self, id: &ModelId) -> Result<Option<i64>, RepositoryError>;
+
+    /// Appends rows with the ids after the metric's `last_rowid`, advances it, and returns the last id.
+    /// The metric must exist.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn append_rows(&mut self, id: &ModelId, samples: &[StoredSample]) -> Result<RowId, RepositoryError>;
+
+    /// Completes rows with their scores; returns how many existed.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn complete_rows(&mut self, id: &ModelId, updates: &[RowUpdate]) -> Result<usize, RepositoryError>;
+
+    /// The rows with ids `first..=last`, in order.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn rows_between(&mut self, id: &ModelId, first: RowId, last: RowId) -> Result<Vec<MetricRow>, RepositoryError>;
+
+    /// Sets every score column of the metric's rows to NULL; the samples stay.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn clear_scores(&mut self, id: &ModelId) -> Result<(), RepositoryError>;
+
+    /// Smallest and largest value of the rows up to `up_to` (all if `None`); `None` without rows.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn value_range(&mut self, id: &ModelId, up_to: Option<RowId>) -> Result<Option<(f64, f64)>, RepositoryError>;
+
+    /// Deletes the metric and its rows; false if there was none.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn delete_metric(&mut self, id: &ModelId) -> Result<bool, RepositoryError>;
+
+    /// Tells running engines that this metric was created, monitored, unmonitored or deleted by someone else.
+    /// Only the newest [`MAX_CHANGES`] are kept: an engine that missed more rescans every metric.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn announce(&mut self, id: &ModelId) -> Result<(), RepositoryError>;
+}
+
+/// How many announced changes are kept.
+pub const MAX_CHANGES: i64 = 100_000;
+
+/// What can go wrong with a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepositoryError {
+    /// Busy, locked, gone for a moment: try again with back-off.
+    Transient {
+        /// What was being done and what the database said.
+        reason: String,
+    },
+    /// This value cannot be stored; drop it, count it, go on.
+    Rejected {
+        /// Found, expected, and what to do.
+        reason: String,
+    },
+    /// The database is unusable: stop the role.
+    Fatal {
+        /// What was being done, what the database said, and what to do.
+        reason: String,
+    },
+}
+
+impl fmt::Display for RepositoryError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient { reason } | Self::Rejected { reason } | Self::Fatal { reason } => {
+                formatter.write_str(reason)
+            }
+        }
+    }
+}
+
+impl std::error::Error for RepositoryError {}

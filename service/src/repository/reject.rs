@@ -1,0 +1,19 @@
+//! One line of the reject ledger: how many samples were refused for one reason, with the latest example.
+
+use crate::reject::RejectReason;
+
+/// Longest example kept, in characters.
+pub const MAX_EXAMPLE_CHARS: usize = 200;
+
+/// Samples refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectEntry {
+    /// Why.
+    pub reason: RejectReason,
+    /// How many.
+    pub count: u64,
+    /// When the latest one came, unix seconds UTC.
+    pub last_seen: i64,
+    /// The latest offending line, escaped and cut to [`MAX_EXAMPLE_CHARS`].
+    pub example: String,
+}
