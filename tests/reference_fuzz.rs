@@ -44,9 +44,9 @@ fn temporal_memory_params(header: &Value) -> BacktrackingTmParams {
         permanence_increment: decimal(header, "permanenceInc"),
         permanence_decrement: decimal(header, "permanenceDec"),
         pam_length: u32::try_from(count(header, "pamLength")).expect("small"),
-        max_sequence_length: header
-            .get("maxSeqLength")
-            .map_or(standard.max_sequence_length, |_| u32::try_from(count(header, "maxSeqLength")).expect("small")),
+        max_sequence_length: header.get("maxSeqLength").map_or(standard.max_sequence_length, |_| {
+            u32::try_from(count(header, "maxSeqLength")).expect("small")
+        }),
         seed: count(header, "seed") as u64,
         ..standard
     }
@@ -123,7 +123,11 @@ fn check_spatial_pooler(name: &str, steps: usize) {
         ..standard_spatial_pooler(first("inputDimensions"))
     };
     let mut pooler = SpatialPooler::new(params, Arc::new(Template::new(params)));
-    assert_eq!(header["potential_hash"], state_digest::potential_pools(&mut pooler), "{name}: potential pools");
+    assert_eq!(
+        header["potential_hash"],
+        state_digest::potential_pools(&mut pooler),
+        "{name}: potential pools"
+    );
     let mut workspace = Workspace::new();
     let (mut stepped, mut states) = (0, 0);
     for line in lines {
@@ -138,7 +142,8 @@ fn check_spatial_pooler(name: &str, steps: usize) {
         }
         let (input, expected) = line.split_once(" ; ").expect("input ; output");
         let bits: Vec<u16> = input.split_whitespace().map(|bit| bit.parse().expect("a bit")).collect();
-        let found: Vec<String> = pooler.compute(&mut workspace, &bits).iter().map(ToString::to_string).collect();
+        let found: Vec<String> =
+            pooler.compute(&mut workspace, &bits).iter().map(ToString::to_string).collect();
         assert_eq!(found.join(" "), expected, "{context}");
         stepped += 1;
     }

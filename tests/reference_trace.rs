@@ -25,14 +25,15 @@ fn check(name: &str) {
     let mut expected = text.lines().skip(1);
     let full = golden(&format!("{name}__cpp.full.jsonl.gz"));
     let mut full = full.lines();
-    let states = golden(&format!("{name}__cpp.state.jsonl.gz"));
-    let mut states = states.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).peekable();
+    let deep_states = golden(&format!("{name}__cpp.state.jsonl.gz"));
+    let mut deep_states =
+        deep_states.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).peekable();
 
     let (min, max) = rows.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), (_, record)| {
         (min.min(record.value), max.max(record.value))
     });
     let range = ValueRange::padded(min, max).expect("finite");
-    let params = ModelParams::single_metric(range.resolution(None).expect("valid")).expect("valid");
+    let params = ModelParams::single_metric(range.resolution(None)).expect("valid");
     let mut model = Model::new(Arc::new(params), &Templates::new());
     check_initial(name, &mut model);
     let mut workspace = Workspace::new().with_confidence();
@@ -62,13 +63,13 @@ fn check(name: &str) {
         if let Some(line) = full.next() {
             check_full(name, index, &serde_json::from_str(line).expect("JSON"), &mut model, &workspace);
         }
-        if let Some(state) = states.next_if(|state| state["after_record"] == index) {
+        if let Some(state) = deep_states.next_if(|state| state["after_record"] == index) {
             check_state(name, index, &state, &mut model, &likelihood);
         }
     }
     assert_eq!(expected.next(), None, "{name}: every recorded row was compared");
     assert_eq!(full.next(), None, "{name}: every complete dump was compared");
-    assert_eq!(states.next(), None, "{name}: every deep state was compared");
+    assert_eq!(deep_states.next(), None, "{name}: every deep state was compared");
     check_buckets(name, &model);
 }
 
@@ -108,7 +109,8 @@ fn check_state(name: &str, index: usize, state: &Value, model: &mut Model, likel
     let has_draws = usize::from(state.get("sp_rng").is_some());
     let pooler_keys = state_digest::assert_equal(&context, state, &state_digest::spatial_pooler(&mut pooler));
     assert_eq!(pooler_keys, 7 + has_draws, "{context}: keys of the spatial pooler");
-    let memory_keys = state_digest::assert_equal(&context, state, &state_digest::temporal_memory(&mut memory));
+    let memory_keys =
+        state_digest::assert_equal(&context, state, &state_digest::temporal_memory(&mut memory));
     assert_eq!(memory_keys, 5 + has_draws, "{context}: keys of the temporal memory");
     let estimate = likelihood.state();
     assert_eq!(state.get("lik_dist").is_some(), estimate.is_some(), "{context}: likelihood estimated");

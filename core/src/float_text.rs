@@ -3,6 +3,7 @@
 //! Golden recordings and everything this project writes as text use this form.
 
 /// `value` as Python 2.7 and 3 print it.
+#[expect(clippy::missing_panics_doc, reason = "Rust's exponent form always has an exponent")]
 pub fn repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();

@@ -23,12 +23,14 @@ pub const RANGE_PADDING: f64 = 0.2;
 /// The smallest and largest value a metric is expected to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ValueRange {
-    min: f64,
-    max: f64,
+    /// Finite, not above `max`.
+    pub min: f64,
+    /// Finite.
+    pub max: f64,
 }
 
 impl ValueRange {
-    /// A range. Equal ends are allowed; the resolution then treats the range as 1 wide.
+    /// A range; equal ends are allowed.
     ///
     /// # Errors
     /// If an end is not finite, `min` is above `max`, or they lie so far apart that their distance overflows.
@@ -48,28 +50,11 @@ impl ValueRange {
         Self::new(min - padding, max + padding)
     }
 
-    /// Smallest value.
-    pub fn min(self) -> f64 {
-        self.min
-    }
-
-    /// Largest value.
-    pub fn max(self) -> f64 {
-        self.max
-    }
-
     /// Input units per bucket: the range in [`BUCKETS_PER_RANGE`] parts, but at least `min_resolution`
-    /// ([`DEFAULT_MIN_RESOLUTION`] if `None`).
-    ///
-    /// # Errors
-    /// If `min_resolution` is not finite or not above 0.
-    pub fn resolution(self, min_resolution: Option<f64>) -> Result<f64, ParamsError> {
-        let min_resolution = min_resolution.unwrap_or(DEFAULT_MIN_RESOLUTION);
-        if !min_resolution.is_finite() || min_resolution <= 0.0 {
-            return Err(ParamsError::MinResolution { found: min_resolution });
-        }
+    /// ([`DEFAULT_MIN_RESOLUTION`] if `None`). A range of equal ends counts as 1 wide.
+    pub fn resolution(self, min_resolution: Option<f64>) -> f64 {
         let max = if self.max <= self.min { self.min + 1.0 } else { self.max };
-        Ok(((max - self.min) / BUCKETS_PER_RANGE).max(min_resolution))
+        ((max - self.min) / BUCKETS_PER_RANGE).max(min_resolution.unwrap_or(DEFAULT_MIN_RESOLUTION))
     }
 }
 
@@ -166,11 +151,6 @@ pub enum ParamsError {
         /// Found.
         max: f64,
     },
-    /// Not a smallest resolution.
-    MinResolution {
-        /// Found.
-        found: f64,
-    },
     /// Not a resolution.
     Resolution {
         /// Found.
@@ -191,9 +171,6 @@ impl fmt::Display for ParamsError {
                 "the value range is {min} to {max}; give finite numbers, the smaller one first, whose distance is \
                  below 1.8e308"
             ),
-            Self::MinResolution { found } => {
-                write!(formatter, "the smallest resolution is {found}; give a finite number above 0")
-            }
             Self::Resolution { found } => {
                 write!(formatter, "the resolution is {found}; give a finite number above 0")
             }
@@ -209,25 +186,23 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "resolutions must be equal to the bit")]
     fn resolution_follows_the_reference() {
-        let resolution = |min, max, least| ValueRange::new(min, max).and_then(|range| range.resolution(least));
+        let resolution =
+            |min, max, least| ValueRange::new(min, max).map(|range| range.resolution(least));
         assert_eq!(resolution(-7829.8, 47034.8, None), Ok(422.035_384_615_384_66));
         // min == max counts as a range of 1.
         assert_eq!(resolution(5.0, 5.0, None), Ok(1.0 / 130.0));
         // The floor of 0.001, and one that was asked for.
         assert_eq!(resolution(0.0, 0.01, None), Ok(0.001));
         assert_eq!(resolution(0.0, 1.0, Some(0.5)), Ok(0.5));
-        assert!(resolution(0.0, 1.0, Some(0.0)).is_err());
         assert!(resolution(1.0, 0.0, None).is_err());
         assert!(resolution(f64::MIN, f64::MAX, None).is_err());
         assert!(resolution(f64::NAN, 1.0, None).is_err());
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "ranges must be equal to the bit")]
     fn padding_adds_a_fifth_on_each_side() {
         let range = ValueRange::padded(8.0, 39197.0).expect("finite");
-        assert_eq!((range.min(), range.max()), (-7829.8, 47034.8));
+        assert_eq!(range, ValueRange { min: -7829.8, max: 47034.8 });
     }
 }

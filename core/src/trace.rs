@@ -50,6 +50,7 @@ impl std::fmt::Display for Fnv {
 }
 
 /// The cells of a set, ascending, numbered `column * cells_per_column + cell` as the reference does.
+#[expect(clippy::missing_panics_doc, reason = "a column has at most 32 cells")]
 pub fn cells<'a>(params: &BacktrackingTmParams, words: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     let cells_per_column = u32::try_from(params.cells_per_column).expect("at most 32");
     words.iter().zip((0..).step_by(cells_per_column as usize)).flat_map(|(&word, first)| {
@@ -86,6 +87,7 @@ pub struct Stages {
 
 impl Stages {
     /// Looks at `model` and `workspace` right after a step.
+    #[expect(clippy::missing_panics_doc, reason = "a region has at most 2048 columns")]
     pub fn of(model: &Model, workspace: &Workspace) -> Self {
         let memory = model.temporal_memory();
         let params = memory.params();

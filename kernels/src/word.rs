@@ -38,7 +38,7 @@ pub fn ones(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// The set bits of one word, ascending.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ones(pub u64);
 
 impl Iterator for Ones {

@@ -1,1 +1,40 @@
-//! x
+//! The service shell around the models: from a Graphite line to a finished row and a published result.
+//!
+//! Modules in the order of the flow. The role rooms (`listener`, `storer`, `scheduler`, `anomaly`) never name one
+//! another; they meet only in messages on the [`bus`] and rows in the [`repository`]. [`engine`] wires them up.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+
+pub mod file_system;
+
+pub mod timestamp;
+
+pub mod sample;
+
+pub mod reject;
+
+pub mod bus;
+
+pub mod repository;
+
+pub mod listener;
+
+pub mod storer;
+
+pub mod model_params;
+
+pub mod monitoring;
+
+pub mod scheduler;
+
+pub mod anomaly;
+
+pub mod results;
+
+pub mod config;
+
+pub mod engine;
+
+pub mod cli;

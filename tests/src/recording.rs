@@ -33,7 +33,9 @@ pub fn golden(name: &str) -> String {
     let path = data_path(&format!("golden/{name}"));
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut text = String::new();
-    GzDecoder::new(file).read_to_string(&mut text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    GzDecoder::new(file)
+        .read_to_string(&mut text)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text
 }
 
@@ -53,7 +55,8 @@ pub fn golden_json(name: &str) -> serde_json::Value {
 /// If it cannot be read.
 pub fn series(name: &str) -> Vec<(String, Record)> {
     let path = series_path(name);
-    let mut reader = csv::Reader::from_path(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut reader =
+        csv::Reader::from_path(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     reader
         .records()
         .map(|row| {

@@ -7,6 +7,7 @@ use htm_kernels::backtracking_tm::CELL_STRIDE;
 use serde_json::{Map, Value, json};
 
 /// Digest of a spatial pooler.
+#[expect(clippy::missing_panics_doc, reason = "a pooler has at most 2048 columns")]
 pub fn spatial_pooler(pooler: &mut SpatialPooler) -> Map<String, Value> {
     let params = *pooler.params();
     let as_u32 = |index: usize| u32::try_from(index).expect("small");
@@ -38,6 +39,7 @@ pub fn spatial_pooler(pooler: &mut SpatialPooler) -> Map<String, Value> {
 }
 
 /// Hash of the potential pools: each column followed by its inputs.
+#[expect(clippy::missing_panics_doc, reason = "a pooler has at most 2048 columns")]
 pub fn potential_pools(pooler: &mut SpatialPooler) -> String {
     let params = *pooler.params();
     let view = pooler.view();
@@ -54,6 +56,9 @@ pub fn potential_pools(pooler: &mut SpatialPooler) -> String {
 }
 
 /// Digest of a temporal memory.
+///
+/// # Panics
+/// If the running synapse count differs from the segments'.
 pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     let params = *memory.params();
     let view = memory.view();

@@ -1,8 +1,8 @@
-//! `erfc` as CPython 2.7 computes it: a power series below 1.5, a continued fraction above.
+//! `erfc` as `CPython` 2.7 computes it: a power series below 1.5, a continued fraction above.
 //!
 //! The C library's own `erfc` differs in the last digits for most arguments, which would show in the scores.
 //!
-//! Source: the algorithm of CPython's `mathmodule.c`, as a specification.
+//! Source: the algorithm of `CPython`'s `mathmodule.c`, as a specification.
 
 const SQRT_PI: f64 = 1.772_453_850_905_516;
 const SERIES_LIMIT: f64 = 1.5;
@@ -31,6 +31,7 @@ fn series(x: f64) -> f64 {
     sum * x * (-square).exp() / SQRT_PI
 }
 
+#[expect(clippy::many_single_char_names, reason = "the customary names of a continued fraction's parts")]
 fn fraction(x: f64) -> f64 {
     if x >= FRACTION_LIMIT {
         return 0.0;

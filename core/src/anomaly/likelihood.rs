@@ -20,6 +20,7 @@ const MIN_VARIANCE: f64 = 0.0003;
 /// Below this variance of its values a metric counts as flat: nothing is odd.
 const FLAT_VARIANCE: f64 = 1.5e-5;
 /// The reference divides by this literal, not by the square root of 2.
+#[expect(clippy::approx_constant, reason = "the reference's literal is what its scores follow from")]
 const ROOT_OF_TWO: f64 = 1.4142;
 /// Of a run of tails at most this small only the first stays so small; the others become [`YELLOW`].
 const RED: f64 = 1.0 - 0.99999;
@@ -96,6 +97,7 @@ impl LikelihoodState {
     }
 
     /// Takes in one raw score and returns its filtered tail probability.
+    #[expect(clippy::missing_panics_doc, reason = "the count is at most ten")]
     pub fn update(&mut self, raw_score: f32) -> f64 {
         let tail = self.distribution.tail_probability(self.average.push(f64::from(raw_score)));
         let mut count = usize::try_from(self.history_count).expect("at most ten").min(HISTORY);
@@ -162,13 +164,13 @@ mod tests {
     #[test]
     fn a_flat_metric_gets_the_null_distribution() {
         let mut scratch = Vec::new();
-        let wavy = |row: usize| if row % 2 == 0 { 1.0 } else { 2.0 };
+        let wavy = |row: usize| if row.is_multiple_of(2) { 1.0 } else { 2.0 };
         let estimate = LikelihoodState::estimate(&window(400, wavy), 288, &mut scratch);
         assert_ne!(estimate.distribution(), Distribution::NULL);
         let flat = LikelihoodState::estimate(&window(400, |_| 7.0), 288, &mut scratch);
         assert_eq!(flat.distribution(), Distribution::NULL);
         // Population variance of +-d is d^2: the rule reads "below 1.5e-5".
-        let ripple = |d: f64| move |row: usize| if row % 2 == 0 { d } else { -d };
+        let ripple = |d: f64| move |row: usize| if row.is_multiple_of(2) { d } else { -d };
         let below = LikelihoodState::estimate(&window(400, ripple(0.003_8)), 288, &mut scratch);
         assert_eq!(below.distribution(), Distribution::NULL);
         let above = LikelihoodState::estimate(&window(400, ripple(0.003_9)), 288, &mut scratch);
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn too_few_rows_get_the_null_distribution() {
         let mut scratch = Vec::new();
-        let wavy = |row: usize| if row % 2 == 0 { 1.0 } else { 2.0 };
+        let wavy = |row: usize| if row.is_multiple_of(2) { 1.0 } else { 2.0 };
         let estimate = LikelihoodState::estimate(&window(288, wavy), 288, &mut scratch);
         assert_eq!(estimate.distribution(), Distribution::NULL);
     }
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn only_the_first_of_a_run_of_red_tails_stays_red() {
         let mut scratch = Vec::new();
-        let wavy = |row: usize| if row % 2 == 0 { 1.0 } else { 2.0 };
+        let wavy = |row: usize| if row.is_multiple_of(2) { 1.0 } else { 2.0 };
         let mut state = LikelihoodState::estimate(&window(400, wavy), 0, &mut scratch);
         let tails: Vec<f64> = (0..10).map(|_| state.update(1.0)).collect();
         let first_red = tails.iter().position(|&tail| tail <= RED).expect("ten full scores are odd");

@@ -19,6 +19,7 @@ pub struct MovingAverage {
 
 impl MovingAverage {
     /// Takes in a score and returns the average.
+    #[expect(clippy::missing_panics_doc, reason = "the count is at most ten")]
     pub fn push(&mut self, value: f64) -> f64 {
         let mut count = usize::try_from(self.count).expect("at most ten").min(WINDOW);
         if count == WINDOW {

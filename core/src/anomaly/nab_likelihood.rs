@@ -44,10 +44,11 @@ impl NabLikelihood {
     }
 
     /// The likelihood of one row: near 1 is odd.
+    #[expect(clippy::missing_panics_doc, reason = "the state is always estimated before it is used")]
     pub fn likelihood(&mut self, value: f64, raw_score: f32) -> f64 {
         let mut likelihood = 0.5;
         if self.iteration >= self.probation_rows && !self.window.is_empty() {
-            if self.state.is_none() || self.iteration % REESTIMATION_ROWS == 0 {
+            if self.state.is_none() || self.iteration.is_multiple_of(REESTIMATION_ROWS) {
                 // As rows fall out of the window there is less left to skip.
                 let shifted = self.iteration.saturating_sub(WINDOW_ROWS);
                 let skip_rows = self.iteration.min(self.learning_rows.saturating_sub(shifted));

@@ -64,7 +64,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "what goes in comes out")]
     fn keeps_the_newest_rows_in_order() {
         let mut window = ScoreWindow::default();
         for row in 0..20_000u16 {

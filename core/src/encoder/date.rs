@@ -115,7 +115,7 @@ mod tests {
     /// 2014-07-01 00:00:00, a Tuesday.
     const TUESDAY: i64 = 1_404_172_800;
 
-    fn bits(encoder: DateEncoder, timestamp: i64) -> Vec<usize> {
+    fn bits(encoder: &DateEncoder, timestamp: i64) -> Vec<usize> {
         let mut sdr = Sdr::new(encoder.width());
         encoder.encode(timestamp, 0, &mut sdr);
         sdr.active_bits().collect()
@@ -123,7 +123,7 @@ mod tests {
 
     fn time_bits(seconds: i64) -> Vec<usize> {
         let encoder = time_of_day(21, 9.49).expect("valid");
-        bits(DateEncoder { time_of_day: Some(encoder), ..DateEncoder::default() }, TUESDAY + seconds)
+        bits(&DateEncoder { time_of_day: Some(encoder), ..DateEncoder::default() }, TUESDAY + seconds)
     }
 
     #[test]
@@ -149,24 +149,26 @@ mod tests {
 
     #[test]
     fn the_weekend_starts_on_friday_after_six() {
-        let encoder = || DateEncoder { weekend: Some(weekend(21, 1.0).expect("valid")), ..DateEncoder::default() };
+        let encoder =
+            || DateEncoder { weekend: Some(weekend(21, 1.0).expect("valid")), ..DateEncoder::default() };
         let weekday: Vec<usize> = (0..21).collect();
         let friday = TUESDAY + 3 * DAY;
-        assert_eq!(bits(encoder(), friday + 18 * 3600), weekday);
+        assert_eq!(bits(&encoder(), friday + 18 * 3600), weekday);
         let free: Vec<usize> = (21..42).collect();
-        assert_eq!(bits(encoder(), friday + 18 * 3600 + 60), free);
-        assert_eq!(bits(encoder(), friday + 2 * DAY), free);
-        assert_eq!(bits(encoder(), friday + 3 * DAY), weekday);
+        assert_eq!(bits(&encoder(), friday + 18 * 3600 + 60), free);
+        assert_eq!(bits(&encoder(), friday + 2 * DAY), free);
+        assert_eq!(bits(&encoder(), friday + 3 * DAY), weekday);
     }
 
     #[test]
     fn season_and_day_of_week_turn_on_their_ring() {
         let season = DateEncoder { season: Some(season(21, 91.5).expect("valid")), ..DateEncoder::default() };
         // 1 January is day 0: the run lies around bit 0.
-        assert_eq!(bits(season, 1_388_534_400), (0..=10).chain(74..=83).collect::<Vec<_>>());
-        let week = DateEncoder { day_of_week: Some(day_of_week(21, 1.0).expect("valid")), ..DateEncoder::default() };
+        assert_eq!(bits(&season, 1_388_534_400), (0..=10).chain(74..=83).collect::<Vec<_>>());
+        let week =
+            DateEncoder { day_of_week: Some(day_of_week(21, 1.0).expect("valid")), ..DateEncoder::default() };
         // Tuesday 00:00 is 1.0 of 7 on 147 bits.
-        assert_eq!(bits(week, TUESDAY), (11..=31).collect::<Vec<_>>());
+        assert_eq!(bits(&week, TUESDAY), (11..=31).collect::<Vec<_>>());
     }
 
     #[test]
@@ -177,7 +179,7 @@ mod tests {
             weekend: Some(weekend(21, 1.0).expect("valid")),
             time_of_day: Some(time_of_day(21, 9.49).expect("valid")),
         };
-        let found = bits(all, TUESDAY + 12 * 3600);
+        let found = bits(&all, TUESDAY + 12 * 3600);
         let runs = [0..84, 84..231, 231..273, 273..327];
         for run in runs {
             assert_eq!(found.iter().filter(|&&bit| run.contains(&bit)).count(), 21);

@@ -153,7 +153,9 @@ impl MultiEncoder {
     }
 
     /// Same, to restore their state.
-    pub fn random_distributed_scalars_mut(&mut self) -> impl Iterator<Item = &mut RandomDistributedScalarEncoder> {
+    pub fn random_distributed_scalars_mut(
+        &mut self,
+    ) -> impl Iterator<Item = &mut RandomDistributedScalarEncoder> {
         self.fields.iter_mut().filter_map(|field| match field {
             Field::RandomDistributedScalar(encoder) => Some(&mut **encoder),
             Field::Date(_) | Field::Scalar(_) => None,
@@ -175,7 +177,10 @@ pub struct EncodeError {
 impl std::fmt::Display for EncodeError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { value, min, max } = self;
-        write!(formatter, "the value {value} lies outside the encoder's range {min} to {max}; widen the range")
+        write!(
+            formatter,
+            "the value {value} lies outside the encoder's range {min} to {max}; widen the range"
+        )
     }
 }
 

@@ -74,6 +74,9 @@ pub struct RandomDistributedScalarState {
 
 impl RandomDistributedScalarEncoder {
     /// An encoder with the middle bucket only.
+    ///
+    /// # Panics
+    /// If it is wider than 65,535 bits.
     pub fn new(params: RandomDistributedScalarParams) -> Self {
         let mut random = Random::new(params.seed);
         let mut order: Vec<u16> = (0..u16::try_from(params.width).expect("at most 65,535 bits")).collect();
@@ -133,7 +136,7 @@ impl RandomDistributedScalarEncoder {
     /// Takes over a checkpoint's state; false, and nothing changed, if it cannot belong to this encoder.
     pub fn restore(&mut self, state: &RandomDistributedScalarState) -> bool {
         let count = state.bits.len() / RUN_BITS;
-        let is_valid = state.bits.len() % RUN_BITS == 0
+        let is_valid = state.bits.len().is_multiple_of(RUN_BITS)
             && state.min_bucket <= MIDDLE_BUCKET
             && state.min_bucket + count > MIDDLE_BUCKET
             && state.min_bucket + count <= MAX_BUCKETS
@@ -218,8 +221,10 @@ mod tests {
     #[test]
     fn buckets_equal_the_reference() {
         let mut encoder = encoder(1.0);
-        let middle =
-            [300, 333, 282, 346, 265, 100, 94, 316, 312, 331, 80, 66, 218, 120, 171, 235, 149, 361, 314, 41, 119];
+        let middle = [
+            300, 333, 282, 346, 265, 100, 94, 316, 312, 331, 80, 66, 218, 120, 171, 235, 149, 361, 314, 41,
+            119,
+        ];
         assert_eq!(encoder.bucket_bits(500), middle);
         let mut sdr = Sdr::new(400);
         for value in [0.0, 1.0, -1.0, 2.0, 20.0, 21.0] {
@@ -233,8 +238,9 @@ mod tests {
         let mut expected = middle;
         expected[16] = 288;
         assert_eq!(encoder.bucket_bits(499), expected);
-        let mut expected =
-            [236, 175, 356, 38, 33, 354, 169, 271, 286, 27, 40, 157, 338, 239, 381, 90, 116, 361, 69, 385, 238];
+        let mut expected = [
+            236, 175, 356, 38, 33, 354, 169, 271, 286, 27, 40, 157, 338, 239, 381, 90, 116, 361, 69, 385, 238,
+        ];
         assert_eq!(encoder.bucket_bits(520), expected);
         expected[17] = 143;
         assert_eq!(encoder.bucket_bits(521), expected);
@@ -255,7 +261,9 @@ mod tests {
     fn extreme_values_land_in_the_outermost_buckets() {
         let mut encoder = encoder(0.001);
         assert_eq!(encoder.bucket_of(0.0), 500);
-        for (value, bucket) in [(1e300, 999), (-1e300, 0), (f64::MAX, 999), (0.499, 999), (0.5, 999), (-0.5, 0)] {
+        for (value, bucket) in
+            [(1e300, 999), (-1e300, 0), (f64::MAX, 999), (0.499, 999), (0.5, 999), (-0.5, 0)]
+        {
             assert_eq!(encoder.bucket_of(value), bucket, "{value}");
         }
     }

@@ -65,7 +65,8 @@ impl ScalarEncoder {
     /// # Errors
     /// If it lies outside the range (a periodic range does not include its upper end).
     pub fn check(&self, value: f64) -> Result<(), EncodeError> {
-        let is_inside = self.min <= value && if self.is_periodic { value < self.max } else { value <= self.max };
+        let is_inside =
+            self.min <= value && if self.is_periodic { value < self.max } else { value <= self.max };
         if is_inside { Ok(()) } else { Err(EncodeError { value, min: self.min, max: self.max }) }
     }
 

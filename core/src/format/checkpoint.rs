@@ -19,10 +19,12 @@ use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
 use crate::anomaly::score_window::ScoreWindow;
 use crate::encoder::MultiEncoder;
-use crate::encoder::random_distributed_scalar::RandomDistributedScalarState;
+use crate::encoder::random_distributed_scalar::{
+    RandomDistributedScalarEncoder, RandomDistributedScalarState,
+};
 use crate::model::spatial_pooler::SpatialPooler;
-use crate::model::temporal_memory::TemporalMemory;
 use crate::model::template::Templates;
+use crate::model::temporal_memory::TemporalMemory;
 use crate::model::{Model, ModelParts};
 use crate::params::ModelParams;
 
@@ -53,7 +55,8 @@ struct LikelihoodRecord {
 /// If the generation is longer than [`super::header::MAX_GENERATION_BYTES`].
 pub fn write(model: &Model, generation: &str) -> Vec<u8> {
     let description = model.params().description();
-    let encoder = model.encoder().random_distributed_scalars().next().map(|encoder| encoder.state());
+    let encoder =
+        model.encoder().random_distributed_scalars().next().map(RandomDistributedScalarEncoder::state);
     let encoder = encoder.expect("the standard model has one value encoder");
     let encoder_record = [EncoderRecord {
         random: encoder.random.clone(),
@@ -275,7 +278,11 @@ fn take_likelihood(sections: &mut SectionReader<'_>) -> Result<HtmengineLikeliho
     if record.has_measured != 0 {
         validate::likelihood(&measured.state)?;
     }
-    Ok(HtmengineLikelihood::from_parts(window, record.row_count, (record.has_measured != 0).then_some(measured)))
+    Ok(HtmengineLikelihood::from_parts(
+        window,
+        record.row_count,
+        (record.has_measured != 0).then_some(measured),
+    ))
 }
 
 #[cfg(test)]

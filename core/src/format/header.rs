@@ -52,10 +52,8 @@ impl Header {
     /// # Errors
     /// Anything that shows that the file is not a whole, undamaged checkpoint of this version.
     pub fn of(file: &[u8]) -> Result<Self, FormatError> {
-        let (raw, payload) = RawHeader::read_from_prefix(file).map_err(|_| FormatError::Size {
-            found: file.len() as u64,
-            expected: HEADER_BYTES as u64,
-        })?;
+        let (raw, payload) = RawHeader::read_from_prefix(file)
+            .map_err(|_| FormatError::Size { found: file.len() as u64, expected: HEADER_BYTES as u64 })?;
         if raw.magic != MAGIC {
             return Err(FormatError::Magic { found: raw.magic });
         }
@@ -78,7 +76,8 @@ impl Header {
     /// The header's fields without any check of sums, so that tests can forge a file.
     #[cfg(test)]
     pub(super) fn of_unchecked_for_tests(file: &[u8]) -> Result<Self, FormatError> {
-        let (raw, _) = RawHeader::read_from_prefix(file).map_err(|_| FormatError::Size { found: 0, expected: 0 })?;
+        let (raw, _) =
+            RawHeader::read_from_prefix(file).map_err(|_| FormatError::Size { found: 0, expected: 0 })?;
         let generation = String::from_utf8_lossy(&raw.generation).into_owned();
         let last_stepped_row_id = RowId(raw.last_stepped_row_id.get());
         Ok(Self { section_count: raw.section_count.get(), last_stepped_row_id, generation })

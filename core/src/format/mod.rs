@@ -83,7 +83,10 @@ impl fmt::Display for FormatError {
                 write!(formatter, "it is {found} bytes long instead of {expected}: cut off or appended to")
             }
             Self::Checksum { part, found, expected } => {
-                write!(formatter, "the checksum of its {part} is {found:08x} instead of {expected:08x}: damaged")
+                write!(
+                    formatter,
+                    "the checksum of its {part} is {found:08x} instead of {expected:08x}: damaged"
+                )
             }
             Self::Generation { found, expected } => {
                 write!(formatter, "it belongs to model generation {found}, the metric's is {expected}")

@@ -109,7 +109,10 @@ fn segments(params: &BacktrackingTmParams, memory: &TemporalMemory) -> Result<()
         let count = usize::from(segments.counts[id]);
         ensure(is_known(cell) && count <= stride, "a segment is")?;
         let sources = &segments.presynaptic_cells[id * stride..][..count];
-        ensure(sources.is_sorted_by(|a, b| a < b) && sources.iter().all(|&cell| is_known(cell)), "a synapse is")?;
+        ensure(
+            sources.is_sorted_by(|a, b| a < b) && sources.iter().all(|&cell| is_known(cell)),
+            "a synapse is",
+        )?;
         ensure(segments.duty_cycle_iterations[id] <= memory.scalars.iteration, "a duty cycle's step is")?;
         synapse_count += count;
     }
@@ -118,6 +121,7 @@ fn segments(params: &BacktrackingTmParams, memory: &TemporalMemory) -> Result<()
 
 pub(super) fn likelihood(state: &LikelihoodState) -> Result<(), FormatError> {
     let distribution = state.distribution();
-    let is_valid = distribution.mean.is_finite() && distribution.stdev.is_finite() && distribution.stdev > 0.0;
+    let is_valid =
+        distribution.mean.is_finite() && distribution.stdev.is_finite() && distribution.stdev > 0.0;
     ensure(is_valid && state.average_total().is_finite(), "the likelihood's distribution is")
 }

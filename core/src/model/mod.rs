@@ -76,9 +76,14 @@ pub enum StepError {
 impl fmt::Display for StepError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFinite { value } => write!(formatter, "the value is {value}; a model takes finite numbers"),
+            Self::NotFinite { value } => {
+                write!(formatter, "the value is {value}; a model takes finite numbers")
+            }
             Self::Timestamp { timestamp } => {
-                write!(formatter, "the timestamp is {timestamp}; a model takes unix seconds of the years 0 to 9999")
+                write!(
+                    formatter,
+                    "the timestamp is {timestamp}; a model takes unix seconds of the years 0 to 9999"
+                )
             }
             Self::Encode(error) => error.fmt(formatter),
             Self::OutOfOrder { row_id, last_stepped } => {
@@ -203,10 +208,7 @@ pub(crate) struct ModelParts {
 
 /// A zeroed vector `len` long that starts with `old`. New pages come zeroed from the operating system, so that
 /// room nobody uses costs no memory; `Vec::resize` would touch it.
-fn grown<T: Clone + Default>(old: &[T], len: usize) -> Vec<T>
-where
-    T: zerocopy::FromZeros,
-{
+fn grown<T: Clone + zerocopy::FromZeros>(old: &[T], len: usize) -> Vec<T> {
     let mut new = T::new_vec_zeroed(len).expect("memory for a model's growing state");
     new[..old.len()].clone_from_slice(old);
     new

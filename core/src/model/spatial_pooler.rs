@@ -74,7 +74,7 @@ impl SpatialPooler {
             self.reserve_slots(missing);
             learning::bump_up(&params, &mut self.view());
         }
-        if self.scalars.iteration % duty_cycle::UPDATE_PERIOD == 0 {
+        if self.scalars.iteration.is_multiple_of(duty_cycle::UPDATE_PERIOD) {
             duty_cycle::update_minimum(&params, &mut self.view());
         }
     }

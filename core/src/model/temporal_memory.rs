@@ -3,9 +3,7 @@
 use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
 use htm_kernels::backtracking_tm::postings::PostingArena;
 use htm_kernels::backtracking_tm::state::{NO_COLUMN_BLOCK, SegmentArrays, TmState};
-use htm_kernels::backtracking_tm::{
-    self, BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments,
-};
+use htm_kernels::backtracking_tm::{self, BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments};
 use htm_kernels::word::words_for;
 
 use super::workspace::Workspace;
@@ -242,4 +240,3 @@ impl Segments {
         self.duty_cycle_iterations = grown(&self.duty_cycle_iterations, capacity);
     }
 }
-

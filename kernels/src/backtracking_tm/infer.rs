@@ -46,7 +46,8 @@ pub(super) fn activate(
     for &column in columns {
         let predicted = scratch.infer_predicted_before[usize::from(column)];
         predicted_count += usize::from(predicted != 0);
-        state.infer_active[usize::from(column)] = if predicted == 0 { params.column_mask() } else { predicted };
+        state.infer_active[usize::from(column)] =
+            if predicted == 0 { params.column_mask() } else { predicted };
     }
     2 * predicted_count >= columns.len()
 }
@@ -99,7 +100,12 @@ fn is_connected_active(params: &BacktrackingTmParams, state: &TmState<'_>, segme
         state.segments.presynaptic_cells[range.clone()].iter().zip(&state.segments.permanences[range])
     {
         let is_active = state.infer_active[usize::from(cell) / CELL_STRIDE] >> (cell % 32) & 1 == 1;
-        active_count += usize::from(is_active & (permanence >= params.connected_permanence));
+        #[expect(
+            clippy::needless_bitwise_bool,
+            reason = "half the cells are active: a branch would be guessed wrong"
+        )]
+        let is_counted = is_active & (permanence >= params.connected_permanence);
+        active_count += usize::from(is_counted);
     }
     active_count >= params.activation_threshold
 }

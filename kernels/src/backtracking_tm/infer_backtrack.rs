@@ -5,10 +5,10 @@
 //! candidates by confidence (the first success ends the search), and restoring the old predictions at the end
 //! (the next step overwrites them first).
 
+use super::BacktrackingTmParams;
 use super::infer::{activate, predict};
 use super::pattern::{forget, indices, recall};
 use super::state::{TmScratch, TmState};
-use super::BacktrackingTmParams;
 
 pub(super) fn run(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratch: &mut TmScratch<'_>) {
     let count = state.scalars.infer_history_count as usize;

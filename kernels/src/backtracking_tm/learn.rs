@@ -226,8 +226,11 @@ fn start_segment(
 fn average_sequence_length(params: &BacktrackingTmParams, state: &mut TmState<'_>) {
     let scalars = &mut *state.scalars;
     let ended_early = scalars.pam == 0;
-    let length =
-        if ended_early { scalars.sequence_length.wrapping_sub(params.pam_length) } else { scalars.sequence_length };
+    let length = if ended_early {
+        scalars.sequence_length.wrapping_sub(params.pam_length)
+    } else {
+        scalars.sequence_length
+    };
     let alpha: f32 = if scalars.iteration < 100 { 0.5 } else { 0.1 };
     #[expect(clippy::cast_precision_loss, reason = "the reference converts to f32")]
     let share = alpha * length as f32;

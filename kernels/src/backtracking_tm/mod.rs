@@ -182,7 +182,8 @@ pub fn step(
     let count = columns.len() as f32;
     let density = state.scalars.density;
     // Exactly 0.0 means "no step yet"; the average of non-empty patterns never returns to it.
-    state.scalars.density = if density.to_bits() == 0 { count } else { 0.99 * density + (1.0 - 0.99) * count };
+    state.scalars.density =
+        if density.to_bits() == 0 { count } else { 0.99 * density + (1.0 - 0.99) * count };
     infer::update(params, state, scratch, columns);
     learn::update(params, state, scratch, columns);
     state.scalars.reset_called = 0;

@@ -52,6 +52,9 @@ pub fn remember(history: &mut [u16], count: &mut u32, columns: &[u16]) {
 }
 
 /// Drops the `number` oldest records of a history.
+///
+/// # Panics
+/// If it has fewer.
 pub fn forget(history: &mut [u16], count: &mut u32, number: usize) {
     history.copy_within(number * PATTERN_STRIDE..*count as usize * PATTERN_STRIDE, 0);
     *count -= u32::try_from(number).expect("a history holds a few records");

@@ -86,7 +86,8 @@ fn resolve_picks(
     }
     let segment = update.segment as usize;
     let start = segment * params.max_synapses_per_segment;
-    let on_segment = &state.segments.presynaptic_cells[start..][..usize::from(state.segments.counts[segment])];
+    let on_segment =
+        &state.segments.presynaptic_cells[start..][..usize::from(state.segments.counts[segment])];
     let mut on_segment = on_segment.iter().copied().peekable();
     let mut ordinal = 0;
     let mut count = 0;
@@ -137,7 +138,8 @@ struct Synapses<'a> {
 
 impl<'a> Synapses<'a> {
     fn of(params: &BacktrackingTmParams, state: &'a mut TmState<'_>, segment: usize) -> Self {
-        let range = segment * params.max_synapses_per_segment..(segment + 1) * params.max_synapses_per_segment;
+        let range =
+            segment * params.max_synapses_per_segment..(segment + 1) * params.max_synapses_per_segment;
         Self {
             cells: &mut state.segments.presynaptic_cells[range.clone()],
             permanences: &mut state.segments.permanences[range],

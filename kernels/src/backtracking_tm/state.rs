@@ -156,6 +156,9 @@ impl TmState<'_> {
     }
 
     /// Same, giving the column a block if it has none.
+    ///
+    /// # Panics
+    /// If `cell` is out of range.
     pub fn cell_entry_or_new(&mut self, cell: usize) -> usize {
         let column = cell / CELL_STRIDE;
         if self.column_blocks[column] == NO_COLUMN_BLOCK {
@@ -180,6 +183,9 @@ impl TmState<'_> {
     }
 
     /// Adds one learning cell; cells must come in ascending order.
+    ///
+    /// # Panics
+    /// If `cell` is out of range, or there are [`crate::MAX_ACTIVE_COLUMNS`] already.
     #[inline]
     pub fn activate_learning_cell(&mut self, cell: usize) {
         self.learn_active[cell / CELL_STRIDE] |= 1 << (cell % CELL_STRIDE);

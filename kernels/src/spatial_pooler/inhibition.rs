@@ -18,8 +18,8 @@ use crate::word::{Ones, words_for};
 /// # Panics
 /// If there are fewer columns than winners, or more than [`MAX_COLUMNS`].
 pub fn select(planes: &[u64], used_planes: usize, columns: usize, winners: &mut [u16]) {
-    assert!(winners.len() <= columns && columns <= MAX_COLUMNS, "{} of {columns} columns", winners.len());
     const WORDS: usize = words_for(MAX_COLUMNS);
+    assert!(winners.len() <= columns && columns <= MAX_COLUMNS, "{} of {columns} columns", winners.len());
     let row_words = words_for(columns);
     assert_eq!(planes.len(), MAX_PLANES * row_words, "planes x row words");
     let mut chosen = [0u64; WORDS];
@@ -60,7 +60,7 @@ fn take_highest(chosen: &mut [u64], equals: &[u64], mut wanted: usize) {
     for index in (0..equals.len()).rev() {
         let mut word = equals[index];
         while wanted > 0 && word != 0 {
-            let top = 1 << (63 - word.leading_zeros());
+            let top = 1 << word.ilog2();
             chosen[index] |= top;
             word ^= top;
             wanted -= 1;

@@ -70,7 +70,9 @@ pub fn bump_up(params: &SpatialPoolerParams, state: &mut SpatialPoolerState<'_>)
 pub fn for_each_starving(state: &SpatialPoolerState<'_>, mut report: impl FnMut(usize)) {
     // The comparison against one shared minimum vectorises; the list is walked only if one is below.
     let minimum = state.scalars.min_overlap_duty;
-    if state.overlap_duty.iter().fold(false, |any, &duty| any | (duty < minimum)) {
+    #[expect(clippy::needless_bitwise_bool, reason = "a lazy `or` would branch on every column")]
+    let is_any_starving = state.overlap_duty.iter().fold(false, |any, &duty| any | (duty < minimum));
+    if is_any_starving {
         (0..state.overlap_duty.len()).filter(|&column| is_starving(state, column)).for_each(&mut report);
     }
 }
@@ -118,14 +120,8 @@ fn private_slot(params: &SpatialPoolerParams, state: &mut SpatialPoolerState<'_>
     usize::from(state.column_slots[column])
 }
 
-/// Into 0..=1; NaN (outside the potential pool) stays NaN, which `f32::clamp` would not promise as plainly.
+/// Into 0..=1; NaN (outside the potential pool) stays NaN.
 #[inline]
 fn clip(value: f32) -> f32 {
-    if value > 1.0 {
-        1.0
-    } else if value < 0.0 {
-        0.0
-    } else {
-        value
-    }
+    value.clamp(0.0, 1.0)
 }

@@ -15,7 +15,11 @@ use super::MAX_PLANES;
 /// If an input has no row, if there are more inputs than the planes can count, or if `planes` has another length.
 pub fn count(connected_rows: &[u64], row_words: usize, active_inputs: &[u16], planes: &mut [u64]) -> usize {
     assert_eq!(planes.len(), MAX_PLANES * row_words, "planes x row words");
-    assert!(active_inputs.len() < 1 << MAX_PLANES, "{} active inputs overflow the planes", active_inputs.len());
+    assert!(
+        active_inputs.len() < 1 << MAX_PLANES,
+        "{} active inputs overflow the planes",
+        active_inputs.len()
+    );
     let used = (usize::BITS - active_inputs.len().leading_zeros()) as usize;
     planes.fill(0);
     let mut offset = 0;
@@ -25,7 +29,8 @@ pub fn count(connected_rows: &[u64], row_words: usize, active_inputs: &[u16], pl
         let mut counters = [[0u64; LANES]; MAX_PLANES];
         let row = |input: u16| {
             let mut lanes = [0u64; LANES];
-            lanes[..width].copy_from_slice(&connected_rows[usize::from(input) * row_words + offset..][..width]);
+            lanes[..width]
+                .copy_from_slice(&connected_rows[usize::from(input) * row_words + offset..][..width]);
             lanes
         };
         let mut triples = active_inputs.chunks_exact(3);

@@ -1,0 +1,94 @@
+//! Scores of one message become updates of its rows, if the metric still wants them.
+
+use crate::anomaly::display_value::stored_display_value;
+use crate::bus::message::{ResultMessage, ResultMetric, ResultRow, ScoreMessage};
+use crate::model_params::{ModelSpec, ModelStart};
+use crate::repository::metric::{Metric, MetricStatus};
+use crate::repository::metric_data::{MetricRow, RowUpdate};
+use crate::repository::{RepositoryError, Transaction};
+
+/// Completes the message's rows and returns what to publish of them, or why they were left alone. Doing it twice
+/// is doing it once.
+pub(super) fn complete(
+    tx: &mut dyn Transaction,
+    message: &ScoreMessage,
+) -> Result<Result<ResultMessage, String>, RepositoryError> {
+    let (Some(first), Some(last)) = (message.scores.first(), message.scores.last()) else {
+        return Ok(Err("a message without scores".to_owned()));
+    };
+    let Some(metric) = tx.metric(&message.model_id)? else {
+        return Ok(Err("the metric was deleted".to_owned()));
+    };
+    if let Err(reason) = check_wanted(&metric, message) {
+        return Ok(Err(reason));
+    }
+    let rows = tx.rows_between(&message.model_id, first.row_id, last.row_id)?;
+    let is_same = rows.len() == message.scores.len()
+        && rows.iter().zip(&message.scores).all(|(row, score)| row.row_id == score.row_id);
+    if !is_same {
+        let found = rows.len();
+        let expected = message.scores.len();
+        return Ok(Err(format!(
+            "rows {} to {} are {found} in the database and {expected} in the message",
+            first.row_id, last.row_id
+        )));
+    }
+    let updates: Vec<RowUpdate> = message
+        .scores
+        .iter()
+        .map(|score| RowUpdate {
+            row_id: score.row_id,
+            raw_anomaly_score: score.raw_anomaly_score,
+            anomaly_score: score.anomaly_score,
+            display_value: stored_display_value(score.anomaly_score),
+        })
+        .collect();
+    tx.complete_rows(&message.model_id, &updates)?;
+    Ok(Ok(result_message(metric, &rows, message)))
+}
+
+fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {
+    if metric.status != MetricStatus::Active {
+        return Err(format!("the metric is {}", metric.status.label()));
+    }
+    let start = metric.model_params.as_deref().map(ModelStart::from_json);
+    match start {
+        Some(Ok(start)) if start.generation == message.generation => Ok(()),
+        Some(Ok(start)) => {
+            Err(format!("they are of model generation {}, now it is {}", message.generation, start.generation))
+        }
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the metric has no model".to_owned()),
+    }
+}
+
+fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) -> ResultMessage {
+    let spec = metric
+        .parameters
+        .as_deref()
+        .and_then(|text| ModelSpec::from_json(text).ok())
+        .map_or(serde_json::Value::Null, |spec| spec.metric_spec());
+    let results = rows
+        .iter()
+        .zip(&message.scores)
+        .map(|(row, score)| ResultRow {
+            rowid: row.row_id.0,
+            #[expect(clippy::cast_precision_loss, reason = "unix seconds are exact in an f64")]
+            ts: row.timestamp as f64,
+            value: row.value,
+            raw_anomaly: score.raw_anomaly_score,
+            anomaly: score.anomaly_score,
+            multi_step_best_predictions: None,
+        })
+        .collect();
+    let metric = ResultMetric {
+        uid: metric.uid.to_string(),
+        name: metric.name,
+        description: metric.description,
+        resource: metric.server,
+        location: metric.location,
+        datasource: metric.datasource.unwrap_or_default(),
+        spec,
+    };
+    ResultMessage { metric, results }
+}

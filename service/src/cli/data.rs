@@ -1,0 +1,132 @@
+//! `htmengine data NAME`: the stored rows of a metric with their scores.
+
+use std::io::{self, Write};
+
+use clap::{Args, ValueEnum};
+use htm_core::float_text::repr;
+use serde_json::json;
+
+use super::output::{time_text, write_table};
+use super::{CliError, DataDir, find_metric};
+use crate::repository::Repository;
+use crate::repository::metric_data::{DataQuery, MetricRow};
+use crate::repository::sqlite::OpenMode;
+use crate::timestamp::parse_time;
+
+/// Show the samples of a metric with their scores, oldest first
+#[derive(Debug, Args)]
+pub(super) struct DataArgs {
+    /// The metric
+    name: String,
+    /// Not before this time: unix seconds, '2014-11-02', or '2014-11-02 01:30:00' (UTC)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Not after this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only rows with at least this anomaly score
+    #[arg(long, value_name = "SCORE")]
+    min_score: Option<f64>,
+    /// The newest so many rows; 0 for all
+    #[arg(long, value_name = "ROWS", default_value_t = 100)]
+    limit: usize,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people
+    Text,
+    /// Comma-separated values with a heading
+    Csv,
+    /// One JSON array
+    Json,
+    /// One JSON object a line
+    Ndjson,
+}
+
+pub(super) fn run(args: &DataArgs) -> Result<(), CliError> {
+    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
+    let metric = find_metric(&repository, &args.name)?;
+    let query = DataQuery {
+        since: args.since.as_deref().map(parse_time).transpose()?,
+        until: args.until.as_deref().map(parse_time).transpose()?,
+        min_anomaly_score: args.min_score,
+        limit: (args.limit > 0).then_some(args.limit),
+    };
+    let rows = repository.data(&metric.uid, &query)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Text => write_text(&mut out, &rows)?,
+        Format::Csv => write_csv(&mut out, &rows)?,
+        Format::Json => {
+            let list: Vec<_> = rows.iter().map(row_json).collect();
+            serde_json::to_writer_pretty(&mut out, &list)?;
+            writeln!(out)?;
+        }
+        Format::Ndjson => {
+            for row in &rows {
+                writeln!(out, "{}", row_json(row))?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn row_json(row: &MetricRow) -> serde_json::Value {
+    json!({
+        "rowid": row.row_id.0,
+        "timestamp": row.timestamp,
+        "time": time_text(row.timestamp),
+        "value": row.value,
+        "raw_anomaly_score": row.raw_anomaly_score,
+        "anomaly_score": row.anomaly_score,
+        "display_value": row.display_value,
+    })
+}
+
+fn write_csv(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {
+    writeln!(out, "rowid,timestamp,value,raw_anomaly_score,anomaly_score,display_value")?;
+    for row in rows {
+        let score = |value: Option<f64>| value.map_or_else(String::new, repr);
+        let display = row.display_value.map_or_else(String::new, |value| value.to_string());
+        writeln!(
+            out,
+            "{},{},{},{},{},{display}",
+            row.row_id,
+            time_text(row.timestamp),
+            repr(row.value),
+            score(row.raw_anomaly_score),
+            score(row.anomaly_score),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_text(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {
+    if rows.is_empty() {
+        return writeln!(out, "no rows match");
+    }
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let score =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
+            vec![
+                row.row_id.to_string(),
+                time_text(row.timestamp),
+                row.value.to_string(),
+                score(row.raw_anomaly_score),
+                score(row.anomaly_score),
+                row.display_value.map_or_else(|| "-".to_owned(), |value| value.to_string()),
+            ]
+        })
+        .collect();
+    let headings = ["ROW", "TIME (UTC)", "VALUE", "RAW SCORE", "ANOMALY SCORE", "DISPLAY VALUE"];
+    write_table(out, &headings, &cells)
+}

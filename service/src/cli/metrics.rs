@@ -1,0 +1,132 @@
+//! `htmengine metrics`: which metrics there are, and what was refused.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::json;
+use wildmatch::WildMatch;
+
+use super::output::{time_text, write_table};
+use super::{CliError, DataDir};
+use crate::repository::metric::Metric;
+use crate::repository::metric_data::{DataQuery, MetricRow};
+use crate::repository::sqlite::OpenMode;
+use crate::repository::{Repository, RepositoryError};
+
+/// List metrics with their status, or what was refused and why
+#[derive(Debug, Args)]
+pub(super) struct MetricsArgs {
+    /// Only metrics whose name matches ('*' matches any characters)
+    #[arg(value_name = "GLOB", conflicts_with = "rejects")]
+    glob: Option<String>,
+    /// Instead list refused samples by reason, with the latest example
+    #[arg(long)]
+    rejects: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
+    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
+    let mut out = io::stdout().lock();
+    if args.rejects {
+        return list_rejects(&mut out, &repository, args.json);
+    }
+    let mut metrics = repository.metrics(&[])?;
+    if let Some(glob) = &args.glob {
+        let glob = WildMatch::new(glob);
+        metrics.retain(|metric| glob.matches(&metric.name));
+    }
+    if args.json {
+        let list =
+            metrics.iter().map(|metric| metric_json(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+        serde_json::to_writer_pretty(&mut out, &list)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if metrics.is_empty() {
+        writeln!(out, "no metrics; one appears with its first sample")?;
+        return Ok(());
+    }
+    let rows = metrics.iter().map(|metric| table_row(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+    let headings = ["NAME", "STATUS", "ROWS", "LAST SAMPLE (UTC)", "VALUE", "ANOMALY SCORE", "NOTE"];
+    write_table(&mut out, &headings, &rows)?;
+    Ok(())
+}
+
+fn last_row(repository: &dyn Repository, metric: &Metric) -> Result<Option<MetricRow>, RepositoryError> {
+    let newest = DataQuery { limit: Some(1), ..DataQuery::default() };
+    Ok(repository.data(&metric.uid, &newest)?.pop())
+}
+
+fn table_row(repository: &dyn Repository, metric: &Metric) -> Result<Vec<String>, RepositoryError> {
+    let last = last_row(repository, metric)?;
+    let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    Ok(vec![
+        metric.name.clone(),
+        metric.status.label().to_owned(),
+        metric.last_rowid.to_string(),
+        last.map_or_else(|| "-".to_owned(), |row| time_text(row.timestamp)),
+        text(last.map(|row| row.value)),
+        text(last.and_then(|row| row.anomaly_score)),
+        metric.message.clone().unwrap_or_default(),
+    ])
+}
+
+fn metric_json(repository: &dyn Repository, metric: &Metric) -> Result<serde_json::Value, RepositoryError> {
+    let last = last_row(repository, metric)?;
+    Ok(json!({
+        "uid": metric.uid.as_str(),
+        "name": metric.name,
+        "status": metric.status.label(),
+        "status_code": metric.status.code(),
+        "message": metric.message,
+        "rows": metric.last_rowid.0,
+        "last_timestamp": last.map(|row| row.timestamp),
+        "last_value": last.map(|row| row.value),
+        "last_anomaly_score": last.and_then(|row| row.anomaly_score),
+    }))
+}
+
+fn list_rejects(out: &mut dyn Write, repository: &dyn Repository, as_json: bool) -> Result<(), CliError> {
+    let rejects = repository.rejects()?;
+    if as_json {
+        let list: Vec<_> = rejects
+            .iter()
+            .map(|entry| {
+                json!({
+                    "reason": entry.reason.name(),
+                    "count": entry.count,
+                    "last_seen": entry.last_seen,
+                    "example": entry.example,
+                    "advice": entry.reason.advice(),
+                })
+            })
+            .collect();
+        serde_json::to_writer_pretty(&mut *out, &list)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if rejects.is_empty() {
+        writeln!(out, "nothing was refused")?;
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = rejects
+        .iter()
+        .map(|entry| {
+            let example: String = entry.example.chars().take(40).collect();
+            vec![
+                entry.reason.name().to_owned(),
+                entry.count.to_string(),
+                time_text(entry.last_seen),
+                example,
+                entry.reason.advice().to_owned(),
+            ]
+        })
+        .collect();
+    write_table(out, &["REASON", "COUNT", "LAST SEEN (UTC)", "LATEST EXAMPLE", "WHAT TO DO"], &rows)?;
+    Ok(())
+}

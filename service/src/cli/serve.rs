@@ -1,0 +1,154 @@
+//! `htmengine serve`: runs the engine until it is told to stop.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tracing_subscriber::EnvFilter;
+
+use super::CliError;
+use crate::config::{Config, has_old_config};
+use crate::engine::{Engine, EngineOptions};
+
+/// How often signals and failed roles are looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Environment variable with the log filter, for example `debug` or `htmengine::storer=debug`.
+const LOG_VARIABLE: &str = "HTMENGINE_LOG";
+
+/// Run the engine: take samples, score them, until SIGTERM or Ctrl-C
+///
+/// Everything is kept in one folder. New metrics are monitored as they appear (--monitor says which): after 288 samples
+/// a model is started over the range seen so far, and the earlier samples are scored too. Stopping drains what was
+/// received and saves all models.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database and the model files are kept [default: htmengine-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to take Graphite lines, over TCP and UDP [default: 0.0.0.0:2003]
+    #[arg(long, value_name = "ADDR:PORT")]
+    graphite: Option<SocketAddr>,
+    /// Do not listen on UDP
+    #[arg(long)]
+    no_udp: bool,
+    /// Serve live results here, as newline-delimited JSON over TCP
+    #[arg(long, value_name = "ADDR:PORT")]
+    results: Option<SocketAddr>,
+    /// Monitor new metrics whose name matches; may be repeated; '*' matches any characters [default: *]
+    #[arg(long, value_name = "GLOB")]
+    monitor: Vec<String>,
+    /// Monitor nothing by itself; `htmengine monitor NAME` still does
+    #[arg(long, conflicts_with = "monitor")]
+    no_monitor: bool,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Memory for models, in MiB; the least recently used ones are saved and dropped above it [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    memory_budget_mib: Option<usize>,
+    /// Save a model after so many rows [default: 1000]
+    #[arg(long, value_name = "ROWS")]
+    checkpoint_rows: Option<u32>,
+    /// Log as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl ServeArgs {
+    fn options(&self) -> Result<EngineOptions, CliError> {
+        let monitor = match (self.no_monitor, self.monitor.is_empty()) {
+            (true, _) => Some(Vec::new()),
+            (false, false) => Some(self.monitor.clone()),
+            (false, true) => None,
+        };
+        let flags = Config {
+            data_dir: self.data_dir.clone(),
+            graphite: self.graphite,
+            udp: self.no_udp.then_some(false),
+            results: self.results,
+            monitor,
+            jobs: self.jobs,
+            checkpoint_rows: self.checkpoint_rows,
+            memory_budget_mib: self.memory_budget_mib,
+            ..Config::default()
+        };
+        let file = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        Ok(flags.or(file).engine_options(has_old_config()))
+    }
+}
+
+pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    let options = args.options()?;
+    start_log(args.log_json);
+    let stop = stop_signal()?;
+    let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
+    let engine = Engine::start(options)?;
+    announce(&engine, &data_dir.display().to_string(), &monitor)?;
+    wait(&engine, &stop);
+    let has_failed = engine.has_failed();
+    if !has_failed {
+        tracing::info!("stopping: storing what was received and saving all models");
+    }
+    engine.stop()?;
+    if has_failed {
+        return Err(CliError::new("a part of the engine ended by itself; the log says why"));
+    }
+    tracing::info!("stopped; everything is saved");
+    Ok(())
+}
+
+/// Waits until the signal is raised or the engine fails.
+pub(super) fn wait(engine: &Engine, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) && !engine.has_failed() {
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// A flag that the first SIGTERM or SIGINT raises; the second one ends the process at once.
+pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let error = |error: io::Error| CliError::new(format!("signals cannot be handled: {error}"));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(error)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(error)?;
+    }
+    Ok(stop)
+}
+
+/// Logs to standard error.
+pub(super) fn start_log(as_json: bool) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second subscriber in one process is only possible in tests.
+    let _ = if as_json { log.json().try_init() } else { log.try_init() };
+}
+
+fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    let address = engine.graphite_address();
+    let udp = engine.udp_address().map_or_else(String::new, |address| format!(" and UDP {address}"));
+    writeln!(out, "htmengine takes Graphite lines on TCP {address}{udp}")?;
+    if let Some(results) = engine.results_address() {
+        writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
+    }
+    writeln!(out, "data: {data_dir}")?;
+    if monitor.is_empty() {
+        writeln!(out, "monitoring: only metrics named with `htmengine monitor NAME`")?;
+    } else {
+        writeln!(out, "monitoring: every new metric that matches {}", monitor.join(" or "))?;
+    }
+    let port = address.port();
+    writeln!(out, "try: printf 'cpu.load 0.5 %s\\n' \"$(date +%s)\" | nc -q0 127.0.0.1 {port}")?;
+    writeln!(out, "then: htmengine data cpu.load --data-dir {data_dir}")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,383 @@
+//! The storer: lines from the data queue become rows of `metric_data`.
+//!
+//! Flow of one turn: receive up to [`MAX_MESSAGES_PER_TURN`] messages, parse every line, group by metric, and in
+//! one transaction (a few, beyond [`MAX_ROWS_PER_TRANSACTION`] rows) find or create each metric, scrub its samples
+//! against its newest row, append the rest, and start models that waited for rows. After the commit: count what
+//! was refused, hint the scheduler at models with new rows, and last of all acknowledge.
+//!
+//! Invariants:
+//! - A line that is no sample, or that cannot be stored, costs only itself; it is counted with its reason.
+//! - Handling a message twice stores nothing twice: the second time every sample is late or a duplicate.
+//! - Nothing is counted or hinted for a transaction that did not commit.
+//! - While the database is away the batch is kept and tried again; only [`Storer::run`]'s stop ends that.
+//!
+//! Left to others: parsing (`sample`), the life cycle (`monitoring`), feeding models (the scheduler reads rows).
+//!
+//! Source: htmengine's metric storer and metric streamer.
+//! Departures: a malformed message does not discard its batch; a failure stores nothing and is repeated instead of
+//! dropping that metric's samples; metrics in Error keep storing samples; metrics whose first sample matches a
+//! configured pattern are monitored by themselves; rows are not sent anywhere, a hint is enough.
+
+mod batch;
+pub mod metric_cache;
+mod scrub;
+
+#[cfg(test)]
+mod test_doubles;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use htm_core::ids::ModelId;
+use wildmatch::WildMatch;
+
+use self::batch::{Batch, Group};
+use self::metric_cache::{CACHED_METRICS_TO_KEEP, MAX_CACHED_METRICS, MetricCache};
+use self::scrub::scrub;
+use crate::bus::message::ModelHint;
+use crate::bus::{Bus, BusError};
+use crate::clock::Clock;
+use crate::model_params::ModelSpec;
+use crate::monitoring::{self, MonitorError, RandomBytes};
+use crate::reject::{RejectLedger, RejectReason};
+use crate::repository::metric::{Metric, MetricStatus};
+use crate::repository::{Repository, RepositoryError, Transaction};
+use crate::sample::SampleLimits;
+
+/// Messages taken from the queue in one turn.
+pub const MAX_MESSAGES_PER_TURN: usize = 200;
+/// Rows written in one transaction, unless a single metric has more.
+pub const MAX_ROWS_PER_TRANSACTION: usize = 20_000;
+/// How long [`Storer::run`] waits for a message before it looks after its ledger.
+pub const RECEIVE_WAIT: Duration = Duration::from_millis(500);
+/// The ledger goes to the repository at most this often.
+pub const LEDGER_INTERVAL: Duration = Duration::from_secs(1);
+/// A failure that lasts is logged at most this often.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause of [`Storer::run`] after a failure that may pass; doubles up to [`MAX_RETRY_DELAY`].
+pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Longest such pause.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// While pausing, the stop signal is looked at this often.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a storer works with.
+pub struct StorerParts {
+    /// Lines in, hints out.
+    pub bus: Arc<dyn Bus>,
+    /// Rows out.
+    pub repository: Arc<dyn Repository>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where refused lines are counted; this storer moves it to the repository.
+    pub ledger: Arc<RejectLedger>,
+    /// Ids of new metrics and generations of models.
+    pub random: Arc<dyn RandomBytes>,
+    /// Settings.
+    pub options: StorerOptions,
+}
+
+/// Settings of a storer.
+#[derive(Debug, Clone, Default)]
+pub struct StorerOptions {
+    /// New metrics whose name matches one of these are monitored: `*` stands for any characters, dots too, `?`
+    /// for one.
+    pub monitor: Vec<String>,
+    /// What a sample may look like.
+    pub limits: SampleLimits,
+}
+
+/// What one turn did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorerTurn {
+    /// No message came.
+    Idle,
+    /// Every line received is stored or counted as refused, and acknowledged.
+    Stored {
+        /// Lines received.
+        lines: usize,
+        /// Rows stored, in this turn; those of an earlier postponed part are not in it.
+        rows: usize,
+    },
+    /// The bus or the database is away; what was received is kept. Pause, then call again.
+    Postponed {
+        /// What they said.
+        reason: String,
+    },
+    /// The queue is closed and empty: nothing will come any more.
+    Closed,
+}
+
+/// The role.
+pub struct Storer {
+    parts: StorerParts,
+    patterns: Vec<WildMatch>,
+    cache: MetricCache,
+    /// Received and not yet wholly stored.
+    batch: Option<Batch>,
+    last_flush: Option<Duration>,
+    last_warning: Option<Duration>,
+}
+
+impl fmt::Debug for Storer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Storer").field("options", &self.parts.options).finish_non_exhaustive()
+    }
+}
+
+/// What became of one group in a transaction; acted upon once it committed.
+#[derive(Debug)]
+struct GroupOutcome {
+    group_idx: usize,
+    uid: ModelId,
+    status: MetricStatus,
+    rows: usize,
+    refused: Vec<(usize, RejectReason)>,
+}
+
+impl Storer {
+    /// A storer that has received nothing yet.
+    pub fn new(parts: StorerParts) -> Self {
+        let patterns = parts.options.monitor.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        Self {
+            parts,
+            patterns,
+            cache: MetricCache::new(MAX_CACHED_METRICS, CACHED_METRICS_TO_KEEP),
+            batch: None,
+            last_flush: None,
+            last_warning: None,
+        }
+    }
+
+    /// Takes turns until the data queue is closed and drained. `stop` does not end that: whoever stops the engine
+    /// closes the queue once the listeners are done. It only ends the waiting for a database or bus that is away.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Fatal`] from the database; [`RepositoryError::Transient`] when `stop` was raised while
+    /// lines could not be stored (they are not acknowledged).
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RepositoryError> {
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            match self.run_once(RECEIVE_WAIT)? {
+                StorerTurn::Closed => return Ok(()),
+                StorerTurn::Idle | StorerTurn::Stored { .. } => delay = FIRST_RETRY_DELAY,
+                StorerTurn::Postponed { reason } => {
+                    if pause(delay, stop) {
+                        let lines = self.batch.as_ref().map_or(0, |batch| batch.lines.len());
+                        let reason =
+                            format!("stopped while up to {lines} lines could not be stored: {reason}");
+                        return Err(RepositoryError::Transient { reason });
+                    }
+                    delay = (delay * 2).min(MAX_RETRY_DELAY);
+                }
+            }
+        }
+    }
+
+    /// One turn; waits up to `wait` for the first message.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Fatal`] from the database: stop the role. Everything else is in the answer.
+    pub fn run_once(&mut self, wait: Duration) -> Result<StorerTurn, RepositoryError> {
+        let turn = self.take_turn(wait)?;
+        self.flush_ledger(turn == StorerTurn::Closed)?;
+        Ok(turn)
+    }
+
+    fn take_turn(&mut self, wait: Duration) -> Result<StorerTurn, RepositoryError> {
+        let mut batch = match self.batch.take() {
+            Some(postponed) => postponed,
+            None => match self.receive(wait) {
+                Ok(Some(received)) => received,
+                Ok(None) => return Ok(StorerTurn::Idle),
+                Err(BusError::Closed) => return Ok(StorerTurn::Closed),
+                Err(error) => return Ok(self.postponed(error.to_string())),
+            },
+        };
+        let mut rows = 0;
+        while let Some(run) = batch.todo.pop() {
+            match self.store(&batch, run.clone()) {
+                Ok(outcomes) => rows += self.settle(&batch, outcomes),
+                Err(RepositoryError::Rejected { reason }) => self.halve_or_refuse(&mut batch, run, &reason),
+                Err(RepositoryError::Transient { reason }) => {
+                    batch.todo.push(run);
+                    self.batch = Some(batch);
+                    return Ok(self.postponed(reason));
+                }
+                Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
+            }
+        }
+        if let Err(error) = self.parts.bus.data().acknowledge(batch.last_tag) {
+            // The messages come again, and every sample in them is then late or a duplicate.
+            self.warn(&format!("stored messages could not be acknowledged: {error}"));
+        }
+        Ok(StorerTurn::Stored { lines: batch.lines.len(), rows })
+    }
+
+    fn receive(&self, wait: Duration) -> Result<Option<Batch>, BusError> {
+        let deliveries = self.parts.bus.data().receive(MAX_MESSAGES_PER_TURN, wait)?;
+        let now = self.parts.clock.unix_seconds();
+        let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
+        let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse);
+        if let Some(batch) = &mut batch {
+            batch.plan(MAX_ROWS_PER_TRANSACTION);
+        }
+        Ok(batch)
+    }
+
+    /// Stores a run of groups in one transaction.
+    fn store(&self, batch: &Batch, run: Range<usize>) -> Result<Vec<GroupOutcome>, RepositoryError> {
+        let mut outcomes = Vec::new();
+        self.parts.repository.transact(&mut |tx| {
+            // The work may be run again from the start.
+            outcomes.clear();
+            for group_idx in run.clone() {
+                outcomes.push(self.store_group(tx, group_idx, &batch.groups[group_idx])?);
+            }
+            Ok(())
+        })?;
+        Ok(outcomes)
+    }
+
+    fn store_group(
+        &self,
+        tx: &mut dyn Transaction,
+        group_idx: usize,
+        group: &Group,
+    ) -> Result<GroupOutcome, RepositoryError> {
+        let metric = self.find_or_create(tx, &group.name)?;
+        let tail = tx.tail_timestamp(&metric.uid)?;
+        let scrubbed = scrub(tail, &group.samples);
+        let mut status = metric.status;
+        if !scrubbed.accepted.is_empty() {
+            tx.append_rows(&metric.uid, &scrubbed.accepted)?;
+            if status == MetricStatus::PendingData {
+                let random = self.parts.random.as_ref();
+                status = monitoring::activate_if_ready(tx, &metric.uid, random)?.unwrap_or(status);
+            }
+        }
+        Ok(GroupOutcome {
+            group_idx,
+            uid: metric.uid,
+            status,
+            rows: scrubbed.accepted.len(),
+            refused: scrubbed.refused,
+        })
+    }
+
+    fn find_or_create(&self, tx: &mut dyn Transaction, name: &str) -> Result<Metric, RepositoryError> {
+        if let Some(uid) = self.cache.get(name) {
+            // Deleted, or its name given away, behind our back: then the name decides.
+            if let Some(metric) = tx.metric(uid)?.filter(|metric| metric.name == name) {
+                return Ok(metric);
+            }
+        }
+        if let Some(metric) = tx.metric_by_name(name)? {
+            return Ok(metric);
+        }
+        let random = self.parts.random.as_ref();
+        let mut metric = monitoring::create_metric(tx, name, random)?;
+        if self.patterns.iter().any(|pattern| pattern.matches(name)) {
+            let spec = ModelSpec::for_metric(name);
+            metric.status = monitoring::monitor(tx, &metric, &spec, random).map_err(|error| match error {
+                MonitorError::Repository(error) => error,
+                MonitorError::NotFound { .. }
+                | MonitorError::AlreadyMonitored { .. }
+                | MonitorError::Params(_) => RepositoryError::Rejected { reason: error.to_string() },
+            })?;
+        }
+        Ok(metric)
+    }
+
+    /// After the commit: remember, count, hint. Returns the rows stored.
+    fn settle(&mut self, batch: &Batch, outcomes: Vec<GroupOutcome>) -> usize {
+        let now = self.parts.clock.unix_seconds();
+        let mut rows = 0;
+        for outcome in outcomes {
+            self.cache.put(&batch.groups[outcome.group_idx].name, &outcome.uid);
+            for (line_idx, reason) in outcome.refused {
+                self.parts.ledger.record(reason, &batch.lines[line_idx], now);
+            }
+            rows += outcome.rows;
+            let has_model = matches!(outcome.status, MetricStatus::Active | MetricStatus::CreatePending);
+            if has_model && outcome.rows > 0 {
+                // A full or closed queue loses the hint, which costs time and never a score.
+                let _ = self.parts.bus.hints().try_publish(ModelHint { model_id: outcome.uid });
+            }
+        }
+        rows
+    }
+
+    /// Closes in on the metric that the database refuses: halves the run, and counts its samples once it is alone.
+    fn halve_or_refuse(&mut self, batch: &mut Batch, run: Range<usize>, reason: &str) {
+        if run.len() > 1 {
+            let middle = run.start + run.len() / 2;
+            batch.todo.push(middle..run.end);
+            batch.todo.push(run.start..middle);
+            return;
+        }
+        let now = self.parts.clock.unix_seconds();
+        for group in &batch.groups[run] {
+            self.warn(&format!(
+                "{} samples of metric `{}` were refused: {reason}",
+                group.samples.len(),
+                group.name.escape_debug()
+            ));
+            for sample in &group.samples {
+                self.parts.ledger.record(RejectReason::NotStorable, &batch.lines[sample.line_idx], now);
+            }
+        }
+    }
+
+    fn flush_ledger(&mut self, is_last: bool) -> Result<(), RepositoryError> {
+        let now = self.parts.clock.monotonic();
+        let is_due = self.last_flush.is_none_or(|last| now.saturating_sub(last) >= LEDGER_INTERVAL);
+        if !is_due && !is_last {
+            return Ok(());
+        }
+        let entries = self.parts.ledger.drain();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.last_flush = Some(now);
+        let Err(error) = self.parts.repository.add_rejects(&entries) else { return Ok(()) };
+        self.parts.ledger.restore(entries);
+        match error {
+            RepositoryError::Fatal { .. } => Err(error),
+            RepositoryError::Transient { reason } | RepositoryError::Rejected { reason } => {
+                self.warn(&format!("refused lines could not be counted in the database: {reason}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn postponed(&mut self, reason: String) -> StorerTurn {
+        self.warn(&format!("storing is postponed, nothing is lost: {reason}"));
+        StorerTurn::Postponed { reason }
+    }
+
+    /// Logs now and then, not for every repetition.
+    fn warn(&mut self, text: &str) {
+        let now = self.parts.clock.monotonic();
+        if self.last_warning.is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL) {
+            self.last_warning = Some(now);
+            tracing::warn!("{text}");
+        }
+    }
+}
+
+/// Sleeps for `delay`, or until `stop` is raised; tells whether it was.
+fn pause(delay: Duration, stop: &AtomicBool) -> bool {
+    let mut left = delay;
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+        let nap = left.min(STOP_CHECK_INTERVAL);
+        std::thread::sleep(nap);
+        left -= nap;
+    }
+    stop.load(Ordering::Relaxed)
+}
