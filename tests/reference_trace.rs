@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use htm_core::anomaly::likelihood::log_likelihood;
 use htm_core::anomaly::nab_likelihood::NabLikelihood;
 use htm_core::float_text::repr;
 use htm_core::ids::RowId;
@@ -13,7 +12,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::{ModelParams, ValueRange};
-use htm_core::trace::{Fnv, Stages, cells, confidences};
+use htm_core::trace::{Fnv, STAGE_HEADING, Stages, cells, confidences, stage_row};
 use htm_kernels::word;
 use htm_tests::recording::{SERIES, golden, golden_json, series};
 use htm_tests::state_digest;
@@ -22,7 +21,8 @@ use serde_json::Value;
 fn check(name: &str) {
     let rows = series(name);
     let text = golden(&format!("{name}__cpp.rec.csv.gz"));
-    let mut expected = text.lines().skip(1);
+    let mut expected = text.lines();
+    assert_eq!(expected.next(), Some(STAGE_HEADING), "{name}");
     let full = golden(&format!("{name}__cpp.full.jsonl.gz"));
     let mut full = full.lines();
     let deep_states = golden(&format!("{name}__cpp.state.jsonl.gz"));
@@ -43,22 +43,7 @@ fn check(name: &str) {
         let scores = model.step(&mut workspace, row_id, *record).expect("a good record");
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
         let stages = Stages::of(&model, &workspace);
-        let found = format!(
-            "{index},{timestamp},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-            repr(record.value),
-            scores.bucket,
-            stages.encoded,
-            stages.active_columns,
-            stages.active_cells,
-            stages.predicted_cells,
-            stages.predicted_columns,
-            stages.learn_cells,
-            stages.learn_predicted_cells,
-            stages.confidence,
-            repr(f64::from(scores.raw_anomaly_score)),
-            repr(probability),
-            repr(log_likelihood(probability)),
-        );
+        let found = stage_row(index, timestamp, record.value, scores, probability, &stages);
         assert_eq!(Some(&*found), expected.next(), "{name}, record {index}");
         if let Some(line) = full.next() {
             check_full(name, index, &serde_json::from_str(line).expect("JSON"), &mut model, &workspace);

@@ -84,6 +84,16 @@ fn dependencies_point_one_way() {
     assert_none("service -> core -> kernels, and no other way", &violations);
 }
 
+/// First parts of the paths in `use crate::{...};`.
+fn grouped_imports(code: &str) -> BTreeSet<String> {
+    let first_part = |path: &str| {
+        let path = path.trim_start();
+        path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
+    let groups = code.split("use crate::{").skip(1).filter_map(|rest| rest.split(';').next());
+    groups.flat_map(|group| group.split([',', '{']).map(first_part).collect::<Vec<_>>()).collect()
+}
+
 #[test]
 fn role_rooms_do_not_name_each_other() {
     let files = rust_files();
@@ -96,6 +106,8 @@ fn role_rooms_do_not_name_each_other() {
             for prefix in ["crate", "htmengine"] {
                 violations.extend(occurrences(inside.iter().copied(), &format!("{prefix}::{other}")));
             }
+            let grouped = inside.iter().filter(|file| grouped_imports(&code_of(&file.text)).contains(other));
+            violations.extend(grouped.map(|file| format!("{} imports `{other}`", file.path)));
         }
     }
     assert_none("roles meet only in bus messages and repository rows", &violations);
@@ -189,8 +201,8 @@ fn backticked(markdown: &str) -> Vec<&str> {
     found
 }
 
-/// A path from the root: parts joined by `/`, or a file name with an extension that only sources have. Places of
-/// an HTTP interface start with `/` and are none.
+/// A path from the root (parts joined by `/`), or a file's bare name with an extension that only sources have.
+/// Places of an HTTP interface start with `/` and are none.
 fn looks_like_a_path(text: &str) -> bool {
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
     let has_source_name = [".rs", ".md", ".toml"].iter().any(|extension| text.ends_with(extension));
@@ -206,7 +218,11 @@ fn the_architecture_page_names_what_exists() {
     );
     let page = read("ARCHITECTURE.md");
     let named = backticked(&page);
-    let missing = named.iter().filter(|text| looks_like_a_path(text) && !root().join(text).exists());
+    let sources = files(&["rs", "md", "toml"]);
+    // A bare file name is that of some file: the sentence around it says in which room.
+    let is_somewhere = |name: &str| sources.iter().any(|file| file.path.rsplit('/').next() == Some(name));
+    let exists = |text: &str| root().join(text).exists() || is_somewhere(text);
+    let missing = named.iter().filter(|text| looks_like_a_path(text) && !exists(text));
     let mut violations: Vec<String> = missing.map(|text| format!("`{text}` does not exist")).collect();
     for folder in top_level_folders() {
         let is_named = named
@@ -260,6 +276,13 @@ fn paths_are_told_from_other_words() {
         assert!(!looks_like_a_path(text), "{text}");
     }
     assert_eq!(backticked("a `b` c\n```text\n`d`\n```\n`e`"), ["b", "e"]);
+}
+
+#[test]
+fn grouped_imports_are_taken_apart() {
+    let found = grouped_imports("use crate::{bus::{self, Bus},\n    listener::batch};\nuse crate::clock;");
+    let expected = ["bus", "self", "Bus", "listener"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(expected));
 }
 
 #[test]

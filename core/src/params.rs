@@ -166,11 +166,15 @@ pub enum ParamsError {
 impl fmt::Display for ParamsError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Range { min, max } => write!(
-                formatter,
-                "the value range is {min} to {max}; give finite numbers, the smaller one first, whose distance is \
-                 below 1.8e308"
-            ),
+            Self::Range { min, max } if !min.is_finite() || !max.is_finite() => {
+                write!(formatter, "min {min} and max {max}: expected finite numbers")
+            }
+            Self::Range { min, max } if min > max => {
+                write!(formatter, "min {min} lies above max {max}: exchange them")
+            }
+            Self::Range { min, max } => {
+                write!(formatter, "min {min} and max {max} are too far apart: narrow the range")
+            }
             Self::Resolution { found } => {
                 write!(formatter, "the resolution is {found}; give a finite number above 0")
             }
@@ -187,8 +191,7 @@ mod tests {
 
     #[test]
     fn resolution_follows_the_reference() {
-        let resolution =
-            |min, max, least| ValueRange::new(min, max).map(|range| range.resolution(least));
+        let resolution = |min, max, least| ValueRange::new(min, max).map(|range| range.resolution(least));
         assert_eq!(resolution(-7829.8, 47034.8, None), Ok(422.035_384_615_384_66));
         // min == max counts as a range of 1.
         assert_eq!(resolution(5.0, 5.0, None), Ok(1.0 / 130.0));

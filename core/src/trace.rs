@@ -9,8 +9,10 @@
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::word::{self, Ones};
 
-use crate::model::Model;
+use crate::anomaly::likelihood::log_likelihood;
+use crate::float_text::repr;
 use crate::model::workspace::Workspace;
+use crate::model::{Model, Scores};
 
 /// A running hash.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +106,30 @@ impl Stages {
             confidence: Fnv::of(confidences(workspace.confidence())),
         }
     }
+}
+
+/// Heading of the rows that [`stage_row`] prints.
+pub const STAGE_HEADING: &str =
+    "i,timestamp,value,bucket,enc,sp,active,pred,predcols,learn,lpred,colconf,anomaly,likelihood,log";
+
+/// Everything about record `index` in one row, as our recordings have it. `timestamp` is printed as it is.
+pub fn stage_row(
+    index: usize,
+    timestamp: &str,
+    value: f64,
+    scores: Scores,
+    likelihood: f64,
+    stages: &Stages,
+) -> String {
+    let Stages { encoded, active_columns, active_cells, predicted_cells, .. } = stages;
+    let Stages { predicted_columns, learn_cells, learn_predicted_cells, confidence, .. } = stages;
+    let (value, bucket) = (repr(value), scores.bucket);
+    let anomaly = repr(f64::from(scores.raw_anomaly_score));
+    let (log, likelihood) = (repr(log_likelihood(likelihood)), repr(likelihood));
+    format!(
+        "{index},{timestamp},{value},{bucket},{encoded},{active_columns},{active_cells},{predicted_cells},\
+         {predicted_columns},{learn_cells},{learn_predicted_cells},{confidence},{anomaly},{likelihood},{log}"
+    )
 }
 
 #[cfg(test)]

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
-        let file = parse("graphite = \"127.0.0.1:1\"\nmonitor = [\"a.*\"]\ncheckpoint_rows = 7\n").expect("valid");
+        let file =
+            parse("graphite = \"127.0.0.1:1\"\nmonitor = [\"a.*\"]\ncheckpoint_rows = 7\n").expect("valid");
         let flags = Config { graphite: "127.0.0.1:2".parse().ok(), ..Config::default() };
         let options = flags.or(file).engine_options(false);
         assert_eq!(options.graphite.port(), 2);

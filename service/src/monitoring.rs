@@ -131,6 +131,30 @@ pub fn monitor(
     spec: &ModelSpec,
     random: &dyn RandomBytes,
 ) -> Result<MetricStatus, MonitorError> {
+    ask_for_model(tx, metric, spec, random, MetricStatus::Unmonitored)
+}
+
+/// Starts the model of a metric that waits for data, over a range that somebody now declares instead of the one
+/// that would be estimated.
+///
+/// # Errors
+/// As [`monitor`], but [`MonitorError::AlreadyMonitored`] unless the metric waits for data.
+pub fn declare_range(
+    tx: &mut dyn Transaction,
+    metric: &Metric,
+    spec: &ModelSpec,
+    random: &dyn RandomBytes,
+) -> Result<MetricStatus, MonitorError> {
+    ask_for_model(tx, metric, spec, random, MetricStatus::PendingData)
+}
+
+fn ask_for_model(
+    tx: &mut dyn Transaction,
+    metric: &Metric,
+    spec: &ModelSpec,
+    random: &dyn RandomBytes,
+    from: MetricStatus,
+) -> Result<MetricStatus, MonitorError> {
     let id = &metric.uid;
     // Under the name it is stored by, whatever name or id the caller found it by.
     let spec = ModelSpec { metric_name: metric.name.clone(), ..spec.clone() };
@@ -141,7 +165,7 @@ pub fn monitor(
         None => None,
     };
     let status = if range.is_some() { MetricStatus::CreatePending } else { MetricStatus::PendingData };
-    if !tx.set_status(id, &[MetricStatus::Unmonitored], status, None)? {
+    if !tx.set_status(id, &[from], status, None)? {
         let found = tx.metric(id)?.ok_or_else(|| MonitorError::NotFound { what: id.to_string() })?;
         return Err(MonitorError::AlreadyMonitored {
             uid: found.uid,

@@ -107,7 +107,9 @@ impl RejectReason {
             Self::BadTimestamp => "the timestamp must be unix seconds, or -1 or N for now",
             Self::NegativeTimestamp => "times before 1970 are not accepted; -1 or N means now",
             Self::TimestampNotSeconds => "the timestamp must be in seconds; divide milliseconds by 1,000",
-            Self::FutureTimestamp => "the sample is too far ahead of this machine's clock; check the sender's clock",
+            Self::FutureTimestamp => {
+                "the sample is too far ahead of this machine's clock; check the sender's clock"
+            }
             Self::LateSample => "samples of a metric must come in order of time; send the oldest first",
             Self::DuplicateSample => "one sample per metric and second; the first one was kept",
             Self::TooManyConnections => "close idle connections or raise `max_connections`",
@@ -163,11 +165,7 @@ impl RejectLedger {
 }
 
 fn printable(line: &[u8]) -> String {
-    String::from_utf8_lossy(line)
-        .chars()
-        .flat_map(char::escape_debug)
-        .take(MAX_EXAMPLE_CHARS)
-        .collect()
+    String::from_utf8_lossy(line).chars().flat_map(char::escape_debug).take(MAX_EXAMPLE_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,17 @@
 //! What the promise tests share: reading the recorded data, digests of deep state, lives of a temporal memory with
-//! the checks that go with them, and reading the source tree.
+//! the checks that go with them, reading the source tree, and driving the engine: in this process, as a program, with a
+//! client's sockets and a look at its rows.
 
+pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
+pub mod program;
 pub mod recording;
+pub mod running_engine;
+pub mod seeded_random;
+pub mod sender;
 pub mod source_text;
 pub mod source_tree;
 pub mod state_digest;
+pub mod stored;
+pub mod waiting;

@@ -2,7 +2,7 @@
 //!
 //! # In this crate
 //! [`checkpoint`] turns a model into such bytes and back; [`section`] reads and writes the table; [`header`] the
-//! header; [`validate`] bounds every index before a kernel may use it. Reading treats the bytes as hostile.
+//! header; `validate` bounds every index before a kernel may use it. Reading treats the bytes as hostile.
 
 pub mod checkpoint;
 pub mod header;

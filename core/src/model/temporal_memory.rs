@@ -57,7 +57,11 @@ pub(crate) struct Postings {
 }
 
 impl PostingArena for Postings {
-    fn words(&mut self) -> &mut [u32] {
+    fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    fn words_mut(&mut self) -> &mut [u32] {
         &mut self.words
     }
 

@@ -4,7 +4,7 @@
 //! there: a column's confidence (and so the raw anomaly score) counts every synapse of a segment, while a cell is
 //! predicted only through connected ones.
 
-use super::postings::{CellSet, count_active, scan};
+use super::postings::scan;
 use super::state::{TmScratch, TmState};
 use super::{BacktrackingTmParams, CELL_STRIDE, duty_cycle, infer_backtrack, pattern};
 use crate::word;
@@ -62,7 +62,8 @@ pub(super) fn predict(
 ) -> bool {
     let segment_count = state.scalars.segment_count as usize;
     let activity = &mut scratch.infer_activity[..segment_count];
-    count_active(state, CellSet::InferActive, columns, activity);
+    let active_columns = columns.iter().map(|&column| usize::from(column));
+    state.posting_lists().count_active(state.infer_active, active_columns, activity);
     let threshold = u8::try_from(params.activation_threshold).expect("at most 64");
     let found_count = scan(activity, threshold, scratch.found);
     state.infer_predicted.fill(0);

@@ -7,8 +7,8 @@
 //! here that count is still there from the previous phase 2. It is the same: a segment changed since then belongs
 //! to a column that had a predicted learning cell, and such a column does not burst.
 
-use super::pattern::{PATTERN_STRIDE, indices, remember};
-use super::postings::{CellSet, count_active, scan};
+use super::pattern::{indices, remember};
+use super::postings::{PostingLists, scan};
 use super::segment::{CellForNewSegment, cell_for_new_segment, create};
 use super::segment_update::{SegmentUpdate, adapt, apply_queued};
 use super::state::{TmScratch, TmState};
@@ -114,13 +114,8 @@ pub(super) fn predict(
     scratch: &mut TmScratch<'_>,
     mode: Mode,
 ) {
-    // The columns of the learning cells are not always the current pattern, so take them from the cells.
-    let mut columns = [0u16; PATTERN_STRIDE];
     let cell_count = indices(state.learn_cells).len();
-    for (column, cell) in columns.iter_mut().zip(indices(state.learn_cells)) {
-        *column = cell / 32;
-    }
-    count_learn_activity(state, scratch, &columns[..cell_count]);
+    count_learn_activity(state);
     find_best(state, scratch, u8::try_from(params.activation_threshold).expect("at most 64"));
     state.learn_predicted.fill(0);
     for column in word::ones(scratch.best.columns) {
@@ -164,13 +159,18 @@ pub(super) fn draw_picks(
     }
 }
 
-fn count_learn_activity(state: &mut TmState<'_>, scratch: &mut TmScratch<'_>, columns: &[u16]) {
+/// Counts each segment's synapses on the learning cells. Their columns are not always the current pattern, so they are
+/// taken from the cells.
+fn count_learn_activity(state: &mut TmState<'_>) {
     let segment_count = state.scalars.segment_count as usize;
-    // Counted in scratch because the cell set and the counters both belong to the state.
-    let activity = &mut scratch.infer_activity[..segment_count];
-    scratch.infer_active_backup.copy_from_slice(state.learn_active);
-    count_active(state, CellSet::Words(scratch.infer_active_backup), columns, activity);
-    state.segments.learn_activity[..segment_count].copy_from_slice(activity);
+    let lists = PostingLists {
+        column_blocks: state.column_blocks,
+        offsets: state.posting_offsets,
+        counts: state.posting_counts,
+        words: state.postings.words(),
+    };
+    let columns = indices(state.learn_cells).iter().map(|&cell| usize::from(cell) / CELL_STRIDE);
+    lists.count_active(state.learn_active, columns, &mut state.segments.learn_activity[..segment_count]);
 }
 
 /// Finds each column's best segment by its count of learning cells.

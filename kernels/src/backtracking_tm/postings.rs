@@ -6,7 +6,7 @@
 //! never observable, so removal swaps the last posting in.
 
 use super::CELL_STRIDE;
-use super::state::TmState;
+use super::state::{NO_COLUMN_BLOCK, TmState};
 use crate::word::Ones;
 
 /// Number of block sizes: the largest holds 8 * 2^19 postings, one per possible segment of a model.
@@ -22,7 +22,10 @@ pub const NO_CLASS: u8 = u8::MAX;
 /// step adds depends on where it adds it; so the owner is asked.
 pub trait PostingArena {
     /// The arena.
-    fn words(&mut self) -> &mut [u32];
+    fn words(&self) -> &[u32];
+
+    /// The arena, to write.
+    fn words_mut(&mut self) -> &mut [u32];
 
     /// Makes the arena at least `len` words long, keeping its contents.
     fn grow(&mut self, len: usize);
@@ -34,58 +37,135 @@ pub const fn block_len(class: u8) -> usize {
     if class % 2 == 1 { base + base / 2 } else { base }
 }
 
-/// Adds 1 to the activity of every segment with a synapse on an active cell, for each of them.
-///
-/// `active` is a cell set whose active cells all lie in `columns`.
-pub fn count_active(state: &mut TmState<'_>, active: CellSet<'_>, columns: &[u16], activity: &mut [u8]) {
-    activity.fill(0);
-    for &column in columns {
-        let cells = match active {
-            CellSet::InferActive => state.infer_active[usize::from(column)],
-            CellSet::Words(words) => words[usize::from(column)],
-        };
-        let Some(entry) = state.cell_entry(usize::from(column) * CELL_STRIDE) else { continue };
-        for cell in Ones(u64::from(cells)) {
-            let count = state.posting_counts[entry + cell] as usize;
-            if count == 0 {
+/// The posting lists, to read.
+#[derive(Debug, Clone, Copy)]
+pub struct PostingLists<'a> {
+    /// See [`TmState::column_blocks`]; likewise the rest.
+    pub column_blocks: &'a [u16],
+    /// Where each list starts.
+    pub offsets: &'a [u32],
+    /// How long it is.
+    pub counts: &'a [u32],
+    /// The arena.
+    pub words: &'a [u32],
+}
+
+impl PostingLists<'_> {
+    /// Counts each segment's synapses on active cells into `activity`, which is zeroed first. `active` is a cell set
+    /// whose cells all lie in `columns`.
+    ///
+    /// # Panics
+    /// If a list or a segment lies outside its array.
+    pub fn count_active(&self, active: &[u32], columns: impl Iterator<Item = usize>, activity: &mut [u8]) {
+        activity.fill(0);
+        let mut batch = ListBatch { lists: [&[]; LISTS_PER_BATCH], count: 0 };
+        for column in columns {
+            let block = self.column_blocks[column];
+            if block == NO_COLUMN_BLOCK {
                 continue;
             }
-            let offset = state.posting_offsets[entry + cell] as usize;
-            for &segment in &state.postings.words()[offset..offset + count] {
-                let counter = &mut activity[segment as usize];
-                *counter = counter.wrapping_add(1);
+            let first = usize::from(block) * CELL_STRIDE;
+            for cell in Ones(u64::from(active[column])) {
+                let count = self.counts[first + cell] as usize;
+                if count == 0 {
+                    continue;
+                }
+                let offset = self.offsets[first + cell] as usize;
+                batch.push(&self.words[offset..offset + count], activity);
             }
         }
+        batch.count_all(activity);
     }
 }
 
-/// Which cells [`count_active`] counts.
-#[derive(Debug, Clone, Copy)]
-pub enum CellSet<'a> {
-    /// The state's own inference cells.
-    InferActive,
-    /// These.
-    Words(&'a [u32]),
+/// Lists waiting to be counted together.
+const LISTS_PER_BATCH: usize = 64;
+
+/// Posting lists lie all over the arena, and most are not in a near cache. Touching the start of many of them before
+/// counting any lets their cache misses overlap, where counting one list after the other would wait for each.
+struct ListBatch<'a> {
+    lists: [&'a [u32]; LISTS_PER_BATCH],
+    count: usize,
+}
+
+impl<'a> ListBatch<'a> {
+    fn push(&mut self, list: &'a [u32], activity: &mut [u8]) {
+        if self.count == LISTS_PER_BATCH {
+            self.count_all(activity);
+        }
+        self.lists[self.count] = list;
+        self.count += 1;
+    }
+
+    fn count_all(&mut self, activity: &mut [u8]) {
+        /// Postings in a cache line, and lines of a list that are touched; the hardware follows on its own then.
+        const LINE: usize = 16;
+        const LINES: usize = 4;
+        let mut touched = 0;
+        for list in &self.lists[..self.count] {
+            touched = list.iter().step_by(LINE).take(LINES).fold(touched, |touched, &word| touched ^ word);
+        }
+        std::hint::black_box(touched);
+        for list in &self.lists[..self.count] {
+            // In eights, so that loads run ahead of the counters they lead to.
+            let (eights, rest) = list.as_chunks::<8>();
+            for segments in eights {
+                for &segment in segments {
+                    increment(activity, segment);
+                }
+            }
+            for &segment in rest {
+                increment(activity, segment);
+            }
+        }
+        self.count = 0;
+    }
+}
+
+#[inline]
+fn increment(activity: &mut [u8], segment: u32) {
+    let counter = &mut activity[segment as usize];
+    *counter = counter.wrapping_add(1);
 }
 
 /// Writes the ids of the segments with at least `threshold` active synapses, ascending, and returns how many.
+///
+/// # Panics
+/// If `found` is too short, or a threshold or an activity is above [`super::MAX_SYNAPSES_PER_SEGMENT`].
 pub fn scan(activity: &[u8], threshold: u8, found: &mut [u32]) -> usize {
-    const BLOCK: usize = 64;
+    assert!(usize::from(threshold) <= super::MAX_SYNAPSES_PER_SEGMENT, "threshold {threshold}");
     let mut count = 0;
     let mut first_id = 0u32;
     for block in activity.chunks(BLOCK) {
-        // The maximum of 64 counters is a handful of vector instructions; few blocks pass.
+        // The maximum of 64 counters is a handful of vector instructions.
         if block.iter().fold(0, |most, &active| most.max(active)) >= threshold {
-            for (id, &active) in (first_id..).zip(block) {
-                if active >= threshold {
-                    found[count] = id;
+            let (words, rest) = block.as_chunks::<8>();
+            for (word, id) in words.iter().zip((first_id..).step_by(8)) {
+                for bit in Ones(reached(u64::from_le_bytes(*word), threshold)) {
+                    found[count] = id + u32::try_from(bit / 8).expect("below 8");
                     count += 1;
                 }
+            }
+            let rest_id = first_id + u32::try_from(words.len() * 8).expect("at most 64");
+            for (id, _) in (rest_id..).zip(rest).filter(|(_, active)| **active >= threshold) {
+                found[count] = id;
+                count += 1;
             }
         }
         first_id = first_id.wrapping_add(64);
     }
     count
+}
+
+/// Counters looked at together.
+const BLOCK: usize = 64;
+
+/// The top bit of each of eight counters that reaches the threshold. Counters are at most 64, so that adding
+/// `128 - threshold` to each carries into its own top bit and no further.
+#[inline]
+fn reached(counters: u64, threshold: u8) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    (counters + u64::from(128 - threshold) * EACH) & (128 * EACH)
 }
 
 /// Adds `segment` to the list of `cell`.
@@ -103,13 +183,13 @@ pub fn add(state: &mut TmState<'_>, cell: usize, segment: u32) {
         assert!(usize::from(class) + 1 < SIZE_CLASSES, "a cell may have at most {count} postings");
         let old = state.posting_offsets[entry];
         let new = take_block(state, class + 1);
-        state.postings.words().copy_within(old as usize..old as usize + count, new as usize);
+        state.postings.words_mut().copy_within(old as usize..old as usize + count, new as usize);
         give_block(state, class, old);
         state.posting_offsets[entry] = new;
         state.posting_classes[entry] = class + 1;
     }
     let offset = state.posting_offsets[entry] as usize;
-    state.postings.words()[offset + count] = segment;
+    state.postings.words_mut()[offset + count] = segment;
     state.posting_counts[entry] += 1;
 }
 
@@ -121,7 +201,7 @@ pub fn remove(state: &mut TmState<'_>, cell: usize, segment: u32) {
     let entry = state.cell_entry(cell).expect("a presynaptic cell has a posting list");
     let offset = state.posting_offsets[entry] as usize;
     let count = state.posting_counts[entry] as usize;
-    let list = &mut state.postings.words()[offset..offset + count];
+    let list = &mut state.postings.words_mut()[offset..offset + count];
     let position =
         list.iter().position(|&posting| posting == segment).expect("every synapse has its posting");
     list[position] = list[count - 1];
@@ -145,7 +225,7 @@ fn take_block(state: &mut TmState<'_>, class: u8) -> u32 {
 
 fn give_block(state: &mut TmState<'_>, class: u8, start: u32) {
     let next = state.scalars.posting_free_blocks[usize::from(class)];
-    state.postings.words()[start as usize] = next;
+    state.postings.words_mut()[start as usize] = next;
     state.scalars.posting_free_blocks[usize::from(class)] = start;
 }
 
@@ -155,11 +235,15 @@ mod tests {
 
     #[test]
     fn scan_finds_what_reaches_the_threshold() {
-        let activity: Vec<u8> = (0..1000u32).map(|id| u8::try_from(id * 7 % 33).expect("small")).collect();
-        let mut found = vec![0; 1000];
-        let count = scan(&activity, 13, &mut found);
-        let expected: Vec<u32> = (0..1000).filter(|&id| activity[id as usize] >= 13).collect();
-        assert_eq!(found[..count], expected);
+        for len in (0..140).chain([1000]) {
+            let activity: Vec<u8> = (0..len).map(|id| u8::try_from(id * 7 % 65).expect("small")).collect();
+            for threshold in [1, 13, 63, 64] {
+                let mut found = vec![0; activity.len()];
+                let count = scan(&activity, threshold, &mut found);
+                let expected: Vec<u32> = (0..len).filter(|&id| activity[id as usize] >= threshold).collect();
+                assert_eq!(found[..count], expected, "{len} segments, threshold {threshold}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! be shared by all models that one thread steps.
 
 use super::pattern::{self, PATTERN_STRIDE};
-use super::postings::PostingArena;
+use super::postings::{PostingArena, PostingLists};
 use super::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
 
 /// Marks a column without a block in [`TmState::column_blocks`].
@@ -146,6 +146,16 @@ impl BestMatches<'_> {
 }
 
 impl TmState<'_> {
+    /// The posting lists, to read.
+    pub fn posting_lists(&self) -> PostingLists<'_> {
+        PostingLists {
+            column_blocks: self.column_blocks,
+            offsets: self.posting_offsets,
+            counts: self.posting_counts,
+            words: self.postings.words(),
+        }
+    }
+
     /// Index of `cell` in the arrays of column blocks, if its column has a block.
     #[inline]
     pub fn cell_entry(&self, cell: usize) -> Option<usize> {

@@ -54,9 +54,10 @@ fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {
     let start = metric.model_params.as_deref().map(ModelStart::from_json);
     match start {
         Some(Ok(start)) if start.generation == message.generation => Ok(()),
-        Some(Ok(start)) => {
-            Err(format!("they are of model generation {}, now it is {}", message.generation, start.generation))
-        }
+        Some(Ok(start)) => Err(format!(
+            "they are of model generation {}, now it is {}",
+            message.generation, start.generation
+        )),
         Some(Err(error)) => Err(error.to_string()),
         None => Err("the metric has no model".to_owned()),
     }

@@ -121,7 +121,10 @@ impl fmt::Display for BusError {
         match self {
             Self::Closed => write!(formatter, "the bus is closed"),
             Self::Lagged { lost } => {
-                write!(formatter, "this reader was too slow and missed {lost} messages; read them from the database")
+                write!(
+                    formatter,
+                    "this reader was too slow and missed {lost} messages; read them from the database"
+                )
             }
             Self::Transient { reason } => write!(formatter, "the bus cannot be reached: {reason}"),
         }

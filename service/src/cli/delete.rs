@@ -5,26 +5,23 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, DataDir, find_metric};
+use super::{CliError, OneMetric, find_metric};
 use crate::monitoring;
 use crate::repository::sqlite::OpenMode;
 
 /// Delete a metric with its samples, scores and model; a new sample makes it anew
 #[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
-    /// The metric
-    name: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    metric: OneMetric,
 }
 
 pub(super) fn run(args: &DeleteArgs) -> Result<(), CliError> {
+    let args = &args.metric;
     let repository = args.data_dir.open(OpenMode::ReadWrite)?;
     let metric = find_metric(&repository, &args.name)?;
     monitoring::in_transaction(&repository, |tx| monitoring::delete(tx, &metric.uid))?;
+    args.data_dir.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!({"uid": metric.uid.as_str(), "deleted": true}))?;

@@ -19,8 +19,8 @@ use htm_core::trace::Fnv;
 use super::output::{progress_bar, time_text, write_table};
 use super::serve::{start_log, stop_signal, wait};
 use super::{CliError, find_metric};
-use crate::bus::{BusError, Subscription};
 use crate::bus::message::ResultMessage;
+use crate::bus::{BusError, Subscription};
 use crate::engine::{Engine, EngineOptions};
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, SystemRandom};
@@ -45,7 +45,11 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(200);
 
 /// What is known to have happened: from, until (the benchmark's windows), what.
 const EVENTS: [(&str, &str, &str); 5] = [
-    ("2014-10-30 15:30:00", "2014-11-03 22:30:00", "New York City Marathon; clocks go back at 2 in the morning"),
+    (
+        "2014-10-30 15:30:00",
+        "2014-11-03 22:30:00",
+        "New York City Marathon; clocks go back at 2 in the morning",
+    ),
     ("2014-11-25 12:00:00", "2014-11-29 19:00:00", "Thanksgiving"),
     ("2014-12-23 11:30:00", "2014-12-27 18:30:00", "Christmas"),
     ("2014-12-29 21:30:00", "2015-01-03 04:30:00", "New Year"),
@@ -84,7 +88,10 @@ fn show(engine: &Engine, folder: &Path, exit: bool) -> Result<(), CliError> {
     let address = engine.graphite_address();
     let mut out = io::stdout().lock();
     writeln!(out, "An engine is running: Graphite lines on TCP {address}, data in {}.", folder.display())?;
-    writeln!(out, "Sending it the passengers of New York's taxis, every 30 minutes from July 2014 to January 2015.")?;
+    writeln!(
+        out,
+        "Sending it the passengers of New York's taxis, every 30 minutes from July 2014 to January 2015."
+    )?;
     out.flush()?;
     let repository = &**engine.repository();
     let id = monitor(repository)?;
@@ -99,7 +106,11 @@ fn show(engine: &Engine, folder: &Path, exit: bool) -> Result<(), CliError> {
     let rows = repository.data(&id, &DataQuery::default())?;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand rows")]
     let rate = rows.len() as f64 / seconds;
-    writeln!(out, "{} samples were stored, learned and scored in {seconds:.1} s ({rate:.0} a second).", rows.len())?;
+    writeln!(
+        out,
+        "{} samples were stored, learned and scored in {seconds:.1} s ({rate:.0} a second).",
+        rows.len()
+    )?;
     let is_equal = scores_hash(&rows) == EXPECTED_SCORES_HASH;
     let verdict = if is_equal { "equal, bit for bit," } else { "NOT equal" };
     writeln!(out, "All raw and anomaly scores are {verdict} to those of NuPIC 1.0.5 and htmengine.")?;
@@ -107,12 +118,16 @@ fn show(engine: &Engine, folder: &Path, exit: bool) -> Result<(), CliError> {
     list_events(&mut out, &rows)?;
     advise(&mut out, engine, folder, exit)?;
     out.flush()?;
-    if is_equal { Ok(()) } else { Err(CliError::new("the scores differ from the recorded ones; please report this")) }
+    if is_equal {
+        Ok(())
+    } else {
+        Err(CliError::new("the scores differ from the recorded ones; please report this"))
+    }
 }
 
 fn monitor(repository: &dyn Repository) -> Result<ModelId, CliError> {
-    let random =
-        SystemRandom::open().map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
+    let random = SystemRandom::open()
+        .map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
     let spec = ModelSpec { range: Some(RANGE), ..ModelSpec::for_metric(METRIC) };
     monitoring::in_transaction(repository, |tx| {
         let metric = monitoring::create_metric(tx, METRIC, &random)?;
@@ -125,8 +140,10 @@ fn monitor(repository: &dyn Repository) -> Result<ModelId, CliError> {
 fn graphite_lines() -> Result<String, CliError> {
     let mut lines = String::with_capacity(SERIES.len() * 2);
     for row in SERIES.lines().skip(1) {
-        let (time, value) = row.split_once(',').ok_or_else(|| CliError::new("the bundled series is damaged"))?;
-        lines.push_str(&format!("{METRIC} {value} {}\n", parse_time(time)?));
+        let (time, value) =
+            row.split_once(',').ok_or_else(|| CliError::new("the bundled series is damaged"))?;
+        let timestamp = parse_time(time)?.to_string();
+        lines.extend([METRIC, " ", value, " ", &timestamp, "\n"]);
     }
     Ok(lines)
 }
@@ -162,8 +179,7 @@ fn follow(
                     STALL_LIMIT.as_secs()
                 )));
             }
-            Ok(None) => {}
-            Err(BusError::Lagged { .. }) => {}
+            Ok(None) | Err(BusError::Lagged { .. }) => {}
             Err(error) => return Err(CliError::new(error.to_string())),
         }
         progress.set_position(finished as u64);
@@ -254,12 +270,14 @@ fn list_events(out: &mut dyn Write, rows: &[MetricRow]) -> Result<(), CliError> 
         let window = parse_time(from)?..=parse_time(until)?;
         if let Some(row) = strongest(rows.iter().filter(|row| window.contains(&row.timestamp))) {
             let mut row_cells = score_cells(row).to_vec();
-            row_cells.push(if score_of(row) > ALERT_SCORE { "alert" } else { "below the alert score" }.to_owned());
+            row_cells
+                .push(if score_of(row) > ALERT_SCORE { "alert" } else { "below the alert score" }.to_owned());
             row_cells.push(what.to_owned());
             cells.push(row_cells);
         }
     }
-    let headings = ["TIME", "PASSENGERS", "RAW SCORE", "ANOMALY SCORE", "LOG SCORE", "FOUND", "WHAT HAPPENED"];
+    let headings =
+        ["TIME", "PASSENGERS", "RAW SCORE", "ANOMALY SCORE", "LOG SCORE", "FOUND", "WHAT HAPPENED"];
     write_table(out, &headings, &cells)?;
     Ok(())
 }

@@ -17,14 +17,19 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use htm_core::ids::ModelId;
 
 use crate::config::DEFAULT_DATA_DIR;
-use crate::engine::DATABASE_FILE;
+use crate::engine::{DATABASE_FILE, MODELS_FOLDER};
+use crate::file_system::DiskFiles;
+use crate::model_params::ModelSpec;
+use crate::repository::Repository;
 use crate::repository::metric::Metric;
 use crate::repository::sqlite::{OpenMode, SqliteRepository};
-use crate::repository::Repository;
+use crate::scheduler::model_store::ModelStore;
 
 pub use self::demo::EXPECTED_SCORES_HASH;
 
@@ -63,6 +68,53 @@ impl DataDir {
     fn open(&self, mode: OpenMode) -> Result<SqliteRepository, CliError> {
         Ok(SqliteRepository::open(&self.data_dir.join(DATABASE_FILE), mode)?)
     }
+
+    /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
+    /// runs. No engine writes it again: a model is saved only while its scores are in the database.
+    fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
+        let folder = self.data_dir.join(MODELS_FOLDER);
+        let removed = ModelStore::new(Arc::new(DiskFiles), folder).remove(id);
+        removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
+    }
+}
+
+/// The values a metric is expected to take.
+#[derive(Debug, Args)]
+struct RangeArgs {
+    /// Smallest value to expect
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
+    min: Option<f64>,
+    /// Largest value to expect
+    #[arg(long, allow_negative_numbers = true, value_name = "Y")]
+    max: Option<f64>,
+    /// Differences below this do not matter [default: 0.001]
+    #[arg(long, value_name = "R")]
+    min_resolution: Option<f64>,
+}
+
+impl RangeArgs {
+    /// As the specification of a model of this metric.
+    fn spec(&self, metric_name: &str) -> Result<ModelSpec, CliError> {
+        let spec = ModelSpec {
+            range: ModelSpec::range_of(self.min, self.max)?,
+            min_resolution: self.min_resolution,
+            ..ModelSpec::for_metric(metric_name)
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+}
+
+/// One existing metric of an engine.
+#[derive(Debug, Args)]
+struct OneMetric {
+    /// The metric
+    name: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data_dir: DataDir,
 }
 
 /// Runs the program.
@@ -128,6 +180,13 @@ impl From<io::Error> for CliError {
     }
 }
 
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> Self {
+        // Written straight to the output, it fails when the output does: a reader may be gone here, too.
+        Self::from(io::Error::from(error))
+    }
+}
+
 macro_rules! from_error {
     ($($error:ty),+ $(,)?) => {
         $(impl From<$error> for CliError {
@@ -146,5 +205,4 @@ from_error!(
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,
-    serde_json::Error,
 );

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, DataDir};
-use crate::model_params::ModelSpec;
+use super::{CliError, DataDir, RangeArgs};
 use crate::monitoring::{self, MODEL_CREATION_ROWS, SystemRandom};
 use crate::repository::metric::MetricStatus;
 use crate::repository::sqlite::OpenMode;
@@ -15,20 +14,14 @@ use crate::sample::canonical_name;
 /// Start a model for a metric; the metric is made if there is none
 ///
 /// With --min and --max the model starts at once over that range. Without, the range is that of the rows stored so
-/// far, or of the first 288 rows once there are so many. All rows stored so far are scored too.
+/// far, or of the first 288 rows once there are so many. All rows stored so far are scored too. A metric that waits for
+/// its range to be estimated can be given one.
 #[derive(Debug, Args)]
 pub(super) struct MonitorArgs {
     /// The metric
     name: String,
-    /// Smallest value to expect
-    #[arg(long, allow_negative_numbers = true, value_name = "X")]
-    min: Option<f64>,
-    /// Largest value to expect
-    #[arg(long, allow_negative_numbers = true, value_name = "Y")]
-    max: Option<f64>,
-    /// Differences below this do not matter [default: 0.001]
-    #[arg(long, value_name = "R")]
-    min_resolution: Option<f64>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Group the metric under this name instead of its own
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
@@ -42,17 +35,17 @@ pub(super) struct MonitorArgs {
 pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
     let name = canonical_name(&args.name)
         .map_err(|reason| CliError::new(format!("'{}' is no metric name: {}", args.name, reason.advice())))?;
-    let mut spec = ModelSpec::for_metric(&name);
-    spec.range = ModelSpec::range_of(args.min, args.max)?;
-    spec.min_resolution = args.min_resolution;
+    let mut spec = args.range.spec(&name)?;
     spec.resource.clone_from(&args.resource);
-    spec.validate()?;
     let repository = args.data_dir.open(OpenMode::ReadWriteCreate)?;
-    let random =
-        SystemRandom::open().map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
+    let random = SystemRandom::open()
+        .map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
     let (uid, status) = monitoring::in_transaction(&repository, |tx| {
         let metric = monitoring::create_metric(tx, &name, &random)?;
-        let status = monitoring::monitor(tx, &metric, &spec, &random)?;
+        // Metrics that are monitored by themselves wait for data first; a declared range ends the waiting.
+        let is_waiting = metric.status == MetricStatus::PendingData && spec.range.is_some();
+        let ask = if is_waiting { monitoring::declare_range } else { monitoring::monitor };
+        let status = ask(tx, &metric, &spec, &random)?;
         Ok((metric.uid, status))
     })?;
     let mut out = io::stdout().lock();

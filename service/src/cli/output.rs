@@ -7,11 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::timestamp::format_seconds;
 
 /// Writes rows under headings, columns as wide as they need to be; the last column is not padded.
-pub(super) fn write_table(
-    out: &mut dyn Write,
-    headings: &[&str],
-    rows: &[Vec<String>],
-) -> io::Result<()> {
+pub(super) fn write_table(out: &mut dyn Write, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -18,11 +18,10 @@ use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::model::{Model, Scores};
 use htm_core::params::{ModelParams, ValueRange};
-use htm_core::trace::Stages;
+use htm_core::trace::{STAGE_HEADING, Stages, stage_row};
 
-use super::CliError;
 use super::output::progress_bar;
-use crate::model_params::ModelSpec;
+use super::{CliError, RangeArgs};
 use crate::timestamp::parse_time;
 
 /// Rows of a file at most; 100 years of 5-minute samples are a tenth of it.
@@ -33,23 +32,16 @@ const MAX_REPORTED_ROWS: usize = 10;
 /// Score a file of samples, exactly as the engine would
 ///
 /// The file has a heading and rows of `timestamp,value`; further columns are ignored. Without --min and --max the range
-/// is the file's own, widened by 20 % on each side, as the Numenta Anomaly Benchmark does. Output: timestamp, value,
-/// raw_anomaly_score, likelihood and log_likelihood (NuPIC's class with the benchmark's parameters), anomaly_score
-/// (htmengine's procedure).
+/// is the file's own, widened by 20 % on each side, as the Numenta Anomaly Benchmark does. Written are, for each row,
+/// timestamp and value, the raw anomaly score, the likelihood and its logarithm (by NuPIC's class with the benchmark's
+/// parameters), and the anomaly score (by htmengine's procedure).
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// CSV file with a heading and rows of timestamp,value
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
-    /// Smallest value to expect
-    #[arg(long, allow_negative_numbers = true, value_name = "X")]
-    min: Option<f64>,
-    /// Largest value to expect
-    #[arg(long, allow_negative_numbers = true, value_name = "Y")]
-    max: Option<f64>,
-    /// Differences below this do not matter [default: 0.001]
-    #[arg(long, value_name = "R")]
-    min_resolution: Option<f64>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Which temporal memory
     #[arg(long, value_enum, default_value_t = MemoryKind::Cpp)]
     temporal_memory: MemoryKind,
@@ -76,18 +68,18 @@ struct Row {
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     let MemoryKind::Cpp = args.temporal_memory;
     let rows = read_rows(&args.file)?;
-    let range = match ModelSpec::range_of(args.min, args.max)? {
+    let spec = args.range.spec("replay")?;
+    let range = match spec.range {
         Some(range) => range,
         None => range_of(&rows)?,
     };
-    let spec = ModelSpec { min_resolution: args.min_resolution, ..ModelSpec::for_metric("replay") };
-    spec.validate()?;
-    let params = ModelParams::single_metric(range.resolution(args.min_resolution))?;
+    let params = ModelParams::single_metric(range.resolution(spec.min_resolution))?;
     let mut out: Box<dyn Write> = match &args.out {
         None => Box::new(BufWriter::new(io::stdout().lock())),
-        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
-            CliError::new(format!("{} cannot be written: {error}", path.display()))
-        })?)),
+        Some(path) => Box::new(BufWriter::new(
+            File::create(path)
+                .map_err(|error| CliError::new(format!("{} cannot be written: {error}", path.display())))?,
+        )),
     };
     // Progress beside output on the same terminal would only garble it.
     let is_shown = args.out.is_some() || !io::stdout().is_terminal();
@@ -107,8 +99,7 @@ fn replay(
     let mut workspace = Workspace::new();
     if stages {
         workspace = workspace.with_confidence();
-        let heading = "i,timestamp,value,bucket,enc,sp,active,pred,predcols,learn,lpred,colconf,anomaly,likelihood,log";
-        writeln!(out, "{heading}")?;
+        writeln!(out, "{STAGE_HEADING}")?;
     } else {
         writeln!(out, "timestamp,value,raw_anomaly_score,likelihood,log_likelihood,anomaly_score")?;
     }
@@ -122,7 +113,9 @@ fn replay(
             .map_err(|error| CliError::new(format!("record {index}: {error}")))?;
         let probability = likelihood.likelihood(row.record.value, scores.raw_anomaly_score);
         if stages {
-            write_stages(out, index, row, scores, probability, &Stages::of(&model, &workspace))?;
+            let stages = Stages::of(&model, &workspace);
+            let value = row.record.value;
+            writeln!(out, "{}", stage_row(index, &row.timestamp, value, scores, probability, &stages))?;
         } else {
             write_scores(out, row, scores, probability)?;
         }
@@ -144,34 +137,6 @@ fn write_scores(out: &mut dyn Write, row: &Row, scores: Scores, likelihood: f64)
         repr(likelihood),
         repr(log_likelihood(likelihood)),
         repr(scores.anomaly_score),
-    )
-}
-
-fn write_stages(
-    out: &mut dyn Write,
-    index: usize,
-    row: &Row,
-    scores: Scores,
-    likelihood: f64,
-    stages: &Stages,
-) -> io::Result<()> {
-    writeln!(
-        out,
-        "{index},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-        row.timestamp,
-        repr(row.record.value),
-        scores.bucket,
-        stages.encoded,
-        stages.active_columns,
-        stages.active_cells,
-        stages.predicted_cells,
-        stages.predicted_columns,
-        stages.learn_cells,
-        stages.learn_predicted_cells,
-        stages.confidence,
-        repr(f64::from(scores.raw_anomaly_score)),
-        repr(likelihood),
-        repr(log_likelihood(likelihood)),
     )
 }
 

@@ -5,26 +5,23 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, DataDir, find_metric};
+use super::{CliError, OneMetric, find_metric};
 use crate::monitoring;
 use crate::repository::sqlite::OpenMode;
 
 /// Stop the model of a metric: its scores are cleared, its samples stay
 #[derive(Debug, Args)]
 pub(super) struct UnmonitorArgs {
-    /// The metric
-    name: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    metric: OneMetric,
 }
 
 pub(super) fn run(args: &UnmonitorArgs) -> Result<(), CliError> {
+    let args = &args.metric;
     let repository = args.data_dir.open(OpenMode::ReadWrite)?;
     let metric = find_metric(&repository, &args.name)?;
     monitoring::in_transaction(&repository, |tx| monitoring::unmonitor(tx, &metric.uid))?;
+    args.data_dir.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!({"uid": metric.uid.as_str(), "status": "unmonitored"}))?;

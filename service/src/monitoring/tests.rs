@@ -122,6 +122,22 @@ fn a_range_starts_the_model_at_once() {
 }
 
 #[test]
+fn a_declared_range_ends_the_waiting_for_data() {
+    let fixture = fixture();
+    let metric = fixture.create("a");
+    let declare = |spec: &ModelSpec| {
+        fixture.within(|tx| declare_range(tx, &fixture.stored(&metric), spec, &fixture.random))
+    };
+    let refused = declare(&spec(0.0, 130.0));
+    assert!(matches!(refused, Err(MonitorError::AlreadyMonitored { .. })), "not waiting: {refused:?}");
+    assert_eq!(fixture.monitor(&metric, &ModelSpec::for_metric("a")), Ok(MetricStatus::PendingData));
+    assert_eq!(declare(&spec(0.0, 130.0)), Ok(MetricStatus::CreatePending));
+    let stored = fixture.stored(&metric);
+    assert_eq!(stored.status, MetricStatus::CreatePending);
+    assert_eq!(start(&stored).range, ValueRange { min: 0.0, max: 130.0 });
+}
+
+#[test]
 fn monitoring_is_refused_unless_unmonitored() {
     let fixture = fixture();
     let metric = fixture.create("a");

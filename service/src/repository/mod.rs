@@ -53,7 +53,8 @@ pub trait Repository: Send + Sync {
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.
-    fn rows_after(&self, id: &ModelId, after: RowId, limit: usize) -> Result<Vec<MetricRow>, RepositoryError>;
+    fn rows_after(&self, id: &ModelId, after: RowId, limit: usize)
+    -> Result<Vec<MetricRow>, RepositoryError>;
 
     /// Rows that match `query`, in row order.
     ///
@@ -170,7 +171,12 @@ pub trait Transaction {
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.
-    fn rows_between(&mut self, id: &ModelId, first: RowId, last: RowId) -> Result<Vec<MetricRow>, RepositoryError>;
+    fn rows_between(
+        &mut self,
+        id: &ModelId,
+        first: RowId,
+        last: RowId,
+    ) -> Result<Vec<MetricRow>, RepositoryError>;
 
     /// Sets every score column of the metric's rows to NULL; the samples stay.
     ///
@@ -182,7 +188,11 @@ pub trait Transaction {
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.
-    fn value_range(&mut self, id: &ModelId, up_to: Option<RowId>) -> Result<Option<(f64, f64)>, RepositoryError>;
+    fn value_range(
+        &mut self,
+        id: &ModelId,
+        up_to: Option<RowId>,
+    ) -> Result<Option<(f64, f64)>, RepositoryError>;
 
     /// Deletes the metric and its rows; false if there was none.
     ///

@@ -14,9 +14,12 @@ struct Message<'a> {
 }
 
 /// One line of JSON, without a line end.
+///
+/// # Panics
+/// Never: text and finite numbers are always JSON.
 pub fn to_json(message: &ResultMessage) -> String {
     let message = Message { metric: &message.metric, results: &message.results };
-    serde_json::to_string(&message).expect("strings and finite numbers are always JSON")
+    serde_json::to_string(&message).expect("text and finite numbers are always JSON")
 }
 
 #[cfg(test)]

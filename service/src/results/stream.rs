@@ -38,8 +38,9 @@ impl ResultStream {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("results".to_owned()).spawn(move || accept(&listener, &bus, &stopped))?;
+        let thread = thread::Builder::new()
+            .name("results".to_owned())
+            .spawn(move || accept(&listener, &bus, &stopped))?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 

@@ -280,11 +280,8 @@ impl Scheduler {
 
     fn step(&mut self, jobs: Vec<(ModelId, Option<Box<Slot>>)>) -> Vec<(ModelId, Outcome)> {
         let share = (ROWS_PER_TURN / jobs.len()).clamp(MIN_ROWS_PER_SHARE, MAX_ROWS_PER_SHARE);
-        let runner = Runner {
-            repository: &*self.parts.repository,
-            store: &self.parts.store,
-            rows_per_turn: share,
-        };
+        let runner =
+            Runner { repository: &*self.parts.repository, store: &self.parts.store, rows_per_turn: share };
         let workspaces = &self.workspaces;
         self.parts.workers.install(|| {
             jobs.into_par_iter()
@@ -361,9 +358,10 @@ impl Scheduler {
         }
         tracing::error!(model = %id, "the model failed and its metric is now in error: {reason}");
         let from = [MetricStatus::Active, MetricStatus::CreatePending];
-        let set = self.parts.repository.transact(&mut |tx| {
-            tx.set_status(id, &from, MetricStatus::Error, Some(reason)).map(|_| ())
-        });
+        let set = self
+            .parts
+            .repository
+            .transact(&mut |tx| tx.set_status(id, &from, MetricStatus::Error, Some(reason)).map(|_| ()));
         set.or_else(|error| self.pass_over(error))
     }
 
@@ -401,10 +399,10 @@ impl Scheduler {
                 }
             }
         }
-        let ready: Vec<(&ModelId, &Box<Slot>)> = ready_ids.iter().map(|id| (*id, &self.slots[*id])).collect();
+        let ready: Vec<(&ModelId, &Slot)> = ready_ids.iter().map(|id| (*id, &*self.slots[*id])).collect();
         let store = &self.parts.store;
         let results: Vec<_> = self.parts.workers.install(|| {
-            let save = |(id, slot): (&ModelId, &Box<Slot>)| {
+            let save = |(id, slot): (&ModelId, &Slot)| {
                 let saved = store.save(id, &slot.generation, &slot.model);
                 (id.clone(), saved)
             };

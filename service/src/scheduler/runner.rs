@@ -31,26 +31,16 @@ pub(super) struct Runner<'a> {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Stepped as far as its share went.
-    Stepped {
-        slot: Box<Slot>,
-        scores: Option<ScoreMessage>,
-        has_more: bool,
-    },
+    Stepped { slot: Box<Slot>, scores: Option<ScoreMessage>, has_more: bool },
     /// There is nothing to step any more: deleted, unmonitored, in error or not yet started.
     Idle {
         /// Whether its file must go, because its metric has no model any more.
         is_gone: bool,
     },
     /// Database or files are away: try again.
-    Postponed {
-        slot: Option<Box<Slot>>,
-        reason: String,
-    },
+    Postponed { slot: Option<Box<Slot>>, reason: String },
     /// The model failed; its metric is to be put into error unless rebuilding may help.
-    Failed {
-        reason: String,
-        may_rebuild: bool,
-    },
+    Failed { reason: String, may_rebuild: bool },
 }
 
 impl Runner<'_> {
@@ -95,10 +85,15 @@ impl Runner<'_> {
             .open(&metric.uid, &start.generation, &Arc::new(params))
             .map_err(|error| Outcome::Postponed { slot: None, reason: error.to_string() })?;
         let saved_row_id = model.last_stepped_row_id();
-        if saved_row_id > metric.last_rowid {
-            // Older rows came back with a restored database: the file knows rows that no longer exist.
+        let scored_up_to = self
+            .repository
+            .scored_up_to(&metric.uid)
+            .map_err(|error| Outcome::Postponed { slot: None, reason: error.to_string() })?;
+        if saved_row_id > scored_up_to {
+            // Older rows came back with a restored database: the file learned rows that no longer exist, and
+            // others may have their ids by now.
             let reason =
-                format!("it stands at row {saved_row_id}, the metric's last row is {}", metric.last_rowid);
+                format!("it stands at row {saved_row_id}, scores are stored up to row {scored_up_to}");
             return match self.store.put_aside(&metric.uid, &reason) {
                 Ok(()) => Err(Outcome::Postponed { slot: None, reason }),
                 Err(error) => Err(Outcome::Postponed { slot: None, reason: error.to_string() }),
@@ -154,7 +149,11 @@ impl Runner<'_> {
     }
 }
 
-fn step_rows(slot: &mut Slot, rows: &[MetricRow], workspace: &mut Workspace) -> Result<Vec<RowScore>, String> {
+fn step_rows(
+    slot: &mut Slot,
+    rows: &[MetricRow],
+    workspace: &mut Workspace,
+) -> Result<Vec<RowScore>, String> {
     let mut scores = Vec::with_capacity(rows.len());
     for row in rows {
         let record = Record { timestamp: row.timestamp, value: row.value };

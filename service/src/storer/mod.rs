@@ -306,8 +306,10 @@ impl Storer {
             rows += outcome.rows;
             let has_model = matches!(outcome.status, MetricStatus::Active | MetricStatus::CreatePending);
             if has_model && outcome.rows > 0 {
-                // A full or closed queue loses the hint, which costs time and never a score.
-                let _ = self.parts.bus.hints().try_publish(ModelHint { model_id: outcome.uid });
+                // Waits for room: a hint that is dropped would leave its rows unscored until the metric's next sample.
+                // The scheduler never waits for this role, so room comes. A queue that is closed or away loses the
+                // hint all the same, and the rows are found at the next start.
+                let _ = self.parts.bus.hints().publish(ModelHint { model_id: outcome.uid });
             }
         }
         rows

@@ -3,7 +3,7 @@
 //! Durability: WAL with `synchronous = FULL`, so a commit is on the disk before it is reported. Either setting
 //! survives kill -9, and with NORMAL a power failure would only lose the last commits, not damage the file. But
 //! model files are synced when written, so after losing rows a model would have learned rows that no longer
-//! exist, and would skip the ones that later take their ids. The price in `measures_append_and_complete` (median of
+//! exist, and would skip the ones that later take their ids. The price in the bench `repository` (median of
 //! five runs, 2 shared cores, dev profile, ext4 on a virtual disk, 1,000 rows a commit, 10 rows a metric): 161,000
 //! against 189,000 rows/s appended, 159,000 against 197,000 completed; single runs scatter by a third. A disk with
 //! slow syncs pays more for each commit; the storer's turns then grow instead.

@@ -20,8 +20,6 @@ mod schema;
 mod transaction;
 
 #[cfg(test)]
-mod measure;
-#[cfg(test)]
 mod tests;
 
 use std::path::Path;
@@ -58,9 +56,11 @@ pub enum OpenMode {
 /// A repository in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteRepository {
+    /// Before the writer, so that the writer's connection is the last to be closed: only a writer can fold the
+    /// write-ahead log into the file and remove it.
+    readers: ReadPool,
     /// `None` when opened for reading only.
     writer: Option<Mutex<Connection>>,
-    readers: ReadPool,
     path: String,
     retry_budget: Duration,
 }

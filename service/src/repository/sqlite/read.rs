@@ -138,19 +138,16 @@ pub(super) fn scored_without_gap_after(
     after: RowId,
 ) -> Result<RowId, RepositoryError> {
     let failed = |error: rusqlite::Error| database_error("looking for unscored rows", &error);
-    let mut first_gap = connection
+    // One statement, so that both halves see the same rows: unscored ones stored between two would count as scored.
+    let mut last_before_gap = connection
         .prepare_cached(
-            "SELECT rowid FROM metric_data WHERE uid = ?1 AND rowid > ?2 AND raw_anomaly_score IS NULL
-             ORDER BY rowid LIMIT 1",
+            "SELECT max(rowid) FROM metric_data WHERE uid = ?1 AND rowid > ?2 AND rowid < coalesce(
+                 (SELECT rowid FROM metric_data WHERE uid = ?1 AND rowid > ?2 AND raw_anomaly_score IS NULL
+                  ORDER BY rowid LIMIT 1), ?3)",
         )
         .map_err(failed)?;
-    let gap: Option<i64> =
-        first_gap.query_row(params![id.as_str(), after.0], |row| row.get(0)).optional().map_err(failed)?;
-    let mut last_before = connection
-        .prepare_cached("SELECT max(rowid) FROM metric_data WHERE uid = ?1 AND rowid > ?2 AND rowid < ?3")
-        .map_err(failed)?;
-    let last: Option<i64> = last_before
-        .query_row(params![id.as_str(), after.0, gap.unwrap_or(i64::MAX)], |row| row.get(0))
+    let last: Option<i64> = last_before_gap
+        .query_row(params![id.as_str(), after.0, i64::MAX], |row| row.get(0))
         .map_err(failed)?;
     Ok(last.map_or(after, RowId))
 }

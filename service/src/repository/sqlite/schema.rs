@@ -9,7 +9,7 @@
 //! - `metric_data` is WITHOUT ROWID, so the rows of one metric lie together in the order models read them.
 //! - `metric_data` has neither `timestamp_idx` nor `anomaly_score_idx`. Every read here names a metric and so
 //!   walks the primary key; both indexes only help reads across all metrics, which the engine never does.
-//!   Test `measures_append_and_complete`, median of five runs on 2 shared cores, dev profile, 1,000 rows a commit:
+//!   Bench `repository`, median of five runs on 2 shared cores, dev profile, 1,000 rows a commit:
 //!   at 1, 10 and 100 rows a metric, `timestamp_idx` took 4 %, 22 % and 45 % of the appends, a partial
 //!   `anomaly_score_idx` 34 %, 27 % and 32 % of the completions (single runs scatter by a third).
 //! - New tables: `score_progress` (how far each metric is scored without a gap, so that asking costs one look-up

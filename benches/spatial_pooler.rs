@@ -1,0 +1,182 @@
+//! The spatial pooler's kernels on a pooler trained on `nyc_taxi`, each beside the naive form of the same work.
+//! One element is one record.
+//!
+//! What changes state starts each sample from a copy of the trained pooler and goes once through the kept rows:
+//! repeating them without end would let duty cycles decay until they are subnormal numbers, which costs twenty
+//! times as much and is not what a young model sees.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput};
+use htm_bench::naive_pooler::NaivePooler;
+use htm_bench::series::{NYC_TAXI, Series};
+use htm_bench::trained::{KEPT_ROWS, Trained};
+use htm_core::model::spatial_pooler::SpatialPooler;
+use htm_core::model::workspace::Workspace;
+use htm_kernels::spatial_pooler::{MAX_PLANES, duty_cycle, inhibition, learning, overlap};
+
+struct Bench {
+    pooler: SpatialPooler,
+    naive: NaivePooler,
+    /// Per record: active inputs, and the columns they activated.
+    rows: Vec<(Vec<u16>, Vec<u16>)>,
+}
+
+fn main() {
+    let trained = Trained::on(&Series::read(NYC_TAXI));
+    let mut pooler = trained.model.spatial_pooler().clone();
+    let naive = NaivePooler::of(&mut pooler);
+    let rows = trained.rows.into_iter().map(|row| (row.active_inputs, row.active_columns)).collect();
+    let bench = Bench { pooler, naive, rows };
+    let mut criterion = Criterion::default().configure_from_args();
+    bench_overlap(&mut criterion, &bench);
+    bench_inhibition(&mut criterion, &bench);
+    bench_learning(&mut criterion, &bench);
+    bench_duty_cycle(&mut criterion, &bench);
+    bench_compute(&mut criterion, &bench);
+    criterion.final_summary();
+}
+
+fn bench_overlap(criterion: &mut Criterion, bench: &Bench) {
+    let mut pooler = bench.pooler.clone();
+    let params = *pooler.params();
+    let mut group = criterion.benchmark_group("spatial_pooler/overlap");
+    group.throughput(Throughput::Elements(1));
+    let mut planes = vec![0; MAX_PLANES * params.row_words()];
+    let mut rows = bench.rows.iter().cycle();
+    group.bench_function("planes", |bencher| {
+        let rows_of_inputs = pooler.view().connected_rows;
+        bencher.iter(|| {
+            let (inputs, _) = rows.next().expect("a cycle does not end");
+            overlap::count(rows_of_inputs, params.row_words(), inputs, black_box(&mut planes))
+        });
+    });
+    let words: Vec<Vec<u64>> = bench.rows.iter().map(|(inputs, _)| bench.naive.input_words(inputs)).collect();
+    let mut words = words.iter().cycle();
+    let mut overlaps = vec![0; params.columns];
+    group.bench_function("baseline_and_popcount", |bencher| {
+        bencher.iter(|| {
+            let input = words.next().expect("a cycle does not end");
+            bench.naive.count_overlaps(input, black_box(&mut overlaps));
+        });
+    });
+    group.finish();
+}
+
+fn bench_inhibition(criterion: &mut Criterion, bench: &Bench) {
+    let mut pooler = bench.pooler.clone();
+    let params = *pooler.params();
+    let counted: Vec<(usize, Vec<u64>)> = bench
+        .rows
+        .iter()
+        .map(|(inputs, _)| {
+            let mut planes = vec![0; MAX_PLANES * params.row_words()];
+            let used = overlap::count(pooler.view().connected_rows, params.row_words(), inputs, &mut planes);
+            (used, planes)
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("spatial_pooler/inhibition");
+    group.throughput(Throughput::Elements(1));
+    let mut winners = vec![0; params.active_columns];
+    let mut rows = counted.iter().cycle();
+    group.bench_function("radix_on_planes", |bencher| {
+        bencher.iter(|| {
+            let (used, planes) = rows.next().expect("a cycle does not end");
+            inhibition::select(planes, *used, params.columns, black_box(&mut winners));
+        });
+    });
+    let overlaps_of = |planes: &[u64]| -> Vec<u32> {
+        (0..params.columns).map(|column| overlap::of_column(planes, params.row_words(), column)).collect()
+    };
+    let overlaps: Vec<Vec<u32>> = counted.iter().map(|(_, planes)| overlaps_of(planes)).collect();
+    let mut rows = overlaps.iter().cycle();
+    group.bench_function("baseline_sort", |bencher| {
+        bencher.iter(|| bench.naive.select(rows.next().expect("a cycle does not end")));
+    });
+    group.finish();
+}
+
+fn bench_learning(criterion: &mut Criterion, bench: &Bench) {
+    let params = *bench.pooler.params();
+    let mut deltas = vec![0.0; params.stride()];
+    let mut group = criterion.benchmark_group("spatial_pooler/learning");
+    group.throughput(Throughput::Elements(KEPT_ROWS as u64));
+    group.bench_function("adapt", |bencher| {
+        let adapt_all = |mut pooler: SpatialPooler| {
+            let mut view = pooler.view();
+            for (inputs, columns) in &bench.rows {
+                learning::adapt(&params, &mut view, inputs, columns, &mut deltas);
+            }
+            pooler
+        };
+        bencher.iter_batched(|| bench.pooler.clone(), adapt_all, BatchSize::LargeInput);
+    });
+    let words: Vec<Vec<u64>> = bench.rows.iter().map(|(inputs, _)| bench.naive.input_words(inputs)).collect();
+    group.bench_function("baseline_pool_by_pool", |bencher| {
+        let adapt_all = |mut naive: NaivePooler| {
+            for (input, (_, columns)) in words.iter().zip(&bench.rows) {
+                naive.adapt(input, columns);
+            }
+            naive
+        };
+        bencher.iter_batched(|| bench.naive.clone(), adapt_all, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn bench_duty_cycle(criterion: &mut Criterion, bench: &Bench) {
+    let mut pooler = bench.pooler.clone();
+    let params = *pooler.params();
+    let (inputs, _) = &bench.rows[0];
+    let mut planes = vec![0; MAX_PLANES * params.row_words()];
+    overlap::count(pooler.view().connected_rows, params.row_words(), inputs, &mut planes);
+    let mut group = criterion.benchmark_group("spatial_pooler/duty_cycle");
+    group.throughput(Throughput::Elements(KEPT_ROWS as u64));
+    group.bench_function("update", |bencher| {
+        let update_all = |mut pooler: SpatialPooler| {
+            let mut view = pooler.view();
+            for (_, columns) in &bench.rows {
+                duty_cycle::update(&params, &mut view, black_box(&planes), columns);
+            }
+            pooler
+        };
+        bencher.iter_batched(|| bench.pooler.clone(), update_all, BatchSize::LargeInput);
+    });
+    let overlaps: Vec<u32> =
+        (0..params.columns).map(|column| overlap::of_column(&planes, params.row_words(), column)).collect();
+    group.bench_function("baseline_column_by_column", |bencher| {
+        let update_all = |mut naive: NaivePooler| {
+            for (_, columns) in &bench.rows {
+                naive.update_duty_cycles(black_box(&overlaps), columns);
+            }
+            naive
+        };
+        bencher.iter_batched(|| bench.naive.clone(), update_all, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn bench_compute(criterion: &mut Criterion, bench: &Bench) {
+    let mut group = criterion.benchmark_group("spatial_pooler/compute");
+    group.throughput(Throughput::Elements(KEPT_ROWS as u64));
+    let mut workspace = Workspace::new();
+    group.bench_function("pooler", |bencher| {
+        let compute_all = |mut pooler: SpatialPooler| {
+            for (inputs, _) in &bench.rows {
+                black_box(pooler.compute(&mut workspace, inputs));
+            }
+            pooler
+        };
+        bencher.iter_batched(|| bench.pooler.clone(), compute_all, BatchSize::LargeInput);
+    });
+    group.bench_function("baseline_naive_pooler", |bencher| {
+        let compute_all = |mut naive: NaivePooler| {
+            for (inputs, _) in &bench.rows {
+                black_box(naive.compute(inputs));
+            }
+            naive
+        };
+        bencher.iter_batched(|| bench.naive.clone(), compute_all, BatchSize::LargeInput);
+    });
+    group.finish();
+}

@@ -1,0 +1,76 @@
+//! The backtracking temporal memory after all of `nyc_taxi`: whole steps, and counting active synapses through
+//! the presynaptic index beside a scan over all segments. One element is one record.
+//!
+//! Steps learn, so each sample starts from a copy of the trained memory; the first records of a sample find the
+//! copy in cache no better than a model stepped in turn would be.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput};
+use htm_bench::naive_memory;
+use htm_bench::series::{NYC_TAXI, Series};
+use htm_bench::trained::{KEPT_ROWS, KeptRow, Trained};
+use htm_core::model::workspace::Workspace;
+use htm_kernels::backtracking_tm::postings;
+
+fn main() {
+    let trained = Trained::on(&Series::read(NYC_TAXI));
+    let mut criterion = Criterion::default().configure_from_args();
+    bench_step(&mut criterion, &trained);
+    bench_count_active(&mut criterion, &trained);
+    criterion.final_summary();
+}
+
+fn bench_step(criterion: &mut Criterion, trained: &Trained) {
+    let memory = trained.model.temporal_memory();
+    let mut workspace = Workspace::new();
+    let mut group = criterion.benchmark_group("temporal_memory/step");
+    group.throughput(Throughput::Elements(KEPT_ROWS as u64)).sample_size(20);
+    group.bench_function("nyc_taxi_trained", |bencher| {
+        bencher.iter_batched(
+            || memory.clone(),
+            |mut memory| {
+                for row in &trained.rows {
+                    memory.compute(&mut workspace, &row.active_columns);
+                }
+                memory
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn bench_count_active(criterion: &mut Criterion, trained: &Trained) {
+    let mut memory = trained.model.temporal_memory().clone();
+    let synapse_stride = memory.params().max_synapses_per_segment;
+    let segment_count = memory.scalars().segment_count as usize;
+    let mut activity = vec![0; segment_count];
+    let columns_of = |row: &KeptRow| -> Vec<usize> {
+        (0..).zip(&row.infer_active).filter(|(_, cells)| **cells != 0).map(|(column, _)| column).collect()
+    };
+    let sets: Vec<(&[u32], Vec<usize>)> =
+        trained.rows.iter().map(|row| (&*row.infer_active, columns_of(row))).collect();
+    let view = memory.view();
+    let mut group = criterion.benchmark_group("temporal_memory/count_active");
+    group.throughput(Throughput::Elements(1));
+    let mut rows = sets.iter().cycle();
+    group.bench_function("postings", |bencher| {
+        bencher.iter(|| {
+            let (cells, columns) = rows.next().expect("a cycle does not end");
+            view.posting_lists().count_active(cells, columns.iter().copied(), black_box(&mut activity));
+        });
+    });
+    let mut rows = sets.iter().cycle();
+    group.bench_function("baseline_all_segments", |bencher| {
+        bencher.iter(|| {
+            let (cells, _) = rows.next().expect("a cycle does not end");
+            naive_memory::count_active(&view, synapse_stride, cells, black_box(&mut activity));
+        });
+    });
+    let mut found = vec![0; segment_count];
+    group.bench_function("threshold_scan", |bencher| {
+        bencher.iter(|| postings::scan(black_box(&activity), 13, &mut found));
+    });
+    group.finish();
+}

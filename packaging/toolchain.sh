@@ -1,0 +1,54 @@
+# Sourced by `demo` and `test`: finds the Rust toolchain and, on Debian, installs what building needs besides it.
+#
+# A fresh Debian with rustup has no C compiler; rustc needs one to link, and the bundled SQLite is C source.
+# Nothing is touched if everything is there.
+
+# Ends the script with a message that says what to do.
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$1" >&2
+    exit 1
+}
+
+require_cargo() {
+    local home="${CARGO_HOME:-${HOME:-/root}/.cargo}"
+    if ! command -v cargo >/dev/null && [ -x "$home/bin/cargo" ]; then
+        export PATH="$home/bin:$PATH"
+    fi
+    command -v cargo >/dev/null ||
+        fail "no cargo in PATH or in $home/bin; install Rust from https://rustup.rs and try again"
+}
+
+# Whether a C program that includes a libc header compiles and links.
+can_compile_c() {
+    command -v cc >/dev/null &&
+        printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' |
+        cc -x c -o /dev/null - 2>/dev/null
+}
+
+# Installs the Debian packages in "$@".
+install_packages() {
+    command -v apt-get >/dev/null || fail "missing: $*; install them (or what your system calls them) and try again"
+    [ "$(id -u)" = 0 ] || fail "missing: $*; run 'apt-get install $*' as root, or run this as root"
+    printf 'installing %s\n' "$*"
+    local log
+    log="$(mktemp)"
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
+        >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        fail "apt-get could not install $*; is this machine offline?"
+    fi
+    rm -f "$log"
+}
+
+prepare_toolchain() {
+    require_cargo
+    local missing=()
+    can_compile_c || missing+=(gcc libc6-dev)
+    # Without these, cargo cannot check who it downloads the locked crates from.
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -n "${SSL_CERT_FILE:-}" ] || missing+=(ca-certificates)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        install_packages "${missing[@]}"
+    fi
+    can_compile_c || fail "cc still cannot compile a small C program; see what 'cc --version' says"
+}
