@@ -41,8 +41,8 @@ const ROWS_PER_TURN: usize = 4096;
 /// Share of one model in a turn.
 const MIN_ROWS_PER_SHARE: usize = 16;
 const MAX_ROWS_PER_SHARE: usize = 512;
-/// Models stepped in one turn.
-const MAX_MODELS_PER_TURN: usize = 256;
+/// Models stepped in one turn. They are in memory together, whatever the memory budget.
+const MAX_MODELS_PER_TURN: usize = 64;
 /// Hints taken in one turn.
 const MAX_HINTS_PER_TURN: usize = 65_536;
 /// How often announced changes are looked for.
@@ -177,6 +177,7 @@ impl Scheduler {
         let saved = self.save_settled()?;
         let jobs = self.choose();
         if jobs.is_empty() {
+            self.evict()?;
             let is_done = self.hints_closed && self.hungry.is_empty() && self.settling.is_empty();
             return Ok(match (is_done, saved) {
                 (true, _) => SchedulerTurn::Closed,
@@ -251,6 +252,11 @@ impl Scheduler {
             Ok(changes) => {
                 for (number, id) in changes {
                     self.last_change = number;
+                    // Scores of a model that was given up are never committed: waiting for them would be in vain.
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        slot.settling_since_turn = None;
+                        self.settling.retain(|settling| *settling != id);
+                    }
                     self.push_hungry(id);
                 }
                 Ok(())
