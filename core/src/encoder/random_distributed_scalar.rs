@@ -19,6 +19,9 @@ pub const RUN_BITS: usize = 21;
 pub const MAX_BUCKETS: usize = 1000;
 /// Bucket of the first value.
 pub const MIDDLE_BUCKET: usize = MAX_BUCKETS / 2;
+/// Draws for one bucket before giving up. The reference's buckets need a little over two draws each; only a state that
+/// no encoder ever had (a forged checkpoint, say) can need more than a few dozen.
+const MAX_TRIES: usize = 10_000;
 /// Bits that buckets at least [`RUN_BITS`] apart may share.
 const MAX_OVERLAP: usize = 2;
 
@@ -113,7 +116,7 @@ impl RandomDistributedScalarEncoder {
     /// Sets the value's bits at `offset` and returns its bucket.
     ///
     /// # Panics
-    /// If `value` is not finite.
+    /// If `value` is not finite, or if no bits can be found for a bucket because the state is not an encoder's.
     pub fn encode(&mut self, value: f64, offset: usize, sdr: &mut Sdr) -> usize {
         let bucket = self.bucket_of(value);
         self.create_up_to(bucket);
@@ -181,16 +184,15 @@ impl RandomDistributedScalarEncoder {
         candidate.copy_from_slice(self.bucket_bits(old));
         let position = new % RUN_BITS;
         let width = u32::try_from(self.params.width).expect("at most 65,535 bits");
-        loop {
+        let is_found = (0..MAX_TRIES).any(|_| {
             let bit = u16::try_from(self.random.below(width)).expect("at most 65,535 bits");
-            if self.bucket_bits(old).contains(&bit) {
-                continue;
-            }
             candidate[position] = bit;
-            if self.is_apart(&candidate, new) {
-                break;
-            }
-        }
+            !self.bucket_bits(old).contains(&bit) && self.is_apart(&candidate, new)
+        });
+        assert!(
+            is_found,
+            "no bits for bucket {new} in {MAX_TRIES} draws: the buckets are not this encoder's"
+        );
         self.bits[new * RUN_BITS..][..RUN_BITS].copy_from_slice(&candidate);
     }
 
@@ -302,5 +304,20 @@ mod tests {
         broken = original.state();
         broken.min_bucket = 990;
         assert!(!copy.restore(&broken));
+    }
+
+    #[test]
+    #[should_panic(expected = "the buckets are not this encoder's")]
+    fn a_forged_state_cannot_make_it_draw_for_ever() {
+        let mut forged = encoder(1.0);
+        let mut sdr = Sdr::new(400);
+        forged.encode(0.0, 0, &mut sdr);
+        forged.encode(30.0, 0, &mut sdr);
+        let mut state = forged.state();
+        // Bucket 500 with the bits of bucket 530: a neighbour of one is too near to the other.
+        let (first, last) = (0, state.bits.len() - RUN_BITS);
+        state.bits.copy_within(last.., first);
+        assert!(forged.restore(&state), "each bit by itself is possible");
+        forged.encode(-1.0, 0, &mut sdr);
     }
 }
