@@ -1,7 +1,7 @@
 //! The scheduler: feeds models the rows they have not stepped, many models at once.
 //!
 //! Flow: hints from the storer (and changes announced by a command line) make models *hungry*; each turn takes
-//! some hungry models, steps them side by side on the worker threads ([`runner`]), publishes their scores in row
+//! some hungry models, steps them side by side on the worker threads (`runner.rs`), publishes their scores in row
 //! order, saves those that are due and drops the least recently used ones when memory runs short.
 //!
 //! Invariants:
