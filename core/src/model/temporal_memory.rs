@@ -9,6 +9,9 @@ use htm_kernels::word::words_for;
 use super::workspace::Workspace;
 use super::{grown, zeroed};
 
+/// Arrays grow by this part of what they hold: growing copies them, and room that is never used is never touched.
+const GROWTH_PART: usize = 4;
+
 /// A temporal memory: flat arrays that grow, addressed by index only.
 #[derive(Debug, Clone)]
 pub struct TemporalMemory {
@@ -67,7 +70,7 @@ impl PostingArena for Postings {
 
     fn grow(&mut self, len: usize) {
         const HEADROOM_WORDS: usize = 4096;
-        self.words = grown(&self.words, len + len / 8 + HEADROOM_WORDS);
+        self.words = grown(&self.words, len + len / GROWTH_PART + HEADROOM_WORDS);
     }
 }
 
@@ -222,7 +225,7 @@ impl TemporalMemory {
     fn reserve_segments(&mut self) {
         let needed = self.scalars.segment_count as usize + max_new_segments(&self.params);
         if needed > self.segments.counts.len() {
-            self.segments.grow(&self.params, needed + needed / 8);
+            self.segments.grow(&self.params, needed + needed / GROWTH_PART);
         }
     }
 }
