@@ -156,12 +156,12 @@ impl<'a> Synapses<'a> {
         removed: &mut Removed,
     ) {
         // Looked up, because half the cells are active: a branch would be guessed wrong.
-        let changes = [-params.permanence_decrement, params.permanence_increment];
+        let steps = [-params.permanence_decrement, params.permanence_increment];
         let mut kept = 0;
         for synapse in 0..self.count {
             let cell = self.cells[synapse];
             let is_active = active_cells[usize::from(cell) / CELL_STRIDE] >> (cell % 32) & 1 == 1;
-            let changed = self.permanences[synapse] + changes[usize::from(is_active)];
+            let changed = self.permanences[synapse] + steps[usize::from(is_active)];
             let changed = if changed > params.permanence_max { params.permanence_max } else { changed };
             if !is_active && changed <= 0.0 {
                 removed.push(cell);
