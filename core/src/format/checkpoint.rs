@@ -49,6 +49,9 @@ struct LikelihoodRecord {
     state: LikelihoodState,
 }
 
+/// As FORMAT.md says.
+const _: () = assert!(size_of::<LikelihoodState>() == 208);
+
 /// The bytes of a checkpoint of `model`, which lives its `generation`.
 ///
 /// # Panics

@@ -80,11 +80,6 @@ impl MemoryBus {
         self.scores.close();
         self.results.close();
     }
-
-    /// Ends the results: subscribers read what waits for them, then see [`BusError::Closed`].
-    pub fn close_results(&self) {
-        self.results.close();
-    }
 }
 
 impl Bus for MemoryBus {

@@ -202,11 +202,6 @@ impl Scheduler {
         self.save_committed(&ids).map(|saved| saved.len())
     }
 
-    /// Models in memory.
-    pub fn resident_count(&self) -> usize {
-        self.slots.len()
-    }
-
     fn push_hungry(&mut self, id: ModelId) {
         if self.is_hungry.insert(id.clone()) {
             self.hungry.push_back(id);
