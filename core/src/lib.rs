@@ -4,7 +4,7 @@
 //! databases, queues or clocks: a record goes in, scores come out, and the same records always give the same
 //! scores.
 //!
-//! Reading order: [`ids`], [`params`], [`sdr`], [`encoder`], [`model`], [`anomaly`], [`mod@format`], and [`trace`] for
+//! Reading order: [`ids`], [`params`], [`sdr`], [`array`], [`encoder`], [`model`], [`anomaly`], [`mod@format`], and [`trace`] for
 //! comparing every stage with another implementation.
 
 pub mod ids;
@@ -12,6 +12,8 @@ pub mod ids;
 pub mod params;
 
 pub mod sdr;
+
+pub mod array;
 
 pub mod encoder;
 

@@ -5,6 +5,7 @@
 //! differ between models so far.
 
 use std::fmt;
+use std::sync::Arc;
 
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
@@ -64,6 +65,7 @@ pub struct ModelParams {
     encoder: EncoderParams,
     spatial_pooler: SpatialPoolerParams,
     temporal_memory: BacktrackingTmParams,
+    description: Arc<str>,
 }
 
 impl ModelParams {
@@ -73,12 +75,10 @@ impl ModelParams {
     /// If `resolution` is not finite or not above 0.
     pub fn single_metric(resolution: f64) -> Result<Self, ParamsError> {
         let encoder = EncoderParams::time_of_day_and_value(resolution)?;
-        let input_bits = encoder.width();
-        Ok(Self {
-            encoder,
-            spatial_pooler: standard_spatial_pooler(input_bits),
-            temporal_memory: standard_temporal_memory(),
-        })
+        let spatial_pooler = standard_spatial_pooler(encoder.width());
+        let temporal_memory = standard_temporal_memory();
+        let description = format!("{encoder:?} {spatial_pooler:?} {temporal_memory:?}").into();
+        Ok(Self { encoder, spatial_pooler, temporal_memory, description })
     }
 
     /// How records become bits.
@@ -96,9 +96,9 @@ impl ModelParams {
         &self.temporal_memory
     }
 
-    /// All parameters as text, for a checkpoint's parameter section. Equal texts mean equal behaviour.
-    pub fn description(&self) -> String {
-        format!("{self:?}")
+    /// All parameters as text, for a model file's parameter section. Equal texts mean equal behaviour.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 }
 

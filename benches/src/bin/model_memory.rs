@@ -50,6 +50,8 @@ fn measure() -> io::Result<Measured> {
     }
     let elapsed = started.elapsed();
     let resident_bytes = resident_bytes()?.saturating_sub(resident_before);
+    let mut image = Vec::new();
+    checkpoint::write(&model, "measurement", &mut image);
     let scalars = model.temporal_memory().scalars();
     #[expect(clippy::cast_precision_loss, reason = "a series has a few thousand rows")]
     let record_count = series.records.len() as f64;
@@ -59,7 +61,7 @@ fn measure() -> io::Result<Measured> {
         synapses: scalars.synapse_count,
         state_bytes: model.memory_bytes(),
         resident_bytes,
-        checkpoint_bytes: checkpoint::write(&model, "measurement").len(),
+        checkpoint_bytes: image.len(),
         mean_us_per_record: elapsed.as_secs_f64() * 1e6 / record_count,
     })
 }

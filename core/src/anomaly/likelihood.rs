@@ -111,6 +111,12 @@ impl LikelihoodState {
         if is_run { YELLOW } else { tail }
     }
 
+    /// Whether it can be the state of a likelihood; to be asked of one read from a file.
+    pub fn is_possible(&self) -> bool {
+        let Distribution { mean, stdev, .. } = self.distribution;
+        mean.is_finite() && stdev.is_finite() && stdev > 0.0 && self.average_total().is_finite()
+    }
+
     /// The fitted distribution.
     pub fn distribution(&self) -> Distribution {
         self.distribution

@@ -1,61 +1,92 @@
 //! The recent past of one metric: its last values and raw anomaly scores, as many as a likelihood looks back on.
 
+use crate::array::Array;
+
 /// Rows looked back on: 30 days of 5-minute samples.
 pub const WINDOW_ROWS: usize = 8640;
 
-/// A ring of the last [`WINDOW_ROWS`] values and raw scores; it grows as rows come.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Rows that room is made for at first.
+const FIRST_ROOM_ROWS: usize = 64;
+
+/// A ring of the last [`WINDOW_ROWS`] values and raw scores; its room grows as rows come.
+#[derive(Debug, Clone, Default)]
 pub struct ScoreWindow {
-    values: Vec<f64>,
-    raw_scores: Vec<f32>,
-    /// Where the oldest row lies once the ring is full.
+    values: Array<f64>,
+    raw_scores: Array<f32>,
+    row_count: usize,
+    /// Where the oldest row lies; 0 until the ring is full.
     oldest: usize,
 }
 
 impl ScoreWindow {
     /// Adds a row, dropping the oldest if the window is full.
     pub fn push(&mut self, value: f64, raw_score: f32) {
-        if self.values.len() < WINDOW_ROWS {
-            self.values.push(value);
-            self.raw_scores.push(raw_score);
+        let position = if self.row_count < WINDOW_ROWS { self.row_count } else { self.oldest };
+        if position == self.values.len() {
+            let roomy = (position + position / 4).clamp(FIRST_ROOM_ROWS, WINDOW_ROWS);
+            self.values.grow(roomy);
+            self.raw_scores.grow(roomy);
+        }
+        self.values[position] = value;
+        self.raw_scores[position] = raw_score;
+        if self.row_count < WINDOW_ROWS {
+            self.row_count += 1;
         } else {
-            self.values[self.oldest] = value;
-            self.raw_scores[self.oldest] = raw_score;
             self.oldest = (self.oldest + 1) % WINDOW_ROWS;
         }
     }
 
     /// Rows in the window.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.row_count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.row_count == 0
     }
 
     /// The values, oldest first.
     pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
-        let (new, old) = self.values.split_at(self.oldest);
+        let (new, old) = self.values[..self.row_count].split_at(self.oldest);
         old.iter().chain(new).copied()
     }
 
     /// The raw scores, oldest first.
     pub fn raw_scores(&self) -> impl Iterator<Item = f32> + '_ {
-        let (new, old) = self.raw_scores.split_at(self.oldest);
+        let (new, old) = self.raw_scores[..self.row_count].split_at(self.oldest);
         old.iter().chain(new).copied()
     }
 
-    /// A window with these rows, oldest first; `None` if the lengths differ or exceed [`WINDOW_ROWS`].
-    pub fn from_rows(values: Vec<f64>, raw_scores: Vec<f32>) -> Option<Self> {
-        let is_valid = values.len() == raw_scores.len() && values.len() <= WINDOW_ROWS;
-        is_valid.then_some(Self { values, raw_scores, oldest: 0 })
+    /// The ring as it lies in memory: values, raw scores, and where the oldest row is.
+    pub fn ring(&self) -> (&[f64], &[f32], usize) {
+        (&self.values[..self.row_count], &self.raw_scores[..self.row_count], self.oldest)
     }
 
-    /// Bytes of memory held.
-    pub fn memory_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<f64>() + self.raw_scores.capacity() * size_of::<f32>()
+    /// A window over a ring of `row_count` rows, which it works on in place; `None` if there is no such ring.
+    pub fn from_ring(
+        values: Array<f64>,
+        raw_scores: Array<f32>,
+        row_count: usize,
+        oldest: usize,
+    ) -> Option<Self> {
+        let is_valid = row_count <= WINDOW_ROWS
+            && values.len() <= WINDOW_ROWS
+            && row_count <= values.len()
+            && raw_scores.len() == values.len()
+            && (oldest == 0 || (oldest < WINDOW_ROWS && row_count == WINDOW_ROWS));
+        is_valid.then_some(Self { values, raw_scores, row_count, oldest })
+    }
+
+    /// Bytes of memory that are no section of a file.
+    pub fn own_bytes(&self) -> usize {
+        self.values.own_bytes() + self.raw_scores.own_bytes()
+    }
+}
+
+impl PartialEq for ScoreWindow {
+    fn eq(&self, other: &Self) -> bool {
+        self.values().eq(other.values()) && self.raw_scores().eq(other.raw_scores())
     }
 }
 
@@ -71,8 +102,11 @@ mod tests {
         }
         assert_eq!(window.len(), WINDOW_ROWS);
         assert!(window.values().eq((20_000 - 8640..20_000).map(f64::from)));
-        let (values, raw) = (window.values().collect(), window.raw_scores().collect());
-        let mut copy = ScoreWindow::from_rows(values, raw).expect("fits");
+        let (values, raw, oldest) = window.ring();
+        let (values, raw) = (Array::copy_of(values), Array::copy_of(raw));
+        assert!(ScoreWindow::from_ring(values.clone(), raw.clone(), WINDOW_ROWS, WINDOW_ROWS).is_none());
+        assert!(ScoreWindow::from_ring(values.clone(), raw.clone(), 5, 3).is_none(), "not full");
+        let mut copy = ScoreWindow::from_ring(values, raw, WINDOW_ROWS, oldest).expect("a ring");
         copy.push(1.0, 0.5);
         window.push(1.0, 0.5);
         assert!(window.values().eq(copy.values()));

@@ -92,19 +92,27 @@ enum Field {
 
 impl MultiEncoder {
     /// An encoder that has seen nothing.
+    #[expect(clippy::missing_panics_doc, reason = "a new encoder is always possible")]
     pub fn new(params: &EncoderParams) -> Self {
-        let fields = params
-            .fields
-            .iter()
-            .map(|(_, field)| match field {
-                FieldParams::Date(encoder) => Field::Date(encoder.clone()),
-                FieldParams::Scalar(encoder) => Field::Scalar(encoder.clone()),
-                FieldParams::RandomDistributedScalar(params) => {
-                    Field::RandomDistributedScalar(Box::new(RandomDistributedScalarEncoder::new(*params)))
-                }
-            })
-            .collect();
-        Self { fields }
+        let new = |params| Some(RandomDistributedScalarEncoder::new(params));
+        Self::with(params, new).expect("a new encoder needs no state")
+    }
+
+    /// An encoder whose random distributed scalar encoders come from `make`, in the order of their bits; `None` if it
+    /// returns that.
+    pub fn with(
+        params: &EncoderParams,
+        mut make: impl FnMut(RandomDistributedScalarParams) -> Option<RandomDistributedScalarEncoder>,
+    ) -> Option<Self> {
+        let field_of = |(_, field): &(String, FieldParams)| match field {
+            FieldParams::Date(encoder) => Some(Field::Date(encoder.clone())),
+            FieldParams::Scalar(encoder) => Some(Field::Scalar(encoder.clone())),
+            FieldParams::RandomDistributedScalar(params) => {
+                make(*params).map(|encoder| Field::RandomDistributedScalar(Box::new(encoder)))
+            }
+        };
+        let fields: Option<Vec<Field>> = params.fields.iter().map(field_of).collect();
+        Some(Self { fields: fields? })
     }
 
     /// Encodes a record into `sdr`, which is cleared first, and returns the value's bucket (of the last value
@@ -148,16 +156,6 @@ impl MultiEncoder {
     pub fn random_distributed_scalars(&self) -> impl Iterator<Item = &RandomDistributedScalarEncoder> {
         self.fields.iter().filter_map(|field| match field {
             Field::RandomDistributedScalar(encoder) => Some(&**encoder),
-            Field::Date(_) | Field::Scalar(_) => None,
-        })
-    }
-
-    /// Same, to restore their state.
-    pub fn random_distributed_scalars_mut(
-        &mut self,
-    ) -> impl Iterator<Item = &mut RandomDistributedScalarEncoder> {
-        self.fields.iter_mut().filter_map(|field| match field {
-            Field::RandomDistributedScalar(encoder) => Some(&mut **encoder),
             Field::Date(_) | Field::Scalar(_) => None,
         })
     }

@@ -10,6 +10,7 @@
 
 use htm_kernels::random::Random;
 
+use crate::array::Array;
 use crate::params::ParamsError;
 use crate::sdr::Sdr;
 
@@ -24,6 +25,8 @@ pub const MIDDLE_BUCKET: usize = MAX_BUCKETS / 2;
 const MAX_TRIES: usize = 10_000;
 /// Bits that buckets at least [`RUN_BITS`] apart may share.
 const MAX_OVERLAP: usize = 2;
+/// Buckets that room is made for at once, on either side.
+const HEADROOM_BUCKETS: usize = 16;
 
 /// Fixed numbers of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,9 +60,11 @@ pub struct RandomDistributedScalarEncoder {
     offset: Option<f64>,
     min_bucket: usize,
     max_bucket: usize,
-    /// `MAX_BUCKETS x RUN_BITS`; only `min_bucket..=max_bucket` are defined. The order of a bucket's bits decides
-    /// which one its neighbour replaces.
-    bits: Vec<u16>,
+    /// The bucket whose bits come first in `bits`; at most `min_bucket`.
+    first_bucket: usize,
+    /// `buckets x RUN_BITS` from `first_bucket` on; only `min_bucket..=max_bucket` are defined. The order of a
+    /// bucket's bits decides which one its neighbour replaces.
+    bits: Array<u16>,
 }
 
 /// What a checkpoint keeps of an encoder.
@@ -72,7 +77,7 @@ pub struct RandomDistributedScalarState {
     /// Lowest bucket that exists.
     pub min_bucket: usize,
     /// `(max_bucket - min_bucket + 1) x RUN_BITS` bits.
-    pub bits: Vec<u16>,
+    pub bits: Array<u16>,
 }
 
 impl RandomDistributedScalarEncoder {
@@ -84,9 +89,41 @@ impl RandomDistributedScalarEncoder {
         let mut random = Random::new(params.seed);
         let mut order: Vec<u16> = (0..u16::try_from(params.width).expect("at most 65,535 bits")).collect();
         random.shuffle(&mut order);
-        let mut bits = vec![0; MAX_BUCKETS * RUN_BITS];
-        bits[MIDDLE_BUCKET * RUN_BITS..][..RUN_BITS].copy_from_slice(&order[..RUN_BITS]);
-        Self { params, random, offset: None, min_bucket: MIDDLE_BUCKET, max_bucket: MIDDLE_BUCKET, bits }
+        Self {
+            params,
+            random,
+            offset: None,
+            min_bucket: MIDDLE_BUCKET,
+            max_bucket: MIDDLE_BUCKET,
+            first_bucket: MIDDLE_BUCKET,
+            bits: Array::copy_of(&order[..RUN_BITS]),
+        }
+    }
+
+    /// An encoder with a checkpoint's state, which it works on in place; `None` if it cannot be one of an encoder
+    /// with these numbers.
+    pub fn with_state(
+        params: RandomDistributedScalarParams,
+        state: RandomDistributedScalarState,
+    ) -> Option<Self> {
+        let count = state.bits.len() / RUN_BITS;
+        let is_valid = state.bits.len().is_multiple_of(RUN_BITS)
+            && state.min_bucket <= MIDDLE_BUCKET
+            && state.min_bucket + count > MIDDLE_BUCKET
+            && state.min_bucket + count <= MAX_BUCKETS
+            && state.offset.is_none_or(f64::is_finite)
+            && state.random.is_valid();
+        let RandomDistributedScalarState { random, offset, min_bucket, bits } = state;
+        let max_bucket = (min_bucket + count).wrapping_sub(1);
+        is_valid.then_some(Self {
+            params,
+            random,
+            offset,
+            min_bucket,
+            max_bucket,
+            first_bucket: min_bucket,
+            bits,
+        })
     }
 
     /// The fixed numbers.
@@ -110,7 +147,23 @@ impl RandomDistributedScalarEncoder {
     /// If it does not exist.
     pub fn bucket_bits(&self, bucket: usize) -> &[u16] {
         assert!(self.buckets().contains(&bucket), "bucket {bucket} does not exist");
-        &self.bits[bucket * RUN_BITS..][..RUN_BITS]
+        &self.bits[(bucket - self.first_bucket) * RUN_BITS..][..RUN_BITS]
+    }
+
+    /// The bits of all buckets that exist, lowest bucket first.
+    pub fn all_bits(&self) -> &[u16] {
+        let count = self.max_bucket + 1 - self.min_bucket;
+        &self.bits[(self.min_bucket - self.first_bucket) * RUN_BITS..][..count * RUN_BITS]
+    }
+
+    /// The generator of the bucket draws.
+    pub fn random(&self) -> &Random {
+        &self.random
+    }
+
+    /// Whether every bit of every bucket is one of the encoder's, which encoding checks again.
+    pub fn are_bits_valid(&self) -> bool {
+        self.all_bits().iter().all(|&bit| usize::from(bit) < self.params.width)
     }
 
     /// Sets the value's bits at `offset` and returns its bucket.
@@ -126,36 +179,6 @@ impl RandomDistributedScalarEncoder {
         bucket
     }
 
-    /// What a checkpoint keeps.
-    pub fn state(&self) -> RandomDistributedScalarState {
-        RandomDistributedScalarState {
-            random: self.random.clone(),
-            offset: self.offset,
-            min_bucket: self.min_bucket,
-            bits: self.bits[self.min_bucket * RUN_BITS..(self.max_bucket + 1) * RUN_BITS].to_vec(),
-        }
-    }
-
-    /// Takes over a checkpoint's state; false, and nothing changed, if it cannot belong to this encoder.
-    pub fn restore(&mut self, state: &RandomDistributedScalarState) -> bool {
-        let count = state.bits.len() / RUN_BITS;
-        let is_valid = state.bits.len().is_multiple_of(RUN_BITS)
-            && state.min_bucket <= MIDDLE_BUCKET
-            && state.min_bucket + count > MIDDLE_BUCKET
-            && state.min_bucket + count <= MAX_BUCKETS
-            && state.bits.iter().all(|&bit| usize::from(bit) < self.params.width)
-            && state.offset.is_none_or(f64::is_finite)
-            && state.random.is_valid();
-        if is_valid {
-            self.random = state.random.clone();
-            self.offset = state.offset;
-            self.min_bucket = state.min_bucket;
-            self.max_bucket = state.min_bucket + count - 1;
-            self.bits[self.min_bucket * RUN_BITS..][..state.bits.len()].copy_from_slice(&state.bits);
-        }
-        is_valid
-    }
-
     fn bucket_of(&mut self, value: f64) -> usize {
         assert!(value.is_finite(), "the value {value} is not finite");
         let offset = *self.offset.get_or_insert(value);
@@ -168,6 +191,7 @@ impl RandomDistributedScalarEncoder {
     }
 
     fn create_up_to(&mut self, bucket: usize) {
+        self.make_room_for(bucket);
         while bucket > self.max_bucket {
             self.create(self.max_bucket + 1, self.max_bucket);
             self.max_bucket += 1;
@@ -176,6 +200,19 @@ impl RandomDistributedScalarEncoder {
             self.create(self.min_bucket - 1, self.min_bucket);
             self.min_bucket -= 1;
         }
+    }
+
+    fn make_room_for(&mut self, bucket: usize) {
+        let end = self.first_bucket + self.bits.len() / RUN_BITS;
+        if (self.first_bucket..end).contains(&bucket) {
+            return;
+        }
+        let first = bucket.saturating_sub(HEADROOM_BUCKETS).min(self.first_bucket);
+        let end = (bucket + HEADROOM_BUCKETS).max(end).min(MAX_BUCKETS);
+        let mut roomy = Array::zeroed((end - first) * RUN_BITS);
+        roomy[(self.first_bucket - first) * RUN_BITS..][..self.bits.len()].copy_from_slice(&self.bits);
+        self.first_bucket = first;
+        self.bits = roomy;
     }
 
     /// Draws the bits of bucket `new` from its existing neighbour `old`: one of the bits is replaced.
@@ -193,7 +230,7 @@ impl RandomDistributedScalarEncoder {
             is_found,
             "no bits for bucket {new} in {MAX_TRIES} draws: the buckets are not this encoder's"
         );
-        self.bits[new * RUN_BITS..][..RUN_BITS].copy_from_slice(&candidate);
+        self.bits[(new - self.first_bucket) * RUN_BITS..][..RUN_BITS].copy_from_slice(&candidate);
     }
 
     /// Whether the candidate shares with every existing bucket exactly as many bits as it should.
@@ -287,23 +324,37 @@ mod tests {
         assert!((0..1000).all(|bucket| distinct(bucket) == RUN_BITS));
     }
 
+    fn state_of(encoder: &RandomDistributedScalarEncoder) -> RandomDistributedScalarState {
+        RandomDistributedScalarState {
+            random: encoder.random().clone(),
+            offset: encoder.offset(),
+            min_bucket: *encoder.buckets().start(),
+            bits: Array::copy_of(encoder.all_bits()),
+        }
+    }
+
+    fn restored(state: RandomDistributedScalarState) -> Option<RandomDistributedScalarEncoder> {
+        RandomDistributedScalarEncoder::with_state(*encoder(1.0).params(), state)
+    }
+
     #[test]
     fn a_restored_encoder_goes_on_as_if_nothing_had_happened() {
         let mut original = encoder(1.0);
         let mut sdr = Sdr::new(400);
         original.encode(5.0, 0, &mut sdr);
         original.encode(40.0, 0, &mut sdr);
-        let mut copy = encoder(1.0);
-        assert!(copy.restore(&original.state()));
-        original.encode(-30.0, 0, &mut sdr);
-        copy.encode(-30.0, 0, &mut sdr);
-        assert_eq!(original.state(), copy.state());
-        let mut broken = original.state();
+        let mut copy = restored(state_of(&original)).expect("an encoder's state");
+        for value in [-30.0, 70.0, -31.0, 300.0, -200.0] {
+            original.encode(value, 0, &mut sdr);
+            copy.encode(value, 0, &mut sdr);
+        }
+        assert_eq!(state_of(&original), state_of(&copy));
+        let mut broken = state_of(&original);
         broken.bits[0] = 400;
-        assert!(!copy.restore(&broken));
-        broken = original.state();
+        assert!(!restored(broken).expect("possible so far").are_bits_valid());
+        let mut broken = state_of(&original);
         broken.min_bucket = 990;
-        assert!(!copy.restore(&broken));
+        assert!(restored(broken).is_none());
     }
 
     #[test]
@@ -313,11 +364,11 @@ mod tests {
         let mut sdr = Sdr::new(400);
         forged.encode(0.0, 0, &mut sdr);
         forged.encode(30.0, 0, &mut sdr);
-        let mut state = forged.state();
+        let mut state = state_of(&forged);
         // Bucket 500 with the bits of bucket 530: a neighbour of one is too near to the other.
-        let (first, last) = (0, state.bits.len() - RUN_BITS);
-        state.bits.copy_within(last.., first);
-        assert!(forged.restore(&state), "each bit by itself is possible");
+        let last = state.bits.len() - RUN_BITS;
+        state.bits.copy_within(last.., 0);
+        let mut forged = restored(state).expect("each bit by itself is possible");
         forged.encode(-1.0, 0, &mut sdr);
     }
 }

@@ -1,11 +1,12 @@
-//! A model as the bytes of a checkpoint file, and back.
+//! A model as the image of a file, and a model that works on such an image.
 //!
-//! Writing the file safely (new name, sync, rename) is the caller's: this crate does no I/O.
+//! Writing the file safely (new name, sync, rename) is the caller's: this crate maps and reads files, but never writes
+//! one.
 
 use std::sync::Arc;
 
 use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
-use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
+use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments};
 use htm_kernels::random::Random;
 use htm_kernels::spatial_pooler::SpatialPoolerScalars;
 use htm_kernels::word::words_for;
@@ -13,20 +14,33 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::FormatError;
 use super::header::Header;
-use super::section::{SectionReader, SectionWriter};
-use super::validate;
+use super::image::{ImageReader, ImageWriter};
+use super::mapping::Region;
+use super::verify;
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
-use crate::anomaly::score_window::ScoreWindow;
+use crate::anomaly::score_window::{ScoreWindow, WINDOW_ROWS};
 use crate::encoder::MultiEncoder;
 use crate::encoder::random_distributed_scalar::{
     RandomDistributedScalarEncoder, RandomDistributedScalarState,
 };
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::template::Templates;
-use crate::model::temporal_memory::TemporalMemory;
+use crate::model::temporal_memory::{Postings, Segments, TemporalMemory};
 use crate::model::{Model, ModelParts};
 use crate::params::ModelParams;
+
+/// How much of a file is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// This process wrote the file or has checked it before, and it has not changed since: only its header and the
+    /// sizes of its sections are checked, whatever its size.
+    Known,
+    /// Nothing is known of it: every section is compared with its checksum.
+    Checksums,
+    /// Its bytes may be forged: besides, everything that is used as an index or a count is bounded.
+    Nothing,
+}
 
 /// The value encoder's section.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -46,246 +60,276 @@ struct LikelihoodRecord {
     row_count: u64,
     has_measured: u64,
     measured_row_id: i64,
+    oldest: u64,
     state: LikelihoodState,
 }
 
 /// As FORMAT.md says.
 const _: () = assert!(size_of::<LikelihoodState>() == 208);
+const _: () = assert!(size_of::<EncoderRecord>() == 152);
 
-/// The bytes of a checkpoint of `model`, which lives its `generation`.
+/// Writes the image of `model`, which lives its `generation`, over the contents of `file`.
 ///
 /// # Panics
 /// If the generation is longer than [`super::header::MAX_GENERATION_BYTES`].
-pub fn write(model: &Model, generation: &str) -> Vec<u8> {
-    let description = model.params().description();
-    let encoder =
-        model.encoder().random_distributed_scalars().next().map(RandomDistributedScalarEncoder::state);
-    let encoder = encoder.expect("the standard model has one value encoder");
-    let encoder_record = [EncoderRecord {
-        random: encoder.random.clone(),
-        min_bucket: u32::try_from(encoder.min_bucket).expect("at most 1000 buckets"),
-        has_offset: u32::from(encoder.offset.is_some()),
-        zero: 0,
-        offset: encoder.offset.unwrap_or(0.0),
-    }];
-    let likelihood = model.likelihood();
-    let values: Vec<f64> = likelihood.window().values().collect();
-    let raw_scores: Vec<f32> = likelihood.window().raw_scores().collect();
-    let likelihood_record = [likelihood_record(likelihood)];
-
-    let mut sections = SectionWriter::default();
-    sections.push(1, description.as_bytes());
-    sections.push(10, &encoder_record);
-    sections.push(11, &encoder.bits);
-    push_spatial_pooler(&mut sections, model.spatial_pooler());
-    push_temporal_memory(&mut sections, model.temporal_memory());
-    push_segments(&mut sections, model.temporal_memory());
-    sections.push(70, &likelihood_record);
-    sections.push(71, &values);
-    sections.push(72, &raw_scores);
-    let (mut file, section_count) = sections.finish();
-    let last_stepped_row_id = model.last_stepped_row_id();
-    Header { section_count, last_stepped_row_id, generation: generation.to_owned() }.write(&mut file);
-    file
+pub fn write(model: &Model, generation: &str, file: &mut Vec<u8>) {
+    let mut image = ImageWriter::new(file);
+    image.push(1, model.params().description().as_bytes(), 0);
+    push_encoder(&mut image, model.encoder());
+    push_spatial_pooler(&mut image, model.spatial_pooler());
+    push_temporal_memory(&mut image, model.temporal_memory());
+    push_segments(&mut image, model.temporal_memory());
+    push_likelihood(&mut image, model.likelihood());
+    image.finish(model.last_stepped_row_id(), generation);
 }
 
-/// The model in a checkpoint.
+/// A model that works on the image in `region`.
 ///
 /// # Errors
-/// If the bytes are not a whole, undamaged checkpoint of a model with these parameters and this generation.
-pub fn read(
-    file: &[u8],
+/// If the bytes are not a whole, undamaged file of a model with these parameters and this generation, as far as
+/// `trust` has them checked.
+pub fn open(
+    region: Region,
     params: &Arc<ModelParams>,
     generation: &str,
     templates: &Templates,
+    trust: Trust,
 ) -> Result<Model, FormatError> {
-    let header = Header::of(file)?;
+    let header = Header::of(region.bytes())?;
+    if trust != Trust::Known {
+        header.check_sections(region.bytes())?;
+    }
     if header.generation != generation {
         let expected = generation.to_owned();
         return Err(FormatError::Generation { found: header.generation, expected });
     }
-    let mut sections = SectionReader::new(file, header.section_count)?;
-    let description = String::from_utf8_lossy(&sections.take::<u8>(1)?).into_owned();
-    if description != params.description() {
-        return Err(FormatError::Parameters { found: description, expected: params.description() });
+    let image_bytes = region.bytes().len();
+    let mut image = ImageReader::new(region, &header);
+    let (description, _) = image.take::<u8>(1)?;
+    if description[..] != *params.description().as_bytes() {
+        let found = String::from_utf8_lossy(&description).into_owned();
+        return Err(FormatError::Parameters { found, expected: params.description().to_owned() });
     }
     let parts = ModelParts {
-        encoder: take_encoder(&mut sections, params)?,
-        spatial_pooler: take_spatial_pooler(&mut sections, params, templates)?,
-        temporal_memory: take_temporal_memory(&mut sections, params.temporal_memory())?,
-        likelihood: take_likelihood(&mut sections)?,
+        encoder: take_encoder(&mut image, params)?,
+        spatial_pooler: take_spatial_pooler(&mut image, params, templates)?,
+        temporal_memory: take_temporal_memory(&mut image, params.temporal_memory())?,
+        likelihood: take_likelihood(&mut image)?,
         last_stepped_row_id: header.last_stepped_row_id,
+        image_bytes,
     };
-    sections.finish()?;
-    Ok(Model::from_parts(Arc::clone(params), parts))
+    let model = Model::from_parts(Arc::clone(params), parts);
+    if trust == Trust::Nothing {
+        verify::model(&model)?;
+    }
+    Ok(model)
 }
 
-fn likelihood_record(likelihood: &HtmengineLikelihood) -> LikelihoodRecord {
+fn push_encoder(image: &mut ImageWriter<'_>, encoder: &MultiEncoder) {
+    let encoder =
+        encoder.random_distributed_scalars().next().expect("the standard model has one value encoder");
+    let record = EncoderRecord {
+        random: encoder.random().clone(),
+        min_bucket: u32::try_from(*encoder.buckets().start()).expect("at most 1000 buckets"),
+        has_offset: u32::from(encoder.offset().is_some()),
+        zero: 0,
+        offset: encoder.offset().unwrap_or(0.0),
+    };
+    image.push(10, &[record], 1);
+    image.push(11, encoder.all_bits(), 0);
+}
+
+/// Room for growing: a sixteenth of what is used, and at least `least`, but never more than `most`.
+fn room(used: usize, least: usize, most: usize) -> usize {
+    used.saturating_add((used / 16).max(least)).min(most)
+}
+
+fn push_spatial_pooler(image: &mut ImageWriter<'_>, pooler: &SpatialPooler) {
+    let (params, slots) = (pooler.params(), pooler.scalars.slot_count as usize);
+    let used = slots * params.stride();
+    image.push(20, std::slice::from_ref(&pooler.scalars), 1);
+    image.push(21, &pooler.column_slots, 0);
+    let slot_room = if slots == 0 { 0 } else { room(slots, 4, params.columns) };
+    image.push(22, &pooler.private_permanences[..used], slot_room * params.stride());
+    image.push(23, &pooler.connected_rows, 0);
+    image.push(24, &pooler.overlap_duty, 0);
+    image.push(25, &pooler.active_duty, 0);
+}
+
+fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
+    let blocks = memory.scalars.block_count as usize;
+    let entries = blocks * CELL_STRIDE;
+    let block_room = room(blocks, 4, memory.params().columns) * CELL_STRIDE;
+    let words = memory.scalars.posting_words_used as usize;
+    image.push(30, std::slice::from_ref(&memory.scalars), 1);
+    image.push(31, &memory.infer_active, 0);
+    image.push(32, &memory.infer_predicted, 0);
+    image.push(33, &memory.learn_active, 0);
+    image.push(34, &memory.learn_predicted, 0);
+    image.push(35, &memory.learn_cells, 0);
+    image.push(36, &memory.predicted_columns, 0);
+    image.push(37, &memory.infer_history, 0);
+    image.push(38, &memory.learn_history, 0);
+    image.push(39, &memory.queue_segments, 0);
+    image.push(40, &memory.queue_picks, 0);
+    image.push(41, &memory.column_blocks, 0);
+    image.push(42, &memory.cell_segment_counts[..entries], block_room);
+    image.push(43, &memory.posting_offsets[..entries], block_room);
+    image.push(44, &memory.posting_counts[..entries], block_room);
+    image.push(45, &memory.posting_classes[..entries], block_room);
+    image.push(46, &memory.postings.words[..words], room(words, 256, usize::MAX));
+}
+
+fn push_segments(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
+    let segments = &memory.segments;
+    let count = memory.scalars.segment_count as usize;
+    let stride = memory.params().max_synapses_per_segment;
+    let roomy = room(count, max_new_segments(memory.params()), usize::MAX);
+    image.push(50, &segments.presynaptic_cells[..count * stride], roomy * stride);
+    image.push(51, &segments.permanences[..count * stride], roomy * stride);
+    image.push(52, &segments.counts[..count], roomy);
+    image.push(53, &segments.connected_counts[..count], roomy);
+    image.push(54, &segments.cells[..count], roomy);
+    image.push(55, &segments.slots[..count], roomy);
+    image.push(56, &segments.learn_activity[..count], roomy);
+    image.push(57, &segments.positive_activations[..count], roomy);
+    image.push(58, &segments.total_activations[..count], roomy);
+    image.push(59, &segments.last_active_iterations[..count], roomy);
+    image.push(60, &segments.duty_cycles[..count], roomy);
+    image.push(61, &segments.duty_cycle_iterations[..count], roomy);
+}
+
+fn push_likelihood(image: &mut ImageWriter<'_>, likelihood: &HtmengineLikelihood) {
     let measured = likelihood.measured();
-    LikelihoodRecord {
+    let (values, raw_scores, oldest) = likelihood.window().ring();
+    let record = LikelihoodRecord {
         row_count: likelihood.row_count(),
         has_measured: u64::from(measured.is_some()),
         measured_row_id: measured.map_or(0, |measured| measured.row_id),
+        oldest: oldest as u64,
         state: measured.map_or_else(zerocopy::FromZeros::new_zeroed, |measured| measured.state),
-    }
+    };
+    image.push(70, &[record], 1);
+    let rows = room(values.len(), 64, WINDOW_ROWS);
+    image.push(71, values, rows);
+    image.push(72, raw_scores, rows);
 }
 
-fn push_spatial_pooler<'a>(sections: &mut SectionWriter<'a>, pooler: &'a SpatialPooler) {
-    let used = pooler.scalars.slot_count as usize * pooler.params().stride();
-    sections.push(20, std::slice::from_ref(&pooler.scalars));
-    sections.push(21, &pooler.column_slots);
-    sections.push(22, &pooler.private_permanences[..used]);
-    sections.push(23, &pooler.connected_rows);
-    sections.push(24, &pooler.overlap_duty);
-    sections.push(25, &pooler.active_duty);
-}
-
-fn push_temporal_memory<'a>(sections: &mut SectionWriter<'a>, memory: &'a TemporalMemory) {
-    let queued = memory.scalars.queue_count as usize;
-    let entries = memory.scalars.block_count as usize * CELL_STRIDE;
-    sections.push(30, std::slice::from_ref(&memory.scalars));
-    sections.push(31, &memory.infer_active);
-    sections.push(32, &memory.infer_predicted);
-    sections.push(33, &memory.learn_active);
-    sections.push(34, &memory.learn_predicted);
-    sections.push(35, &memory.learn_cells);
-    sections.push(36, &memory.predicted_columns);
-    sections.push(37, &memory.infer_history);
-    sections.push(38, &memory.learn_history);
-    sections.push(39, &memory.queue_segments[..queued]);
-    sections.push(40, &memory.queue_picks[..queued]);
-    sections.push(41, &memory.column_blocks);
-    sections.push(42, &memory.cell_segment_counts[..entries]);
-    sections.push(43, &memory.posting_offsets[..entries]);
-    sections.push(44, &memory.posting_counts[..entries]);
-    sections.push(45, &memory.posting_classes[..entries]);
-    sections.push(46, &memory.postings.words[..memory.scalars.posting_words_used as usize]);
-}
-
-fn push_segments<'a>(sections: &mut SectionWriter<'a>, memory: &'a TemporalMemory) {
-    let segments = &memory.segments;
-    let count = memory.scalars.segment_count as usize;
-    let synapses = count * memory.params().max_synapses_per_segment;
-    sections.push(50, &segments.presynaptic_cells[..synapses]);
-    sections.push(51, &segments.permanences[..synapses]);
-    sections.push(52, &segments.counts[..count]);
-    sections.push(53, &segments.connected_counts[..count]);
-    sections.push(54, &segments.cells[..count]);
-    sections.push(55, &segments.slots[..count]);
-    sections.push(56, &segments.learn_activity[..count]);
-    sections.push(57, &segments.positive_activations[..count]);
-    sections.push(58, &segments.total_activations[..count]);
-    sections.push(59, &segments.last_active_iterations[..count]);
-    sections.push(60, &segments.duty_cycles[..count]);
-    sections.push(61, &segments.duty_cycle_iterations[..count]);
-}
-
-fn take_encoder(sections: &mut SectionReader<'_>, params: &ModelParams) -> Result<MultiEncoder, FormatError> {
-    let record: EncoderRecord = sections.take_one(10)?;
-    let state = RandomDistributedScalarState {
+fn take_encoder(image: &mut ImageReader, params: &ModelParams) -> Result<MultiEncoder, FormatError> {
+    let record: EncoderRecord = image.take_record(10)?;
+    let (bits, used) = image.take(11)?;
+    let is_whole = bits.len() == used;
+    let mut state = Some(RandomDistributedScalarState {
         random: record.random,
         offset: (record.has_offset != 0).then_some(record.offset),
         min_bucket: record.min_bucket as usize,
-        bits: sections.take(11)?,
-    };
-    let mut encoder = MultiEncoder::new(params.encoder());
-    let is_restored =
-        encoder.random_distributed_scalars_mut().next().is_some_and(|scalar| scalar.restore(&state));
-    if is_restored {
-        Ok(encoder)
-    } else {
-        Err(FormatError::Bounds { reason: "the value encoder's buckets are not possible".to_owned() })
-    }
+        bits,
+    });
+    MultiEncoder::with(params.encoder(), |params| {
+        state.take().and_then(|state| RandomDistributedScalarEncoder::with_state(params, state))
+    })
+    .filter(|_| is_whole)
+    .ok_or_else(|| FormatError::Bounds { reason: "the value encoder's buckets are not possible".to_owned() })
 }
 
 fn take_spatial_pooler(
-    sections: &mut SectionReader<'_>,
+    image: &mut ImageReader,
     params: &ModelParams,
     templates: &Templates,
 ) -> Result<SpatialPooler, FormatError> {
     let params = *params.spatial_pooler();
-    let mut pooler = SpatialPooler::new(params, templates.get(&params));
-    let scalars: SpatialPoolerScalars = sections.take_one(20)?;
-    pooler.scalars = scalars;
-    pooler.column_slots = sections.take_exact(21, params.columns)?;
-    let slots = validate::at_most("private columns", scalars.slot_count, params.columns)?;
-    pooler.private_permanences = sections.take_exact(22, slots * params.stride())?;
-    pooler.connected_rows = sections.take_exact(23, params.input_bits * params.row_words())?;
-    pooler.overlap_duty = sections.take_exact(24, params.columns)?;
-    pooler.active_duty = sections.take_exact(25, params.columns)?;
-    validate::spatial_pooler(&pooler)?;
-    Ok(pooler)
+    let scalars: SpatialPoolerScalars = image.take_record(20)?;
+    let slots = at_most("private columns", scalars.slot_count, params.columns)?;
+    Ok(SpatialPooler {
+        template: templates.get(&params),
+        scalars,
+        column_slots: image.take_used(21, params.columns)?,
+        private_permanences: image.take_used(22, slots * params.stride())?,
+        connected_rows: image.take_used(23, params.input_bits * params.row_words())?,
+        overlap_duty: image.take_used(24, params.columns)?,
+        active_duty: image.take_used(25, params.columns)?,
+        params,
+    })
 }
 
 fn take_temporal_memory(
-    sections: &mut SectionReader<'_>,
+    image: &mut ImageReader,
     params: &BacktrackingTmParams,
 ) -> Result<TemporalMemory, FormatError> {
     let columns = params.columns;
-    let mut memory = TemporalMemory::new(*params);
-    let scalars: TmScalars = sections.take_one(30)?;
-    let queued = validate::at_most("queued updates", scalars.queue_count, columns)?;
-    let blocks = validate::at_most("column blocks", scalars.block_count, columns)?;
-    let entries = blocks * CELL_STRIDE;
-    memory.infer_active = sections.take_exact(31, columns)?;
-    memory.infer_predicted = sections.take_exact(32, columns)?;
-    memory.learn_active = sections.take_exact(33, columns)?;
-    memory.learn_predicted = sections.take_exact(34, columns)?;
-    memory.learn_cells.copy_from_slice(&sections.take_exact::<u16>(35, PATTERN_STRIDE)?);
-    memory.predicted_columns = sections.take_exact(36, words_for(columns))?;
-    memory.infer_history = sections.take_exact(37, params.infer_history_len())?;
-    memory.learn_history = sections.take_exact(38, params.learn_history_len())?;
-    memory.queue_segments[..queued].copy_from_slice(&sections.take_exact::<u32>(39, queued)?);
-    memory.queue_picks[..queued].copy_from_slice(&sections.take_exact::<u64>(40, queued)?);
-    memory.column_blocks = sections.take_exact(41, columns)?;
-    memory.cell_segment_counts[..entries].copy_from_slice(&sections.take_exact::<u8>(42, entries)?);
-    memory.posting_offsets[..entries].copy_from_slice(&sections.take_exact::<u32>(43, entries)?);
-    memory.posting_counts[..entries].copy_from_slice(&sections.take_exact::<u32>(44, entries)?);
-    memory.posting_classes[..entries].copy_from_slice(&sections.take_exact::<u8>(45, entries)?);
-    memory.postings.words = sections.take_exact(46, scalars.posting_words_used as usize)?;
-    take_segments(sections, &mut memory, scalars.segment_count as usize)?;
-    memory.scalars = scalars;
-    validate::temporal_memory(&memory)?;
-    Ok(memory)
+    let scalars: TmScalars = image.take_record(30)?;
+    at_most("queued updates", scalars.queue_count, columns)?;
+    at_most("patterns for inference", scalars.infer_history_count, params.max_infer_backtrack + 1)?;
+    at_most("patterns for learning", scalars.learn_history_count, params.max_learn_backtrack + 1)?;
+    let entries = at_most("column blocks", scalars.block_count, columns)? * CELL_STRIDE;
+    Ok(TemporalMemory {
+        params: *params,
+        infer_active: image.take_used(31, columns)?,
+        infer_predicted: image.take_used(32, columns)?,
+        learn_active: image.take_used(33, columns)?,
+        learn_predicted: image.take_used(34, columns)?,
+        learn_cells: image.take_used(35, PATTERN_STRIDE)?,
+        predicted_columns: image.take_used(36, words_for(columns))?,
+        infer_history: image.take_used(37, params.infer_history_len())?,
+        learn_history: image.take_used(38, params.learn_history_len())?,
+        queue_segments: image.take_used(39, columns)?,
+        queue_picks: image.take_used(40, columns)?,
+        column_blocks: image.take_used(41, columns)?,
+        cell_segment_counts: image.take_used(42, entries)?,
+        posting_offsets: image.take_used(43, entries)?,
+        posting_counts: image.take_used(44, entries)?,
+        posting_classes: image.take_used(45, entries)?,
+        postings: Postings { words: image.take_used(46, scalars.posting_words_used as usize)? },
+        segments: take_segments(image, params, scalars.segment_count as usize)?,
+        scalars,
+    })
 }
 
 fn take_segments(
-    sections: &mut SectionReader<'_>,
-    memory: &mut TemporalMemory,
+    image: &mut ImageReader,
+    params: &BacktrackingTmParams,
     count: usize,
-) -> Result<(), FormatError> {
-    let synapses = count.saturating_mul(memory.params().max_synapses_per_segment);
-    let segments = &mut memory.segments;
-    segments.presynaptic_cells = sections.take_exact(50, synapses)?;
-    segments.permanences = sections.take_exact(51, synapses)?;
-    segments.counts = sections.take_exact(52, count)?;
-    segments.connected_counts = sections.take_exact(53, count)?;
-    segments.cells = sections.take_exact(54, count)?;
-    segments.slots = sections.take_exact(55, count)?;
-    segments.learn_activity = sections.take_exact(56, count)?;
-    segments.positive_activations = sections.take_exact(57, count)?;
-    segments.total_activations = sections.take_exact(58, count)?;
-    segments.last_active_iterations = sections.take_exact(59, count)?;
-    segments.duty_cycles = sections.take_exact(60, count)?;
-    segments.duty_cycle_iterations = sections.take_exact(61, count)?;
-    Ok(())
+) -> Result<Segments, FormatError> {
+    let synapses = count.saturating_mul(params.max_synapses_per_segment);
+    Ok(Segments {
+        presynaptic_cells: image.take_used(50, synapses)?,
+        permanences: image.take_used(51, synapses)?,
+        counts: image.take_used(52, count)?,
+        connected_counts: image.take_used(53, count)?,
+        cells: image.take_used(54, count)?,
+        slots: image.take_used(55, count)?,
+        learn_activity: image.take_used(56, count)?,
+        positive_activations: image.take_used(57, count)?,
+        total_activations: image.take_used(58, count)?,
+        last_active_iterations: image.take_used(59, count)?,
+        duty_cycles: image.take_used(60, count)?,
+        duty_cycle_iterations: image.take_used(61, count)?,
+    })
 }
 
-fn take_likelihood(sections: &mut SectionReader<'_>) -> Result<HtmengineLikelihood, FormatError> {
-    let record: LikelihoodRecord = sections.take_one(70)?;
-    let (values, raw_scores) = (sections.take(71)?, sections.take(72)?);
-    let window = ScoreWindow::from_rows(values, raw_scores).ok_or_else(|| FormatError::Bounds {
-        reason: "the likelihood's window has more rows than it can hold, or scores without values".to_owned(),
-    })?;
+fn take_likelihood(image: &mut ImageReader) -> Result<HtmengineLikelihood, FormatError> {
+    let record: LikelihoodRecord = image.take_record(70)?;
+    let (values, rows) = image.take(71)?;
+    let raw_scores = image.take_used(72, rows)?;
+    let impossible =
+        |what: &str| FormatError::Bounds { reason: format!("the likelihood's {what} is impossible") };
+    let oldest = usize::try_from(record.oldest).map_err(|_| impossible("window"))?;
+    let window =
+        ScoreWindow::from_ring(values, raw_scores, rows, oldest).ok_or_else(|| impossible("window"))?;
     let measured = Measured { state: record.state, row_id: record.measured_row_id };
-    if record.has_measured != 0 {
-        validate::likelihood(&measured.state)?;
+    let measured = (record.has_measured != 0).then_some(measured);
+    if measured.is_some_and(|measured| !measured.state.is_possible()) {
+        return Err(impossible("distribution"));
     }
-    Ok(HtmengineLikelihood::from_parts(
-        window,
-        record.row_count,
-        (record.has_measured != 0).then_some(measured),
-    ))
+    Ok(HtmengineLikelihood::from_parts(window, record.row_count, measured))
+}
+
+/// `count` as an index type, if it is at most `limit`.
+fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
+    if count as usize <= limit {
+        return Ok(count as usize);
+    }
+    Err(FormatError::Bounds { reason: format!("it has {count} {what}, at most {limit} are possible") })
 }
 
 #[cfg(test)]
@@ -314,6 +358,10 @@ mod tests {
             Model::new(Arc::clone(&self.params), &self.templates)
         }
 
+        fn open(&self, file: &[u8], trust: Trust) -> Result<Model, FormatError> {
+            open(Region::copy_of(file), &self.params, GENERATION, &self.templates, trust)
+        }
+
         fn run(&mut self, model: &mut Model, rows: std::ops::RangeInclusive<i64>) -> Vec<(u32, u64)> {
             rows.map(|row| {
                 #[expect(clippy::cast_precision_loss, reason = "small")]
@@ -326,6 +374,12 @@ mod tests {
         }
     }
 
+    fn image(model: &Model) -> Vec<u8> {
+        let mut file = Vec::new();
+        write(model, GENERATION, &mut file);
+        file
+    }
+
     #[test]
     fn a_restored_model_goes_on_as_if_nothing_had_happened() {
         let mut bench = Bench::new();
@@ -333,14 +387,14 @@ mod tests {
         for cut in [0, 1, 60, 150, 330] {
             let first = original.last_stepped_row_id().0 + 1;
             bench.run(&mut original, first..=cut);
-            let file = write(&original, GENERATION);
-            let mut restored = read(&file, &bench.params, GENERATION, &bench.templates).expect("own bytes");
+            let file = image(&original);
+            let mut restored = bench.open(&file, Trust::Nothing).expect("own bytes");
             assert_eq!(restored.last_stepped_row_id(), original.last_stepped_row_id());
-            assert_eq!(write(&restored, GENERATION), file, "row {cut}: the bytes after reading");
+            assert_eq!(image(&restored), file, "row {cut}: the bytes after reading");
             let mut copy = original.clone();
             let expected = bench.run(&mut copy, cut + 1..=cut + 60);
             assert_eq!(bench.run(&mut restored, cut + 1..=cut + 60), expected, "row {cut}");
-            assert_eq!(write(&restored, GENERATION), write(&copy, GENERATION), "row {cut}: the bytes later");
+            assert_eq!(image(&restored), image(&copy), "row {cut}: the bytes later");
         }
     }
 
@@ -349,8 +403,8 @@ mod tests {
         let mut bench = Bench::new();
         let mut model = bench.model();
         bench.run(&mut model, 1..=20);
-        let file = write(&model, GENERATION);
-        let read = |file: &[u8]| read(file, &bench.params, GENERATION, &bench.templates).map(|_| ());
+        let file = image(&model);
+        let read = |file: &[u8]| bench.open(file, Trust::Checksums).map(|_| ());
         assert_eq!(read(&file), Ok(()));
         assert!(matches!(read(&[]), Err(FormatError::Size { .. })));
         assert!(matches!(read(&file[..file.len() - 1]), Err(FormatError::Size { .. })));
@@ -358,25 +412,26 @@ mod tests {
         other[0] ^= 1;
         assert!(matches!(read(&other), Err(FormatError::Magic { .. })));
         let mut other = file.clone();
-        other[8] = 2;
-        assert!(matches!(read(&other), Err(FormatError::Version { found: 2, expected: 1 })));
+        other[8] = 1;
+        assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 2 })));
         let mut other = file.clone();
         other[40] ^= 1;
         assert!(matches!(read(&other), Err(FormatError::Checksum { part: "header", .. })));
         let mut other = file.clone();
         *other.last_mut().expect("not empty") ^= 1;
-        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "contents", .. })));
-        assert!(matches!(read(&write(&model, "another")), Err(FormatError::Generation { .. })));
+        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "window raw scores", .. })));
+        let mut other = Vec::new();
+        write(&model, "another", &mut other);
+        assert!(matches!(read(&other), Err(FormatError::Generation { .. })));
         let wide = Arc::new(ModelParams::single_metric(2.0).expect("valid"));
-        let other = write(&Model::new(wide, &bench.templates), GENERATION);
+        let other = image(&Model::new(wide, &bench.templates));
         assert!(matches!(read(&other), Err(FormatError::Parameters { .. })));
     }
 
     /// Bytes changed by someone who also mends the checksums must never do worse than an error.
     fn read_forged(bench: &mut Bench, file: &mut [u8]) {
-        let Ok(header) = Header::of_unchecked_for_tests(file) else { return };
-        header.write(file);
-        if let Ok(mut model) = read(file, &bench.params, GENERATION, &bench.templates) {
+        Header::mend_for_tests(file);
+        if let Ok(mut model) = bench.open(file, Trust::Nothing) {
             // What the checks let through may be a wrong model, and may stop with a panic, but no more.
             let step = std::panic::AssertUnwindSafe(|| bench.run(&mut model, 21..=22));
             let _ = std::panic::catch_unwind(step);
@@ -392,10 +447,10 @@ mod tests {
             let mut bench = Bench::new();
             let mut model = bench.model();
             bench.run(&mut model, 1..=20);
-            let mut file = write(&model, GENERATION);
-            // Aim at the small sections, where counts and offsets are.
+            let mut file = image(&model);
+            // Aim at the table and the small sections, where counts and offsets are.
             for (index, byte) in changes {
-                let at = 128 + index.index(8192);
+                let at = 128 + index.index(file.len().min(1 << 16) - 128);
                 file[at] = byte;
             }
             std::panic::set_hook(Box::new(|_| {}));

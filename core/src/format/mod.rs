@@ -1,13 +1,16 @@
 #![doc = include_str!("FORMAT.md")]
 //!
 //! # In this crate
-//! [`checkpoint`] turns a model into such bytes and back; [`section`] reads and writes the table; [`header`] the
-//! header; `validate` bounds every index before a kernel may use it. Reading treats the bytes as hostile.
+//! [`checkpoint`] writes a model as such a file and opens one in place; [`image`] puts sections together and takes
+//! them apart; [`header`] and [`section`] check header and table; [`mapping`] is the memory below; [`verify`] proves
+//! every invariant. Opening treats the bytes as hostile.
 
 pub mod checkpoint;
 pub mod header;
+pub mod image;
+pub mod mapping;
 pub mod section;
-pub(crate) mod validate;
+pub mod verify;
 
 use std::fmt;
 
@@ -58,8 +61,8 @@ pub enum FormatError {
     },
     /// A section is missing, unknown, doubled or has another shape.
     Section {
-        /// Its id.
-        id: u32,
+        /// Its name.
+        name: &'static str,
         /// What is wrong with it.
         reason: String,
     },
@@ -94,7 +97,7 @@ impl fmt::Display for FormatError {
             Self::Parameters { found, expected } => {
                 write!(formatter, "its parameters are {found}, the metric's {expected}")
             }
-            Self::Section { id, reason } => write!(formatter, "section {id} {reason}"),
+            Self::Section { name, reason } => write!(formatter, "section `{name}` {reason}"),
             Self::Bounds { reason } => formatter.write_str(reason),
         }
     }

@@ -36,6 +36,8 @@ pub struct Model {
     temporal_memory: TemporalMemory,
     likelihood: HtmengineLikelihood,
     last_stepped_row_id: RowId,
+    /// Size of the image that some arrays are still part of; 0 for a model that did not come from a file.
+    image_bytes: usize,
 }
 
 /// What a model says of one record.
@@ -108,14 +110,30 @@ impl Model {
             temporal_memory: TemporalMemory::new(*params.temporal_memory()),
             likelihood: HtmengineLikelihood::default(),
             last_stepped_row_id: RowId(0),
+            image_bytes: 0,
             params,
         }
     }
 
     /// Puts a saved model together again; the parts must belong to `params`.
     pub(crate) fn from_parts(params: Arc<ModelParams>, parts: ModelParts) -> Self {
-        let ModelParts { encoder, spatial_pooler, temporal_memory, likelihood, last_stepped_row_id } = parts;
-        Self { params, encoder, spatial_pooler, temporal_memory, likelihood, last_stepped_row_id }
+        let ModelParts {
+            encoder,
+            spatial_pooler,
+            temporal_memory,
+            likelihood,
+            last_stepped_row_id,
+            image_bytes,
+        } = parts;
+        Self {
+            params,
+            encoder,
+            spatial_pooler,
+            temporal_memory,
+            likelihood,
+            last_stepped_row_id,
+            image_bytes,
+        }
     }
 
     /// Steps the next row: scores it and learns it.
@@ -175,11 +193,13 @@ impl Model {
         &self.likelihood
     }
 
-    /// Bytes of memory this model holds, without the shared template; pages never touched count too.
+    /// Bytes of memory this model holds, without the shared template: its image and every array that has outgrown
+    /// it. Pages never touched count too.
     pub fn memory_bytes(&self) -> usize {
-        self.spatial_pooler.memory_bytes()
-            + self.temporal_memory.memory_bytes()
-            + self.likelihood.window().memory_bytes()
+        self.image_bytes
+            + self.spatial_pooler.own_bytes()
+            + self.temporal_memory.own_bytes()
+            + self.likelihood.window().own_bytes()
     }
 
     fn check(&self, row_id: RowId, record: Record) -> Result<(), StepError> {
@@ -204,17 +224,10 @@ pub(crate) struct ModelParts {
     pub(crate) temporal_memory: TemporalMemory,
     pub(crate) likelihood: HtmengineLikelihood,
     pub(crate) last_stepped_row_id: RowId,
-}
-
-/// A zeroed vector `len` long that starts with `old`. New pages come zeroed from the operating system, so that
-/// room nobody uses costs no memory; `Vec::resize` would touch it.
-fn grown<T: Clone + zerocopy::FromZeros>(old: &[T], len: usize) -> Vec<T> {
-    let mut new = T::new_vec_zeroed(len).expect("memory for a model's growing state");
-    new[..old.len()].clone_from_slice(old);
-    new
+    pub(crate) image_bytes: usize,
 }
 
 /// A vector of zeros that costs no memory until it is written.
 fn zeroed<T: zerocopy::FromZeros>(len: usize) -> Vec<T> {
-    T::new_vec_zeroed(len).expect("memory for a new model")
+    T::new_vec_zeroed(len).expect("memory for scratch")
 }

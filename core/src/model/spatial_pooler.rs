@@ -9,7 +9,7 @@ use htm_kernels::spatial_pooler::{
 
 use super::template::Template;
 use super::workspace::Workspace;
-use super::{grown, zeroed};
+use crate::array::Array;
 
 /// Private columns made room for at once, so that growing is rare.
 const SLOT_HEADROOM: usize = 16;
@@ -17,14 +17,14 @@ const SLOT_HEADROOM: usize = 16;
 /// A spatial pooler: the shared template and the columns that have learned.
 #[derive(Debug, Clone)]
 pub struct SpatialPooler {
-    params: SpatialPoolerParams,
-    template: Arc<Template>,
+    pub(crate) params: SpatialPoolerParams,
+    pub(crate) template: Arc<Template>,
     pub(crate) scalars: SpatialPoolerScalars,
-    pub(crate) column_slots: Vec<u16>,
-    pub(crate) private_permanences: Vec<f32>,
-    pub(crate) connected_rows: Vec<u64>,
-    pub(crate) overlap_duty: Vec<f32>,
-    pub(crate) active_duty: Vec<f32>,
+    pub(crate) column_slots: Array<u16>,
+    pub(crate) private_permanences: Array<f32>,
+    pub(crate) connected_rows: Array<u64>,
+    pub(crate) overlap_duty: Array<f32>,
+    pub(crate) active_duty: Array<f32>,
 }
 
 impl SpatialPooler {
@@ -32,11 +32,11 @@ impl SpatialPooler {
     pub fn new(params: SpatialPoolerParams, template: Arc<Template>) -> Self {
         Self {
             scalars: SpatialPoolerScalars { iteration: 0, min_overlap_duty: 0.0, slot_count: 0 },
-            column_slots: vec![NO_SLOT; params.columns],
-            private_permanences: Vec::new(),
-            connected_rows: template.connected_rows.clone(),
-            overlap_duty: zeroed(params.columns),
-            active_duty: zeroed(params.columns),
+            column_slots: Array::filled(params.columns, NO_SLOT),
+            private_permanences: Array::empty(),
+            connected_rows: Array::copy_of(&template.connected_rows),
+            overlap_duty: Array::zeroed(params.columns),
+            active_duty: Array::zeroed(params.columns),
             params,
             template,
         }
@@ -102,19 +102,20 @@ impl SpatialPooler {
         &self.template
     }
 
-    /// Bytes of memory held, without the template.
-    pub fn memory_bytes(&self) -> usize {
-        self.private_permanences.capacity() * size_of::<f32>()
-            + self.connected_rows.capacity() * size_of::<u64>()
-            + (self.overlap_duty.capacity() + self.active_duty.capacity()) * size_of::<f32>()
-            + self.column_slots.capacity() * size_of::<u16>()
+    /// Bytes of memory that are no section of a file, without the template.
+    pub fn own_bytes(&self) -> usize {
+        self.column_slots.own_bytes()
+            + self.private_permanences.own_bytes()
+            + self.connected_rows.own_bytes()
+            + self.overlap_duty.own_bytes()
+            + self.active_duty.own_bytes()
     }
 
     fn reserve_slots(&mut self, missing: usize) {
         let slots = self.scalars.slot_count as usize + missing;
         if slots * self.params.stride() > self.private_permanences.len() {
             let roomy = (slots + slots / 8 + SLOT_HEADROOM).min(self.params.columns);
-            self.private_permanences = grown(&self.private_permanences, roomy * self.params.stride());
+            self.private_permanences.grow(roomy * self.params.stride());
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The memory of one backtracking temporal memory, and its step.
 
-use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
+use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
 use htm_kernels::backtracking_tm::postings::PostingArena;
 use htm_kernels::backtracking_tm::state::{NO_COLUMN_BLOCK, SegmentArrays, TmState};
 use htm_kernels::backtracking_tm::{self, BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments};
 use htm_kernels::word::words_for;
 
 use super::workspace::Workspace;
-use super::{grown, zeroed};
+use crate::array::Array;
 
 /// Arrays grow by this part of what they hold: growing copies them, and room that is never used is never touched.
 const GROWTH_PART: usize = 4;
@@ -15,23 +15,23 @@ const GROWTH_PART: usize = 4;
 /// A temporal memory: flat arrays that grow, addressed by index only.
 #[derive(Debug, Clone)]
 pub struct TemporalMemory {
-    params: BacktrackingTmParams,
+    pub(crate) params: BacktrackingTmParams,
     pub(crate) scalars: TmScalars,
-    pub(crate) infer_active: Vec<u32>,
-    pub(crate) infer_predicted: Vec<u32>,
-    pub(crate) learn_active: Vec<u32>,
-    pub(crate) learn_predicted: Vec<u32>,
-    pub(crate) learn_cells: Pattern,
-    pub(crate) predicted_columns: Vec<u64>,
-    pub(crate) infer_history: Vec<u16>,
-    pub(crate) learn_history: Vec<u16>,
-    pub(crate) queue_segments: Vec<u32>,
-    pub(crate) queue_picks: Vec<u64>,
-    pub(crate) column_blocks: Vec<u16>,
-    pub(crate) cell_segment_counts: Vec<u8>,
-    pub(crate) posting_offsets: Vec<u32>,
-    pub(crate) posting_counts: Vec<u32>,
-    pub(crate) posting_classes: Vec<u8>,
+    pub(crate) infer_active: Array<u32>,
+    pub(crate) infer_predicted: Array<u32>,
+    pub(crate) learn_active: Array<u32>,
+    pub(crate) learn_predicted: Array<u32>,
+    pub(crate) learn_cells: Array<u16>,
+    pub(crate) predicted_columns: Array<u64>,
+    pub(crate) infer_history: Array<u16>,
+    pub(crate) learn_history: Array<u16>,
+    pub(crate) queue_segments: Array<u32>,
+    pub(crate) queue_picks: Array<u64>,
+    pub(crate) column_blocks: Array<u16>,
+    pub(crate) cell_segment_counts: Array<u8>,
+    pub(crate) posting_offsets: Array<u32>,
+    pub(crate) posting_counts: Array<u32>,
+    pub(crate) posting_classes: Array<u8>,
     pub(crate) segments: Segments,
     pub(crate) postings: Postings,
 }
@@ -39,24 +39,24 @@ pub struct TemporalMemory {
 /// The segment arrays; all have the same number of segments' room.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Segments {
-    pub(crate) presynaptic_cells: Vec<u16>,
-    pub(crate) permanences: Vec<f32>,
-    pub(crate) counts: Vec<u8>,
-    pub(crate) connected_counts: Vec<u8>,
-    pub(crate) cells: Vec<u16>,
-    pub(crate) slots: Vec<u8>,
-    pub(crate) learn_activity: Vec<u8>,
-    pub(crate) positive_activations: Vec<u32>,
-    pub(crate) total_activations: Vec<u32>,
-    pub(crate) last_active_iterations: Vec<u32>,
-    pub(crate) duty_cycles: Vec<f32>,
-    pub(crate) duty_cycle_iterations: Vec<u32>,
+    pub(crate) presynaptic_cells: Array<u16>,
+    pub(crate) permanences: Array<f32>,
+    pub(crate) counts: Array<u8>,
+    pub(crate) connected_counts: Array<u8>,
+    pub(crate) cells: Array<u16>,
+    pub(crate) slots: Array<u8>,
+    pub(crate) learn_activity: Array<u8>,
+    pub(crate) positive_activations: Array<u32>,
+    pub(crate) total_activations: Array<u32>,
+    pub(crate) last_active_iterations: Array<u32>,
+    pub(crate) duty_cycles: Array<f32>,
+    pub(crate) duty_cycle_iterations: Array<u32>,
 }
 
 /// The posting lists' memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Postings {
-    pub(crate) words: Vec<u32>,
+    pub(crate) words: Array<u32>,
 }
 
 impl PostingArena for Postings {
@@ -70,32 +70,30 @@ impl PostingArena for Postings {
 
     fn grow(&mut self, len: usize) {
         const HEADROOM_WORDS: usize = 4096;
-        self.words = grown(&self.words, len + len / GROWTH_PART + HEADROOM_WORDS);
+        self.words.grow(len + len / GROWTH_PART + HEADROOM_WORDS);
     }
 }
 
 impl TemporalMemory {
     /// A memory that has seen nothing.
     pub fn new(params: BacktrackingTmParams) -> Self {
-        // Blocks are handed out densely, so the room of columns that never get one is never touched.
-        let cells = params.columns * CELL_STRIDE;
         Self {
             scalars: TmScalars::new(&params),
-            infer_active: zeroed(params.columns),
-            infer_predicted: zeroed(params.columns),
-            learn_active: zeroed(params.columns),
-            learn_predicted: zeroed(params.columns),
-            learn_cells: EMPTY,
-            predicted_columns: zeroed(words_for(params.columns)),
-            infer_history: zeroed(params.infer_history_len()),
-            learn_history: zeroed(params.learn_history_len()),
-            queue_segments: zeroed(params.columns),
-            queue_picks: zeroed(params.columns),
-            column_blocks: vec![NO_COLUMN_BLOCK; params.columns],
-            cell_segment_counts: zeroed(cells),
-            posting_offsets: zeroed(cells),
-            posting_counts: zeroed(cells),
-            posting_classes: zeroed(cells),
+            infer_active: Array::zeroed(params.columns),
+            infer_predicted: Array::zeroed(params.columns),
+            learn_active: Array::zeroed(params.columns),
+            learn_predicted: Array::zeroed(params.columns),
+            learn_cells: Array::zeroed(PATTERN_STRIDE),
+            predicted_columns: Array::zeroed(words_for(params.columns)),
+            infer_history: Array::zeroed(params.infer_history_len()),
+            learn_history: Array::zeroed(params.learn_history_len()),
+            queue_segments: Array::zeroed(params.columns),
+            queue_picks: Array::zeroed(params.columns),
+            column_blocks: Array::filled(params.columns, NO_COLUMN_BLOCK),
+            cell_segment_counts: Array::empty(),
+            posting_offsets: Array::empty(),
+            posting_counts: Array::empty(),
+            posting_classes: Array::empty(),
             segments: Segments::default(),
             postings: Postings::default(),
             params,
@@ -118,7 +116,7 @@ impl TemporalMemory {
     }
 
     pub(super) fn step(&mut self, workspace: &mut Workspace) {
-        self.reserve_segments();
+        self.reserve();
         let capacity = self.segments.counts.len();
         let params = self.params;
         let (mut scratch, columns) = workspace.for_temporal_memory(params.columns, capacity);
@@ -211,21 +209,33 @@ impl TemporalMemory {
         &self.params
     }
 
-    /// Bytes of memory held; of the room for column blocks only what is used.
-    pub fn memory_bytes(&self) -> usize {
-        const CELL_BYTES: usize = 2 * size_of::<u8>() + 2 * size_of::<u32>();
-        let columns = self.params.columns;
-        let per_segment = self.params.max_synapses_per_segment * 6 + 27;
-        columns * (4 * size_of::<u32>() + size_of::<u32>() + size_of::<u64>() + size_of::<u16>())
-            + self.scalars.block_count as usize * CELL_STRIDE * CELL_BYTES
-            + self.segments.counts.len() * per_segment
-            + self.postings.words.len() * size_of::<u32>()
+    /// Bytes of memory that are no section of a file.
+    pub fn own_bytes(&self) -> usize {
+        let cells = [&self.infer_active, &self.infer_predicted, &self.learn_active, &self.learn_predicted];
+        cells.iter().map(|cells| cells.own_bytes()).sum::<usize>()
+            + self.queue_segments.own_bytes()
+            + self.queue_picks.own_bytes()
+            + self.column_blocks.own_bytes()
+            + self.cell_segment_counts.own_bytes()
+            + self.posting_offsets.own_bytes()
+            + self.posting_counts.own_bytes()
+            + self.posting_classes.own_bytes()
+            + self.segments.own_bytes()
+            + self.postings.words.own_bytes()
     }
 
-    fn reserve_segments(&mut self) {
+    fn reserve(&mut self) {
         let needed = self.scalars.segment_count as usize + max_new_segments(&self.params);
         if needed > self.segments.counts.len() {
             self.segments.grow(&self.params, needed + needed / GROWTH_PART);
+        }
+        let blocks = self.scalars.block_count as usize;
+        if (blocks + 300).min(self.params.columns) * CELL_STRIDE > self.cell_segment_counts.len() {
+            let cells = (blocks + 300 + blocks / GROWTH_PART).min(self.params.columns) * CELL_STRIDE;
+            self.cell_segment_counts.grow(cells);
+            self.posting_offsets.grow(cells);
+            self.posting_counts.grow(cells);
+            self.posting_classes.grow(cells);
         }
     }
 }
@@ -233,17 +243,21 @@ impl TemporalMemory {
 impl Segments {
     pub(crate) fn grow(&mut self, params: &BacktrackingTmParams, capacity: usize) {
         let synapses = capacity * params.max_synapses_per_segment;
-        self.presynaptic_cells = grown(&self.presynaptic_cells, synapses);
-        self.permanences = grown(&self.permanences, synapses);
-        self.counts = grown(&self.counts, capacity);
-        self.connected_counts = grown(&self.connected_counts, capacity);
-        self.cells = grown(&self.cells, capacity);
-        self.slots = grown(&self.slots, capacity);
-        self.learn_activity = grown(&self.learn_activity, capacity);
-        self.positive_activations = grown(&self.positive_activations, capacity);
-        self.total_activations = grown(&self.total_activations, capacity);
-        self.last_active_iterations = grown(&self.last_active_iterations, capacity);
-        self.duty_cycles = grown(&self.duty_cycles, capacity);
-        self.duty_cycle_iterations = grown(&self.duty_cycle_iterations, capacity);
+        self.presynaptic_cells.grow(synapses);
+        self.permanences.grow(synapses);
+        self.counts.grow(capacity);
+        self.connected_counts.grow(capacity);
+        self.cells.grow(capacity);
+        self.slots.grow(capacity);
+        self.learn_activity.grow(capacity);
+        self.positive_activations.grow(capacity);
+        self.total_activations.grow(capacity);
+        self.last_active_iterations.grow(capacity);
+        self.duty_cycles.grow(capacity);
+        self.duty_cycle_iterations.grow(capacity);
+    }
+
+    fn own_bytes(&self) -> usize {
+        self.presynaptic_cells.own_bytes() + self.permanences.own_bytes() + 27 * self.counts.own_bytes()
     }
 }

@@ -8,7 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use htm_core::format::checkpoint;
+use htm_core::format::checkpoint::{self, Trust};
+use htm_core::format::mapping::Region;
 use htm_core::ids::ModelId;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
@@ -52,7 +53,8 @@ impl ModelStore {
         let read = if bytes.len() > MAX_MODEL_FILE_BYTES {
             Err(format!("it is {} bytes long, at most {MAX_MODEL_FILE_BYTES} are expected", bytes.len()))
         } else {
-            checkpoint::read(&bytes, params, generation, &self.templates).map_err(|error| error.to_string())
+            checkpoint::open(Region::copy_of(&bytes), params, generation, &self.templates, Trust::Checksums)
+                .map_err(|error| error.to_string())
         };
         match read {
             Ok(model) => Ok((model, true)),
@@ -68,7 +70,9 @@ impl ModelStore {
     /// # Errors
     /// What the file system said; the previous file is untouched then.
     pub fn save(&self, id: &ModelId, generation: &str, model: &Model) -> io::Result<()> {
-        self.files.replace(&self.path(id), &checkpoint::write(model, generation))
+        let mut image = Vec::new();
+        checkpoint::write(model, generation, &mut image);
+        self.files.replace(&self.path(id), &image)
     }
 
     /// Removes a model's file, if there is one.

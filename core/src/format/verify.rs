@@ -10,23 +10,26 @@ use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
 use htm_kernels::spatial_pooler::NO_SLOT;
 
 use super::FormatError;
-use crate::anomaly::likelihood::LikelihoodState;
+use crate::model::Model;
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::temporal_memory::TemporalMemory;
 
-/// `count` as an index type, if it is at most `limit`.
-pub(super) fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
-    if count as usize <= limit {
-        return Ok(count as usize);
-    }
-    Err(FormatError::Bounds { reason: format!("it has {count} {what}, at most {limit} are possible") })
+/// Checks every invariant of an opened model.
+///
+/// # Errors
+/// The first one that does not hold.
+pub fn model(model: &Model) -> Result<(), FormatError> {
+    let buckets = model.encoder().random_distributed_scalars().all(|encoder| encoder.are_bits_valid());
+    ensure(buckets, "a bucket's bit is")?;
+    spatial_pooler(model.spatial_pooler())?;
+    temporal_memory(model.temporal_memory())
 }
 
 fn ensure(is_valid: bool, what: &str) -> Result<(), FormatError> {
     if is_valid { Ok(()) } else { Err(FormatError::Bounds { reason: format!("{what} out of bounds") }) }
 }
 
-pub(super) fn spatial_pooler(pooler: &SpatialPooler) -> Result<(), FormatError> {
+fn spatial_pooler(pooler: &SpatialPooler) -> Result<(), FormatError> {
     let slots = pooler.scalars.slot_count;
     let is_valid = |slot: u16| slot == NO_SLOT || u32::from(slot) < slots;
     ensure(pooler.column_slots.iter().all(|&slot| is_valid(slot)), "a column's slot is")?;
@@ -36,12 +39,10 @@ pub(super) fn spatial_pooler(pooler: &SpatialPooler) -> Result<(), FormatError> 
     ensure(pooler.connected_rows.chunks_exact(row_words).all(is_clean), "a connected column is")
 }
 
-pub(super) fn temporal_memory(memory: &TemporalMemory) -> Result<(), FormatError> {
+fn temporal_memory(memory: &TemporalMemory) -> Result<(), FormatError> {
     let (params, scalars) = (memory.params(), &memory.scalars);
     let columns = params.columns;
     ensure(scalars.random.is_valid(), "the generator's position is")?;
-    at_most("patterns for inference", scalars.infer_history_count, params.max_infer_backtrack + 1)?;
-    at_most("patterns for learning", scalars.learn_history_count, params.max_learn_backtrack + 1)?;
     for (cells, what) in [
         (&memory.infer_active, "an active cell is"),
         (&memory.infer_predicted, "a predicted cell is"),
@@ -105,7 +106,7 @@ fn segments(params: &BacktrackingTmParams, memory: &TemporalMemory) -> Result<()
     };
     let stride = params.max_synapses_per_segment;
     let mut synapse_count = 0;
-    for (id, &cell) in segments.cells.iter().enumerate() {
+    for (id, &cell) in segments.cells[..memory.scalars.segment_count as usize].iter().enumerate() {
         let count = usize::from(segments.counts[id]);
         ensure(is_known(cell) && count <= stride, "a segment is")?;
         let sources = &segments.presynaptic_cells[id * stride..][..count];
@@ -117,11 +118,4 @@ fn segments(params: &BacktrackingTmParams, memory: &TemporalMemory) -> Result<()
         synapse_count += count;
     }
     ensure(memory.scalars.synapse_count as usize == synapse_count, "the number of synapses is")
-}
-
-pub(super) fn likelihood(state: &LikelihoodState) -> Result<(), FormatError> {
-    let distribution = state.distribution();
-    let is_valid =
-        distribution.mean.is_finite() && distribution.stdev.is_finite() && distribution.stdev > 0.0;
-    ensure(is_valid && state.average_total().is_finite(), "the likelihood's distribution is")
 }
