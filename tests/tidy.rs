@@ -242,38 +242,6 @@ fn the_architecture_page_names_what_exists() {
     assert_none("ARCHITECTURE.md and the source tree agree", &violations);
 }
 
-/// The numbers that directly follow `before` in `text`.
-fn numbers_after(text: &str, before: &str) -> Vec<u32> {
-    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
-    text.match_indices(before).filter_map(|(at, _)| digits(&text[at + before.len()..]).parse().ok()).collect()
-}
-
-#[test]
-fn the_format_page_lists_the_sections_that_are_written() {
-    let page = read("core/src/format/FORMAT.md");
-    let (_, sections) = page.split_once("## Sections").expect("FORMAT.md lists the sections under a heading");
-    let documented = numbers_after(sections, "\n| ");
-    let code = read("core/src/format/checkpoint.rs");
-    let written = numbers_after(&code, "sections.push(");
-    assert!(!written.is_empty(), "checkpoint.rs writes sections with `sections.push(id, ...)`");
-    let unique: BTreeSet<u32> = written.iter().copied().collect();
-    assert_eq!(unique.len(), written.len(), "no section is written twice: {written:?}");
-    assert_eq!(
-        documented,
-        unique.into_iter().collect::<Vec<_>>(),
-        "FORMAT.md (left) lists what is written (right)"
-    );
-    let taking = ["sections.take(", "sections.take_exact(", "sections.take_one(", "take::<u8>("];
-    let typed = ["take_exact::<u8>(", "take_exact::<u16>(", "take_exact::<u32>(", "take_exact::<u64>("];
-    let read: BTreeSet<u32> =
-        taking.iter().chain(&typed).flat_map(|call| numbers_after(&code, call)).collect();
-    assert_eq!(
-        documented,
-        read.into_iter().collect::<Vec<_>>(),
-        "FORMAT.md (left) lists what is read (right)"
-    );
-}
-
 #[test]
 fn paths_are_told_from_other_words() {
     for text in ["core/src/", "tests/tidy.rs", "FORMAT.md", "kernels/src/lib.rs"] {

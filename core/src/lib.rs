@@ -7,6 +7,9 @@
 //! Reading order: [`ids`], [`params`], [`sdr`], [`array`], [`encoder`], [`model`], [`anomaly`], [`mod@format`], and [`trace`] for
 //! comparing every stage with another implementation.
 
+/// Instruction sets, for those above this crate who choose and report one.
+pub use htm_kernels::isa;
+
 pub mod ids;
 
 pub mod params;

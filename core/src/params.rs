@@ -81,6 +81,13 @@ impl ModelParams {
         Ok(Self { encoder, spatial_pooler, temporal_memory, description })
     }
 
+    /// The parameters that have this description; `None` if this program knows none that do.
+    pub fn from_description(description: &str) -> Option<Self> {
+        let after = description.rsplit_once("resolution: ")?.1;
+        let resolution = after.split([',', ' ', '}']).next()?.parse().ok()?;
+        Self::single_metric(resolution).ok().filter(|params| params.description() == description)
+    }
+
     /// How records become bits.
     pub fn encoder(&self) -> &EncoderParams {
         &self.encoder
@@ -201,6 +208,17 @@ mod tests {
         assert!(resolution(1.0, 0.0, None).is_err());
         assert!(resolution(f64::MIN, f64::MAX, None).is_err());
         assert!(resolution(f64::NAN, 1.0, None).is_err());
+    }
+
+    #[test]
+    fn a_description_names_its_parameters() {
+        for resolution in [0.001, 422.035_384_615_384_66, 1.0, 1e-7, 1e22] {
+            let params = ModelParams::single_metric(resolution).expect("valid");
+            assert_eq!(ModelParams::from_description(params.description()), Some(params.clone()));
+            let other = params.description().replace("columns: 2048", "columns: 1024");
+            assert_eq!(ModelParams::from_description(&other), None);
+        }
+        assert_eq!(ModelParams::from_description("resolution: "), None);
     }
 
     #[test]

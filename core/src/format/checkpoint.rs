@@ -419,7 +419,7 @@ mod tests {
         assert!(matches!(read(&other), Err(FormatError::Checksum { part: "header", .. })));
         let mut other = file.clone();
         *other.last_mut().expect("not empty") ^= 1;
-        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "window raw scores", .. })));
+        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "window_raw_scores", .. })));
         let mut other = Vec::new();
         write(&model, "another", &mut other);
         assert!(matches!(read(&other), Err(FormatError::Generation { .. })));

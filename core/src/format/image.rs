@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use super::FormatError;
 use super::header::Header;
 use super::mapping::{ALIGNMENT, Piece, Region};
-use super::section::{SECTION_COUNT, SECTIONS, Section, TABLE_END};
+use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, TABLE_END};
 use crate::array::{Array, Element};
 use crate::ids::RowId;
 
@@ -30,17 +30,19 @@ impl<'a> ImageWriter<'a> {
     /// Appends the next section: the elements in use, and room for `room` elements in all.
     ///
     /// # Panics
-    /// If there are more sections than [`SECTIONS`], or the id is not the next one's.
+    /// If there are more sections than [`SECTIONS`], the id is not the next one's, or its elements are no `T`s.
     pub fn push<T: IntoBytes + Immutable>(&mut self, id: u32, used: &[T], room: usize) {
         let kind = SECTIONS[self.sections.len()];
         assert_eq!(kind.id, id, "the next section");
+        let is_right = |elements: &&ElementKind| elements.size_bytes() as usize == size_of::<T>();
+        let elements = *kind.elements.iter().find(is_right).expect("elements of the section's size");
         let start = self.file.len().next_multiple_of(ALIGNMENT);
         self.file.resize(start, 0);
         self.file.extend_from_slice(used.as_bytes());
         self.file.resize(start + room.max(used.len()) * size_of::<T>(), 0);
         self.sections.push(Section {
             kind,
-            element_size_bytes: size_of::<T>(),
+            elements,
             range: start..self.file.len(),
             used_bytes: size_of_val(used),
             crc: crc32fast::hash(&self.file[start..]),
@@ -84,10 +86,11 @@ impl ImageReader {
         let (section, piece) = self.sections.next().expect("every section is taken once");
         assert_eq!(section.kind.id, id, "the next section");
         let used = section.used();
-        let is_right = section.element_size_bytes == size_of::<T>();
+        let size = section.elements.size_bytes();
+        let is_right = size as usize == size_of::<T>();
         let array = Array::of_piece(piece).filter(|_| is_right);
         let expected = size_of::<T>();
-        let reason = || format!("has elements of {} bytes, expected {expected}", section.element_size_bytes);
+        let reason = || format!("has elements of {size} bytes, expected {expected}");
         let name = section.kind.name;
         array.map(|array| (array, used)).ok_or_else(|| FormatError::Section { name, reason: reason() })
     }
@@ -96,20 +99,26 @@ impl ImageReader {
     ///
     /// # Errors
     /// As [`Self::take`], or if another number is.
+    ///
+    /// # Panics
+    /// As [`Self::take`].
     pub fn take_used<T: Element>(&mut self, id: u32, used: usize) -> Result<Array<T>, FormatError> {
+        let name = self.sections.as_slice().first().map_or("", |(section, _)| section.kind.name);
         let (array, found) = self.take(id)?;
         if found == used {
             return Ok(array);
         }
-        let kind = SECTIONS.iter().find(|kind| kind.id == id).expect("a known id");
         let reason = format!("has {found} elements, expected {used}");
-        Err(FormatError::Section { name: kind.name, reason })
+        Err(FormatError::Section { name, reason })
     }
 
     /// The next section's single record, copied.
     ///
     /// # Errors
     /// If it is not one such record.
+    ///
+    /// # Panics
+    /// As [`Self::take`].
     pub fn take_record<T: FromBytes + FromZeros>(&mut self, id: u32) -> Result<T, FormatError> {
         let (section, piece) = self.sections.next().expect("every section is taken once");
         assert_eq!(section.kind.id, id, "the next section");

@@ -66,6 +66,7 @@ impl Region {
     ///
     /// # Errors
     /// What the operating system said.
+    #[expect(clippy::missing_panics_doc, reason = "no mapping lies at address 0")]
     pub fn map(file: &File) -> io::Result<Self> {
         let len = file_len(file)?;
         // SAFETY: the mapping is private, so nobody sees our writes; that nobody shortens the file is the documented
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "piece 64..101")]
     fn pieces_outside_the_region_are_refused() {
-        Region::zeroed(100).split(&[64..101]);
+        Region::zeroed(100).split(&[0..64, 64..101]);
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
         let second = Region::read(&file_of(&[2; 9_000]), &pool).expect("read");
         assert_eq!(second.bytes(), [2; 9_000]);
         assert_eq!(second.bytes().as_ptr(), place);
-        let third = Region::read(&file_of(&[3; 20_000]), &pool).expect("read");
-        assert_eq!(third.bytes(), [3; 20_000]);
+        let third = Region::read(&file_of(&[3; 15_000]), &pool).expect("read");
+        assert_eq!(third.bytes(), [3; 15_000]);
     }
 }

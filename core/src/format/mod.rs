@@ -3,9 +3,10 @@
 //! # In this crate
 //! [`checkpoint`] writes a model as such a file and opens one in place; [`image`] puts sections together and takes
 //! them apart; [`header`] and [`section`] check header and table; [`mapping`] is the memory below; [`verify`] proves
-//! every invariant. Opening treats the bytes as hostile.
+//! every invariant; [`element`] shows what is inside. Opening treats the bytes as hostile.
 
 pub mod checkpoint;
+pub mod element;
 pub mod header;
 pub mod image;
 pub mod mapping;
@@ -52,6 +53,11 @@ pub enum FormatError {
         /// Expected.
         expected: String,
     },
+    /// Of no model that this program makes.
+    UnknownParameters {
+        /// Found.
+        found: String,
+    },
     /// Of a model with other parameters.
     Parameters {
         /// Found.
@@ -93,6 +99,9 @@ impl fmt::Display for FormatError {
             }
             Self::Generation { found, expected } => {
                 write!(formatter, "it belongs to model generation {found}, the metric's is {expected}")
+            }
+            Self::UnknownParameters { found } => {
+                write!(formatter, "its parameters are {found}, which no model of this program has")
             }
             Self::Parameters { found, expected } => {
                 write!(formatter, "its parameters are {found}, the metric's {expected}")

@@ -5,12 +5,35 @@
 
 use std::ops::Range;
 
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::FormatError;
 use super::header::HEADER_BYTES;
 use super::mapping::ALIGNMENT;
+
+/// What a section's elements are, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElementKind {
+    /// UTF-8 text.
+    Text,
+    /// One record of this many bytes; FORMAT.md lists its fields.
+    Record(u32),
+    /// Unsigned numbers of this many bytes.
+    Unsigned(u32),
+    /// Floating-point numbers of this many bytes.
+    Float(u32),
+}
+
+impl ElementKind {
+    /// Size of one element.
+    pub const fn size_bytes(self) -> u32 {
+        match self {
+            Self::Text => 1,
+            Self::Record(size) | Self::Unsigned(size) | Self::Float(size) => size,
+        }
+    }
+}
 
 /// One kind of section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,57 +42,65 @@ pub struct SectionKind {
     pub id: u32,
     /// Its name in reports and in FORMAT.md.
     pub name: &'static str,
-    /// Sizes an element may have; which one it has follows from the parameters.
-    pub element_sizes: &'static [u32],
+    /// What its elements may be; which one follows from the parameters.
+    pub elements: &'static [ElementKind],
 }
 
-const fn kind(id: u32, name: &'static str, element_sizes: &'static [u32]) -> SectionKind {
-    SectionKind { id, name, element_sizes }
+const fn kind(id: u32, name: &'static str, elements: &'static [ElementKind]) -> SectionKind {
+    SectionKind { id, name, elements }
 }
+
+const TEXT: &[ElementKind] = &[ElementKind::Text];
+const U8: &[ElementKind] = &[ElementKind::Unsigned(1)];
+const U16: &[ElementKind] = &[ElementKind::Unsigned(2)];
+const U32: &[ElementKind] = &[ElementKind::Unsigned(4)];
+const U64: &[ElementKind] = &[ElementKind::Unsigned(8)];
+const F32: &[ElementKind] = &[ElementKind::Float(4)];
+const F64: &[ElementKind] = &[ElementKind::Float(8)];
 
 /// All kinds, in file order.
 pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
-    kind(1, "parameters", &[1]),
-    kind(10, "value encoder", &[152]),
-    kind(11, "bucket bits", &[2]),
-    kind(20, "spatial pooler scalars", &[12]),
-    kind(21, "column_slots", &[2]),
-    kind(22, "private_permanences", &[4]),
-    kind(23, "connected_rows", &[8]),
-    kind(24, "overlap_duty", &[4]),
-    kind(25, "active_duty", &[4]),
-    kind(30, "temporal memory scalars", &[344]),
-    kind(31, "infer_active", &[4]),
-    kind(32, "infer_predicted", &[4]),
-    kind(33, "learn_active", &[4]),
-    kind(34, "learn_predicted", &[4]),
-    kind(35, "learn_cells", &[2]),
-    kind(36, "predicted_columns", &[8]),
-    kind(37, "infer_history", &[2]),
-    kind(38, "learn_history", &[2]),
-    kind(39, "queue_segments", &[4]),
-    kind(40, "queue_picks", &[8]),
-    kind(41, "column_blocks", &[2]),
-    kind(42, "cell_segment_counts", &[1]),
-    kind(43, "posting_offsets", &[4]),
-    kind(44, "posting_counts", &[4]),
-    kind(45, "posting_classes", &[1]),
-    kind(46, "postings", &[4]),
-    kind(50, "presynaptic_cells", &[2]),
-    kind(51, "permanences", &[4]),
-    kind(52, "counts", &[1]),
-    kind(53, "connected_counts", &[1]),
-    kind(54, "cells", &[2]),
-    kind(55, "slots", &[1]),
-    kind(56, "learn_activity", &[1]),
-    kind(57, "positive_activations", &[4]),
-    kind(58, "total_activations", &[4]),
-    kind(59, "last_active_iterations", &[4]),
-    kind(60, "duty_cycles", &[4]),
-    kind(61, "duty_cycle_iterations", &[4]),
-    kind(70, "likelihood", &[240]),
-    kind(71, "window values", &[8]),
-    kind(72, "window raw scores", &[4]),
+    kind(1, "parameters", TEXT),
+    kind(10, "value_encoder", &[ElementKind::Record(152)]),
+    kind(11, "bucket_bits", U16),
+    kind(20, "spatial_pooler_scalars", &[ElementKind::Record(12)]),
+    kind(21, "column_slots", U16),
+    kind(22, "private_permanences", F32),
+    kind(23, "connected_rows", U64),
+    kind(24, "overlap_duty", F32),
+    kind(25, "active_duty", F32),
+    kind(30, "temporal_memory_scalars", &[ElementKind::Record(344)]),
+    kind(31, "infer_active", U32),
+    kind(32, "infer_predicted", U32),
+    kind(33, "learn_active", U32),
+    kind(34, "learn_predicted", U32),
+    kind(35, "learn_cells", U16),
+    kind(36, "predicted_columns", U64),
+    kind(37, "infer_history", U16),
+    kind(38, "learn_history", U16),
+    kind(39, "queue_segments", U32),
+    kind(40, "queue_picks", U64),
+    kind(41, "column_blocks", U16),
+    kind(42, "cell_segment_counts", U8),
+    kind(43, "posting_offsets", U32),
+    kind(44, "posting_counts", U32),
+    kind(45, "posting_classes", U8),
+    kind(46, "postings", U32),
+    kind(50, "presynaptic_cells", U16),
+    kind(51, "permanences", F32),
+    kind(52, "counts", U8),
+    kind(53, "connected_counts", U8),
+    kind(54, "cells", U16),
+    kind(55, "slots", U8),
+    kind(56, "learn_activity", U8),
+    kind(57, "positive_activations", U32),
+    kind(58, "total_activations", U32),
+    kind(59, "last_active_iterations", U32),
+    kind(60, "duty_cycles", F32),
+    kind(61, "duty_cycle_iterations", U32),
+    kind(70, "likelihood", &[ElementKind::Record(240)]),
+    kind(71, "window_values", F64),
+    kind(72, "window_raw_scores", F32),
 ];
 
 /// Number of sections in every file.
@@ -82,13 +113,13 @@ pub const TABLE_END: usize = HEADER_BYTES + SECTION_COUNT * size_of::<Entry>();
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Entry {
-    id: U32,
-    element_size_bytes: U32,
-    offset: U64,
-    used_bytes: U64,
-    room_bytes: U64,
-    crc: U32,
-    reserved: U32,
+    id: little_endian::U32,
+    element_size_bytes: little_endian::U32,
+    offset: little_endian::U64,
+    used_bytes: little_endian::U64,
+    room_bytes: little_endian::U64,
+    crc: little_endian::U32,
+    reserved: little_endian::U32,
 }
 
 const _: () = assert!(size_of::<Entry>() == 40);
@@ -98,8 +129,8 @@ const _: () = assert!(size_of::<Entry>() == 40);
 pub struct Section {
     /// What it is.
     pub kind: SectionKind,
-    /// Size of one element.
-    pub element_size_bytes: usize,
+    /// What its elements are.
+    pub elements: ElementKind,
     /// Its bytes in the file, the room for growing included.
     pub range: Range<usize>,
     /// How many of them are in use; the rest is zero.
@@ -111,10 +142,9 @@ pub struct Section {
 impl Section {
     /// The entry of this section.
     pub fn entry(&self) -> Entry {
-        let as_u32 = |size: usize| U32::new(u32::try_from(size).expect("a small record"));
         Entry {
             id: self.kind.id.into(),
-            element_size_bytes: as_u32(self.element_size_bytes),
+            element_size_bytes: self.elements.size_bytes().into(),
             offset: (self.range.start as u64).into(),
             used_bytes: (self.used_bytes as u64).into(),
             room_bytes: (self.range.len() as u64).into(),
@@ -148,11 +178,15 @@ impl Section {
         if entry.id.get() != kind.id {
             return Err(error(&format!("is missing: section {} is in its place", entry.id.get())));
         }
-        if !kind.element_sizes.contains(&entry.element_size_bytes.get()) {
-            let found = entry.element_size_bytes.get();
-            return Err(error(&format!("has elements of {found} bytes, expected {:?}", kind.element_sizes)));
-        }
-        let as_usize = |value: U64| usize::try_from(value.get()).map_err(|_| error("ends outside the file"));
+        let found = entry.element_size_bytes.get();
+        let elements = kind.elements.iter().find(|elements| elements.size_bytes() == found);
+        let elements = *elements.ok_or_else(|| {
+            let expected = kind.elements;
+            error(&format!("has elements of {found} bytes, expected {expected:?}"))
+        })?;
+        let as_usize = |value: little_endian::U64| {
+            usize::try_from(value.get()).map_err(|_| error("ends outside the file"))
+        };
         let (start, used, room) =
             (as_usize(entry.offset)?, as_usize(entry.used_bytes)?, as_usize(entry.room_bytes)?);
         let section_end = start.checked_add(room).filter(|&section_end| section_end <= file_bytes);
@@ -160,15 +194,42 @@ impl Section {
         if start < end || start % ALIGNMENT != 0 {
             return Err(error("starts at a wrong place"));
         }
-        let element_size_bytes = entry.element_size_bytes.get() as usize;
-        if used > room || used % element_size_bytes != 0 || room % element_size_bytes != 0 {
+        let size = elements.size_bytes() as usize;
+        if used > room || used % size != 0 || room % size != 0 {
             return Err(error(&format!("has {used} of {room} bytes in use, which are no whole elements")));
         }
-        Ok(Self { kind, element_size_bytes, range, used_bytes: used, crc: entry.crc.get() })
+        Ok(Self { kind, elements, range, used_bytes: used, crc: entry.crc.get() })
+    }
+
+    /// Whether its bytes in `file` have its checksum.
+    ///
+    /// # Panics
+    /// If `file` is not the file it was read from.
+    pub fn is_intact(&self, file: &[u8]) -> bool {
+        crc32fast::hash(&file[self.range.clone()]) == self.crc
     }
 
     /// Elements in use.
     pub fn used(&self) -> usize {
-        self.used_bytes / self.element_size_bytes
+        self.used_bytes / self.elements.size_bytes() as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_page_lists_the_sections_in_their_order() {
+        let (_, page) = include_str!("FORMAT.md").split_once("## Sections").expect("a heading");
+        let row_of = |line: &str| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let id = cells.next()?.parse().ok()?;
+            Some((id, cells.next()?.trim_matches('`').to_owned()))
+        };
+        let documented: Vec<(u32, String)> = page.lines().filter_map(row_of).collect();
+        let known: Vec<(u32, String)> = SECTIONS.iter().map(|kind| (kind.id, kind.name.to_owned())).collect();
+        assert_eq!(documented, known, "FORMAT.md (left) and the code (right)");
+        assert!(known.is_sorted_by(|a, b| a.0 < b.0));
     }
 }

@@ -3,6 +3,8 @@
 //! The checksums say that the bytes are those that were written; this says that using them stays inside the
 //! arrays. It does not prove that a model is one this program could have learned.
 
+use std::sync::Arc;
+
 use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
 use htm_kernels::backtracking_tm::postings::{NO_BLOCK, NO_CLASS, SIZE_CLASSES, block_len};
 use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
@@ -10,16 +12,37 @@ use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
 use htm_kernels::spatial_pooler::NO_SLOT;
 
 use super::FormatError;
+use super::checkpoint::{self, Trust};
+use super::header::Header;
+use super::mapping::Region;
+use crate::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
 use crate::model::Model;
 use crate::model::spatial_pooler::SpatialPooler;
+use crate::model::template::Templates;
 use crate::model::temporal_memory::TemporalMemory;
+use crate::params::ModelParams;
+
+/// Checks a whole file by itself: header, checksums and every invariant of the model in it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn file(region: Region, templates: &Templates) -> Result<Model, FormatError> {
+    let header = Header::of(region.bytes())?;
+    header.check_sections(region.bytes())?;
+    let description = region.bytes()[header.sections[0].range.clone()].to_vec();
+    let description = String::from_utf8_lossy(&description).into_owned();
+    let params = ModelParams::from_description(&description)
+        .ok_or(FormatError::UnknownParameters { found: description })?;
+    checkpoint::open(region, &Arc::new(params), &header.generation, templates, Trust::Nothing)
+}
 
 /// Checks every invariant of an opened model.
 ///
 /// # Errors
 /// The first one that does not hold.
 pub fn model(model: &Model) -> Result<(), FormatError> {
-    let buckets = model.encoder().random_distributed_scalars().all(|encoder| encoder.are_bits_valid());
+    let mut encoders = model.encoder().random_distributed_scalars();
+    let buckets = encoders.all(RandomDistributedScalarEncoder::are_bits_valid);
     ensure(buckets, "a bucket's bit is")?;
     spatial_pooler(model.spatial_pooler())?;
     temporal_memory(model.temporal_memory())

@@ -4,6 +4,7 @@
 use htm_kernels::MAX_COLUMNS;
 use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
 use htm_kernels::backtracking_tm::state::{BestMatches, TmScratch};
+use htm_kernels::isa::Isa;
 use htm_kernels::spatial_pooler::MAX_PLANES;
 use htm_kernels::word::words_for;
 
@@ -24,6 +25,7 @@ pub struct Workspace {
     pub(crate) averages: Vec<f64>,
     memory: TmBuffers,
     wants_confidence: bool,
+    isa: Isa,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,20 @@ impl Workspace {
                 order: Vec::new(),
             },
             wants_confidence: false,
+            isa: Isa::chosen(),
         }
+    }
+
+    /// Steps with this instruction set instead of the chosen one. Scores do not depend on it.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
+    }
+
+    /// The instruction set it steps with.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// Also computes column confidences, which no score needs, for [`Self::confidence`].

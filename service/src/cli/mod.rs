@@ -6,12 +6,14 @@
 mod data;
 mod delete;
 mod demo;
+mod inspect;
 mod metrics;
 mod monitor;
 mod output;
 mod replay;
 mod serve;
 mod unmonitor;
+mod verify;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use htm_core::ids::ModelId;
+use htm_core::isa::Isa;
 
 use crate::config::DEFAULT_DATA_DIR;
 use crate::engine::{DATABASE_FILE, MODELS_FOLDER};
@@ -54,6 +57,8 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Which engine's data to look at.
@@ -120,16 +125,7 @@ struct OneMetric {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.verb {
-        Verb::Serve(args) => serve::run(&args),
-        Verb::Demo(args) => demo::run(&args),
-        Verb::Replay(args) => replay::run(&args),
-        Verb::Metrics(args) => metrics::run(&args),
-        Verb::Data(args) => data::run(&args),
-        Verb::Monitor(args) => monitor::run(&args),
-        Verb::Unmonitor(args) => unmonitor::run(&args),
-        Verb::Delete(args) => delete::run(&args),
-    };
+    let done = Isa::from_env().map_err(CliError::from).and_then(|_| run(cli.verb));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_reader_gone => ExitCode::SUCCESS,
@@ -138,6 +134,21 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(verb: Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Metrics(args) => metrics::run(&args),
+        Verb::Data(args) => data::run(&args),
+        Verb::Monitor(args) => monitor::run(&args),
+        Verb::Unmonitor(args) => unmonitor::run(&args),
+        Verb::Delete(args) => delete::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Verify(args) => verify::run(&args),
     }
 }
 
@@ -205,4 +216,5 @@ from_error!(
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,
+    htm_core::isa::IsaError,
 );
