@@ -16,9 +16,13 @@ pub fn spatial_pooler(pooler: &mut SpatialPooler) -> Map<String, Value> {
     let (mut permanences, mut connected) = (Fnv::new(), Fnv::new());
     for column in 0..params.columns {
         connected.push(as_u32(column));
-        for (input, &value) in view.permanences(&params, column)[..params.input_bits].iter().enumerate() {
-            // Inputs outside the potential pool are recorded as 0.
-            permanences.push(if value.is_nan() { 0 } else { value.to_bits() });
+        // Inputs outside the potential pool are recorded as 0.
+        let mut values = vec![0.0f32; params.input_bits];
+        for (input, &value) in view.pool(&params, column).zip(view.permanences(&params, column)) {
+            values[input] = value;
+        }
+        for (input, value) in values.into_iter().enumerate() {
+            permanences.push(value.to_bits());
             if value >= params.connected_threshold() {
                 connected.push(as_u32(input));
             }
@@ -46,10 +50,8 @@ pub fn potential_pools(pooler: &mut SpatialPooler) -> String {
     let mut hash = Fnv::new();
     for column in 0..params.columns {
         hash.push(u32::try_from(column).expect("small"));
-        for (input, value) in (0u32..).zip(&view.permanences(&params, column)[..params.input_bits]) {
-            if !value.is_nan() {
-                hash.push(input);
-            }
+        for input in view.pool(&params, column) {
+            hash.push(u32::try_from(input).expect("small"));
         }
     }
     hash.to_string()

@@ -151,9 +151,12 @@ fn push_spatial_pooler(image: &mut ImageWriter<'_>, pooler: &SpatialPooler) {
     image.push(21, &pooler.column_slots, 0);
     let slot_room = if slots == 0 { 0 } else { room(slots, 4, params.columns) };
     image.push(22, &pooler.private_permanences[..used], slot_room * params.stride());
-    image.push(23, &pooler.connected_rows, 0);
-    image.push(24, &pooler.overlap_duty, 0);
-    image.push(25, &pooler.active_duty, 0);
+    let rows = pooler.scalars.row_count as usize;
+    let row_room = if rows == 0 { 0 } else { room(rows, 4, params.input_bits) };
+    image.push(23, &pooler.row_slots, 0);
+    image.push(24, &pooler.private_rows[..rows * params.row_words()], row_room * params.row_words());
+    image.push(25, &pooler.overlap_duty, 0);
+    image.push(26, &pooler.active_duty, 0);
 }
 
 fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
@@ -240,14 +243,16 @@ fn take_spatial_pooler(
     let params = *params.spatial_pooler();
     let scalars: SpatialPoolerScalars = image.take_record(20)?;
     let slots = at_most("private columns", scalars.slot_count, params.columns)?;
+    let rows = at_most("private rows", scalars.row_count, params.input_bits)?;
     Ok(SpatialPooler {
         template: templates.get(&params),
         scalars,
         column_slots: image.take_used(21, params.columns)?,
         private_permanences: image.take_used(22, slots * params.stride())?,
-        connected_rows: image.take_used(23, params.input_bits * params.row_words())?,
-        overlap_duty: image.take_used(24, params.columns)?,
-        active_duty: image.take_used(25, params.columns)?,
+        row_slots: image.take_used(23, params.input_bits)?,
+        private_rows: image.take_used(24, rows * params.row_words())?,
+        overlap_duty: image.take_used(25, params.columns)?,
+        active_duty: image.take_used(26, params.columns)?,
         params,
     })
 }

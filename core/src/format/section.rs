@@ -63,12 +63,13 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(1, "parameters", TEXT),
     kind(10, "value_encoder", &[ElementKind::Record(152)]),
     kind(11, "bucket_bits", U16),
-    kind(20, "spatial_pooler_scalars", &[ElementKind::Record(12)]),
+    kind(20, "spatial_pooler_scalars", &[ElementKind::Record(16)]),
     kind(21, "column_slots", U16),
     kind(22, "private_permanences", F32),
-    kind(23, "connected_rows", U64),
-    kind(24, "overlap_duty", F32),
-    kind(25, "active_duty", F32),
+    kind(23, "row_slots", U16),
+    kind(24, "private_rows", U64),
+    kind(25, "overlap_duty", F32),
+    kind(26, "active_duty", F32),
     kind(30, "temporal_memory_scalars", &[ElementKind::Record(344)]),
     kind(31, "infer_active", U32),
     kind(32, "infer_predicted", U32),
@@ -104,7 +105,7 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
 ];
 
 /// Number of sections in every file.
-pub const SECTION_COUNT: usize = 41;
+pub const SECTION_COUNT: usize = 42;
 
 /// Where the first section may begin.
 pub const TABLE_END: usize = HEADER_BYTES + SECTION_COUNT * size_of::<Entry>();

@@ -10,6 +10,7 @@ use htm_kernels::backtracking_tm::postings::{NO_BLOCK, NO_CLASS, SIZE_CLASSES, b
 use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
 use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
 use htm_kernels::spatial_pooler::NO_SLOT;
+use htm_kernels::word;
 
 use super::FormatError;
 use super::checkpoint::{self, Trust};
@@ -53,13 +54,45 @@ fn ensure(is_valid: bool, what: &str) -> Result<(), FormatError> {
 }
 
 fn spatial_pooler(pooler: &SpatialPooler) -> Result<(), FormatError> {
-    let slots = pooler.scalars.slot_count;
-    let is_valid = |slot: u16| slot == NO_SLOT || u32::from(slot) < slots;
-    ensure(pooler.column_slots.iter().all(|&slot| is_valid(slot)), "a column's slot is")?;
-    let row_words = pooler.params().row_words();
-    let spare = row_words * 64 - pooler.params().columns;
-    let is_clean = |row: &[u64]| spare == 0 || row[row_words - 1] >> (64 - spare) == 0;
-    ensure(pooler.connected_rows.chunks_exact(row_words).all(is_clean), "a connected column is")
+    let params = pooler.params();
+    let (slots, rows) = (pooler.scalars.slot_count, pooler.scalars.row_count);
+    ensure(are_slots_valid(&pooler.column_slots, slots), "a column's slot is")?;
+    ensure(are_slots_valid(&pooler.row_slots, rows), "an input's row is")?;
+    let used = &pooler.private_permanences[..slots as usize * params.stride()];
+    let is_possible = |column: &[f32]| {
+        let (pool, rest) = column.split_at(params.pool_size());
+        pool.iter().all(|value| (0.0..=1.0).contains(value)) && rest.iter().all(|value| value.to_bits() == 0)
+    };
+    ensure(used.chunks_exact(params.stride()).all(is_possible), "a permanence is")?;
+    let is_share = |value: &f32| (0.0..=1.0).contains(value);
+    ensure(pooler.overlap_duty.iter().all(is_share), "an overlap duty cycle is")?;
+    ensure(pooler.active_duty.iter().all(is_share), "an active duty cycle is")?;
+    connected_rows(pooler)
+}
+
+/// Every slot in use belongs to exactly one owner.
+fn are_slots_valid(slots: &[u16], used: u32) -> bool {
+    let mut taken: Vec<u16> = slots.iter().copied().filter(|&slot| slot != NO_SLOT).collect();
+    taken.sort_unstable();
+    taken.into_iter().map(u32::from).eq(0..used)
+}
+
+/// The connected rows are those that follow from the permanences.
+fn connected_rows(pooler: &SpatialPooler) -> Result<(), FormatError> {
+    let params = *pooler.params();
+    let mut copy = pooler.clone();
+    let state = copy.view();
+    let mut expected = vec![0u64; params.input_bits * params.row_words()];
+    for column in 0..params.columns {
+        for (input, &value) in state.pool(&params, column).zip(state.permanences(&params, column)) {
+            if value >= params.connected_threshold() {
+                word::set(&mut expected[input * params.row_words()..][..params.row_words()], column);
+            }
+        }
+    }
+    let rows = state.connected_rows(&params);
+    let mut inputs = (0u16..).zip(expected.chunks_exact(params.row_words()));
+    ensure(inputs.all(|(input, expected)| rows.row(input) == expected), "a connected column is")
 }
 
 fn temporal_memory(memory: &TemporalMemory) -> Result<(), FormatError> {

@@ -10,8 +10,10 @@ use htm_kernels::spatial_pooler::{SpatialPoolerParams, initial};
 #[derive(Debug)]
 pub struct Template {
     params: SpatialPoolerParams,
-    /// `columns x stride`.
+    /// `columns x stride`, packed by pool.
     pub(super) permanences: Vec<f32>,
+    /// `columns x input_words`.
+    pub(super) pools: Vec<u64>,
     /// `input_bits x row_words`.
     pub(super) connected_rows: Vec<u64>,
     /// The generator after the last draw; nothing draws from it again.
@@ -22,10 +24,11 @@ impl Template {
     /// Draws the template; some 15 ms for the standard size.
     pub fn new(params: SpatialPoolerParams) -> Self {
         let mut permanences = vec![0.0; params.columns * params.stride()];
-        let random = initial::fill_permanences(&params, &mut permanences);
+        let mut pools = vec![0; params.columns * params.input_words()];
+        let random = initial::fill_columns(&params, &mut permanences, &mut pools);
         let mut connected_rows = vec![0; params.input_bits * params.row_words()];
-        initial::fill_connected_rows(&params, &permanences, &mut connected_rows);
-        Self { params, permanences, connected_rows, random }
+        initial::fill_connected_rows(&params, &permanences, &pools, &mut connected_rows);
+        Self { params, permanences, pools, connected_rows, random }
     }
 
     /// The generator after construction, which the reference exposes.

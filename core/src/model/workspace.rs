@@ -6,6 +6,7 @@ use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
 use htm_kernels::backtracking_tm::state::{BestMatches, TmScratch};
 use htm_kernels::isa::Isa;
 use htm_kernels::spatial_pooler::MAX_PLANES;
+use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
 use htm_kernels::word::words_for;
 
 use crate::params::ModelParams;
@@ -21,11 +22,11 @@ pub struct Workspace {
     /// The spatial pooler's winners, ascending.
     pub(crate) active_columns: Vec<u16>,
     pub(super) overlap_planes: Vec<u64>,
-    pub(super) deltas: Vec<f32>,
+    pub(super) flips: Vec<Flip>,
     pub(crate) averages: Vec<f64>,
     memory: TmBuffers,
     wants_confidence: bool,
-    isa: Isa,
+    pub(super) isa: Isa,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Workspace {
             active_inputs: Vec::new(),
             active_columns: Vec::new(),
             overlap_planes: Vec::new(),
-            deltas: Vec::new(),
+            flips: Vec::new(),
             averages: Vec::new(),
             memory: TmBuffers {
                 infer_predicted_before: per_column(),
@@ -117,7 +118,9 @@ impl Workspace {
 
     pub(crate) fn fit_spatial_pooler(&mut self, params: &htm_kernels::spatial_pooler::SpatialPoolerParams) {
         self.overlap_planes.resize(MAX_PLANES * params.row_words(), 0);
-        self.deltas.resize(params.stride(), 0.0);
+        if self.flips.len() < max_flips(params) {
+            self.flips = super::zeroed(max_flips(params));
+        }
         self.active_columns.resize(params.active_columns, 0);
     }
 

@@ -6,28 +6,30 @@
 //! order of candidates. Departure: only a potential radius as wide as the input, which is what every user of the
 //! reference's anomaly models has.
 
-use super::{OUTSIDE_POOL, SpatialPoolerParams, narrow};
+use super::{SpatialPoolerParams, narrow};
 use crate::random::Random;
 use crate::word;
 
-/// Fills `permanences` (`columns x stride`) and returns the generator after the last draw.
+/// Fills `permanences` (`columns x stride`, packed) and `pools` (`columns x input_words`) and returns the generator
+/// after the last draw.
 ///
 /// # Panics
-/// If `permanences` has another length.
-pub fn fill_permanences(params: &SpatialPoolerParams, permanences: &mut [f32]) -> Random {
+/// If a length differs from its shape.
+pub fn fill_columns(params: &SpatialPoolerParams, permanences: &mut [f32], pools: &mut [u64]) -> Random {
+    params.assert_usable();
     assert_eq!(permanences.len(), params.columns * params.stride(), "columns x stride");
+    assert_eq!(pools.len(), params.columns * params.input_words(), "columns x input words");
+    permanences.fill(0.0);
+    pools.fill(0);
     let mut random = Random::new(params.seed);
     // The reference draws a tie-breaker for each column and never reads it again.
     for _ in 0..params.columns {
         random.real();
     }
-    for (column, values) in permanences.chunks_exact_mut(params.stride()).enumerate() {
-        values.fill(OUTSIDE_POOL);
-        mark_pool(params, column, &mut random, values);
-        for value in &mut *values {
-            if !value.is_nan() {
-                *value = initial_permanence(params, &mut random);
-            }
+    for column in 0..params.columns {
+        draw_pool(params, column, &mut random, &mut pools[column * params.input_words()..]);
+        for value in &mut permanences[column * params.stride()..][..params.pool_size()] {
+            *value = initial_permanence(params, &mut random);
         }
     }
     random
@@ -37,31 +39,36 @@ pub fn fill_permanences(params: &SpatialPoolerParams, permanences: &mut [f32]) -
 ///
 /// # Panics
 /// If a length differs from its shape.
-pub fn fill_connected_rows(params: &SpatialPoolerParams, permanences: &[f32], connected_rows: &mut [u64]) {
-    assert_eq!(permanences.len(), params.columns * params.stride(), "columns x stride");
-    assert_eq!(connected_rows.len(), params.input_bits * params.row_words(), "inputs x row words");
+pub fn fill_connected_rows(
+    params: &SpatialPoolerParams,
+    permanences: &[f32],
+    pools: &[u64],
+    connected_rows: &mut [u64],
+) {
+    let (stride, input_words, row_words) = (params.stride(), params.input_words(), params.row_words());
+    assert_eq!(permanences.len(), params.columns * stride, "columns x stride");
+    assert_eq!(pools.len(), params.columns * input_words, "columns x input words");
+    assert_eq!(connected_rows.len(), params.input_bits * row_words, "inputs x row words");
     connected_rows.fill(0);
     let threshold = params.connected_threshold();
-    for (column, values) in permanences.chunks_exact(params.stride()).enumerate() {
-        for (input, &value) in values.iter().enumerate() {
+    for column in 0..params.columns {
+        let pool = word::ones(&pools[column * input_words..][..input_words]);
+        for (input, &value) in pool.zip(&permanences[column * stride..]) {
             if value >= threshold {
-                word::set(&mut connected_rows[input * params.row_words()..][..params.row_words()], column);
+                word::set(&mut connected_rows[input * row_words..][..row_words], column);
             }
         }
     }
 }
 
-/// Writes 0 at each input of the column's potential pool.
-fn mark_pool(params: &SpatialPoolerParams, column: usize, random: &mut Random, values: &mut [f32]) {
+/// Sets the bit of each input of the column's potential pool.
+fn draw_pool(params: &SpatialPoolerParams, column: usize, random: &mut Random, pool: &mut [u64]) {
     let inputs = params.input_bits;
     let start = centre(params, column);
-    #[expect(clippy::cast_precision_loss, reason = "at most 511 inputs")]
-    let pool_size = (inputs as f32 * params.potential_share).round();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=511 after rounding")]
-    let pool_size = pool_size as u32;
+    let pool_size = u32::try_from(params.pool_size()).expect("at most 511 inputs");
     let population = u32::try_from(inputs).expect("at most 511 inputs");
     // The candidates are a whole turn of the ring of inputs, from the column's centre on.
-    random.sample(population, pool_size, |position| values[(start + position as usize) % inputs] = 0.0);
+    random.sample(population, pool_size, |position| word::set(pool, (start + position as usize) % inputs));
 }
 
 fn centre(params: &SpatialPoolerParams, column: usize) -> usize {
@@ -112,19 +119,26 @@ mod tests {
         }
     }
 
+    fn drawn(params: &SpatialPoolerParams) -> (Vec<f32>, Vec<u64>) {
+        let mut permanences = vec![f32::NAN; params.columns * params.stride()];
+        let mut pools = vec![u64::MAX; params.columns * params.input_words()];
+        fill_columns(params, &mut permanences, &mut pools);
+        (permanences, pools)
+    }
+
     #[test]
     #[expect(clippy::float_cmp, reason = "the values must be equal to the bit")]
     fn the_first_columns_equal_the_reference() {
         let params = standard();
-        let mut permanences = vec![0.0; params.columns * params.stride()];
-        fill_permanences(&params, &mut permanences);
+        let (permanences, pools) = drawn(&params);
         let check = |column: usize, inputs: [usize; 6], values: [f64; 6], connected: usize| {
             let row = &permanences[column * params.stride()..][..params.stride()];
-            let pool: Vec<usize> = (0..params.stride()).filter(|&input| !row[input].is_nan()).collect();
-            assert_eq!(pool.len(), 363);
+            let pool: Vec<usize> = word::ones(&pools[column * 8..][..8]).collect();
+            assert_eq!((pool.len(), row.len()), (363, 368));
             assert_eq!(pool[..6], inputs);
-            assert_eq!(inputs.map(|input| f64::from(row[input])), values);
+            assert_eq!(std::array::from_fn(|index| f64::from(row[index])), values);
             assert_eq!(row.iter().filter(|&&value| value >= params.connected_threshold()).count(), connected);
+            assert_eq!(row[363..], [0.0; 5], "beyond the pool");
         };
         let first = [
             0.973_550_021_648_407,
@@ -149,13 +163,15 @@ mod tests {
     #[test]
     fn rows_and_permanences_agree() {
         let params = SpatialPoolerParams { input_bits: 101, columns: 130, ..standard() };
-        let mut permanences = vec![0.0; params.columns * params.stride()];
-        fill_permanences(&params, &mut permanences);
+        let (permanences, pools) = drawn(&params);
         let mut rows = vec![0; params.input_bits * params.row_words()];
-        fill_connected_rows(&params, &permanences, &mut rows);
+        fill_connected_rows(&params, &permanences, &pools, &mut rows);
         for column in 0..params.columns {
+            let pool: Vec<usize> = word::ones(&pools[column * params.input_words()..][..2]).collect();
             for input in 0..params.input_bits {
-                let is_connected = permanences[column * params.stride() + input] >= 0.2 - 0.000_001;
+                let permanence = pool.iter().position(|&member| member == input);
+                let permanence = permanence.map(|index| permanences[column * params.stride() + index]);
+                let is_connected = permanence.is_some_and(|value| value >= 0.2 - 0.000_001);
                 assert_eq!(word::get(&rows[input * params.row_words()..], column), is_connected);
             }
         }

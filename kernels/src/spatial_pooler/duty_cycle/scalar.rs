@@ -1,0 +1,46 @@
+//! Portable update of duty cycles, on the portable vectors of `wide`: written as plain loops, the tests for fixed
+//! points and subnormal numbers were not turned into vector code.
+
+use wide::{f32x8, i32x8};
+
+use super::{Average, CHUNK, FIRST_NORMAL_BITS, ONE_BITS, Work, step_subnormals, update_each};
+
+/// Steps both averages; whether a column starves.
+pub(super) fn update(work: Work<'_>) -> bool {
+    update_each(work, |chunk, hits, average| step(chunk, hits, average))
+}
+
+#[inline(always)]
+fn step(chunk: &mut [f32; CHUNK], hits: u16, average: Average) {
+    let mut is_fading = false;
+    for (half, duties) in chunk.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        is_fading |= step_eight(duties, i32::from(hits) >> (8 * half), average);
+    }
+    if is_fading {
+        step_subnormals(chunk, hits, average);
+    }
+}
+
+/// Steps eight duty cycles, except those that [`step_subnormals`] must; returns whether there are any.
+#[inline(always)]
+fn step_eight(chunk: &mut [f32; 8], hits: i32, average: Average) -> bool {
+    const LANE_BITS: i32x8 = i32x8::new([1, 2, 4, 8, 16, 32, 64, 128]);
+    let none = i32x8::ZERO;
+    let bits = i32x8::new(chunk.map(|duty| duty.to_bits().cast_signed()));
+    let is_hit = (i32x8::splat(hits) & LANE_BITS).simd_eq(LANE_BITS);
+    let is_moving = bits.simd_gt(i32x8::splat(average.last_fixed_bits));
+    let is_one = bits.simd_eq(i32x8::splat(ONE_BITS));
+    if ((is_hit & is_one) | !(is_hit | is_moving)).all() {
+        return false;
+    }
+    let is_small = bits.simd_lt(i32x8::splat(FIRST_NORMAL_BITS));
+    let float = |bits: i32x8| f32x8::new(bits.to_array().map(|bits| f32::from_bits(bits.cast_unsigned())));
+    let product = float(!is_small & bits) * f32x8::splat(average.before);
+    let sum = product + float(is_hit & i32x8::splat(ONE_BITS));
+    let quotient = (sum / f32x8::splat(average.period)).to_array();
+    let quotient = i32x8::new(quotient.map(|duty| duty.to_bits().cast_signed()));
+    let is_kept = is_small & !is_hit;
+    let updated = (is_kept & bits) | (!is_kept & quotient);
+    *chunk = float(updated).to_array();
+    (is_kept & is_moving) != none
+}

@@ -1,0 +1,9 @@
+//! The adder tree of `scalar.rs` in registers of 256 bits.
+
+use super::scalar::add_in_blocks;
+
+/// As `scalar::add_rows`.
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn add_rows<const PLANES: usize>(rows: &[&[u64]], row_words: usize, planes: &mut [u64]) {
+    add_in_blocks::<4, PLANES>(rows, row_words, planes);
+}
