@@ -1,9 +1,9 @@
-//! The spatial pooler's kernels on a pooler trained on `nyc_taxi`, each beside the naive form of the same work.
-//! One element is one record.
+//! The spatial pooler's kernels on a pooler trained on `nyc_taxi`, one after the other with each instruction set that
+//! the machine has, beside the naive form of the same work. One element is one record.
 //!
-//! What changes state starts each sample from a copy of the trained pooler and goes once through the kept rows:
-//! repeating them without end would let duty cycles decay until they are subnormal numbers, which costs twenty
-//! times as much and is not what a young model sees.
+//! What changes state starts each sample from a copy of the trained pooler and goes once through the kept rows, so
+//! that all samples see the same states. `cold` steps one pooler after the other, in a shuffled order, of so many that
+//! no cache holds them: that is how a service finds them, once every few minutes each.
 
 use std::hint::black_box;
 
@@ -13,7 +13,12 @@ use htm_bench::series::{NYC_TAXI, Series};
 use htm_bench::trained::{KEPT_ROWS, Trained};
 use htm_core::model::spatial_pooler::SpatialPooler;
 use htm_core::model::workspace::Workspace;
+use htm_kernels::isa::Isa;
+use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
 use htm_kernels::spatial_pooler::{MAX_PLANES, duty_cycle, inhibition, learning, overlap};
+
+/// Poolers of the cold bench; about 0.8 MiB each.
+const COLD_POOLERS: usize = 224;
 
 struct Bench {
     pooler: SpatialPooler,
@@ -34,6 +39,7 @@ fn main() {
     bench_learning(&mut criterion, &bench);
     bench_duty_cycle(&mut criterion, &bench);
     bench_compute(&mut criterion, &bench);
+    bench_cold(&mut criterion, &bench);
     criterion.final_summary();
 }
 
@@ -43,14 +49,16 @@ fn bench_overlap(criterion: &mut Criterion, bench: &Bench) {
     let mut group = criterion.benchmark_group("spatial_pooler/overlap");
     group.throughput(Throughput::Elements(1));
     let mut planes = vec![0; MAX_PLANES * params.row_words()];
-    let mut rows = bench.rows.iter().cycle();
-    group.bench_function("planes", |bencher| {
-        let rows_of_inputs = pooler.view().connected_rows;
-        bencher.iter(|| {
-            let (inputs, _) = rows.next().expect("a cycle does not end");
-            overlap::count(rows_of_inputs, params.row_words(), inputs, black_box(&mut planes))
+    let view = pooler.view();
+    for isa in Isa::available() {
+        let mut rows = bench.rows.iter().cycle();
+        group.bench_function(isa.to_string(), |bencher| {
+            bencher.iter(|| {
+                let (inputs, _) = rows.next().expect("a cycle does not end");
+                overlap::count(isa, view.connected_rows(&params), inputs, black_box(&mut planes))
+            });
         });
-    });
+    }
     let words: Vec<Vec<u64>> = bench.rows.iter().map(|(inputs, _)| bench.naive.input_words(inputs)).collect();
     let mut words = words.iter().cycle();
     let mut overlaps = vec![0; params.columns];
@@ -66,25 +74,29 @@ fn bench_overlap(criterion: &mut Criterion, bench: &Bench) {
 fn bench_inhibition(criterion: &mut Criterion, bench: &Bench) {
     let mut pooler = bench.pooler.clone();
     let params = *pooler.params();
+    let view = pooler.view();
     let counted: Vec<(usize, Vec<u64>)> = bench
         .rows
         .iter()
         .map(|(inputs, _)| {
             let mut planes = vec![0; MAX_PLANES * params.row_words()];
-            let used = overlap::count(pooler.view().connected_rows, params.row_words(), inputs, &mut planes);
+            let rows = view.connected_rows(&params);
+            let used = overlap::count(Isa::SCALAR, rows, inputs, &mut planes);
             (used, planes)
         })
         .collect();
     let mut group = criterion.benchmark_group("spatial_pooler/inhibition");
     group.throughput(Throughput::Elements(1));
     let mut winners = vec![0; params.active_columns];
-    let mut rows = counted.iter().cycle();
-    group.bench_function("radix_on_planes", |bencher| {
-        bencher.iter(|| {
-            let (used, planes) = rows.next().expect("a cycle does not end");
-            inhibition::select(planes, *used, params.columns, black_box(&mut winners));
+    for isa in Isa::available() {
+        let mut rows = counted.iter().cycle();
+        group.bench_function(isa.to_string(), |bencher| {
+            bencher.iter(|| {
+                let (used, planes) = rows.next().expect("a cycle does not end");
+                inhibition::select(isa, planes, *used, params.columns, black_box(&mut winners));
+            });
         });
-    });
+    }
     let overlaps_of = |planes: &[u64]| -> Vec<u32> {
         (0..params.columns).map(|column| overlap::of_column(planes, params.row_words(), column)).collect()
     };
@@ -98,19 +110,25 @@ fn bench_inhibition(criterion: &mut Criterion, bench: &Bench) {
 
 fn bench_learning(criterion: &mut Criterion, bench: &Bench) {
     let params = *bench.pooler.params();
-    let mut deltas = vec![0.0; params.stride()];
+    let mut flips = vec![Flip { input: 0, column: 0 }; max_flips(&params)];
     let mut group = criterion.benchmark_group("spatial_pooler/learning");
     group.throughput(Throughput::Elements(KEPT_ROWS as u64));
-    group.bench_function("adapt", |bencher| {
-        let adapt_all = |mut pooler: SpatialPooler| {
-            let mut view = pooler.view();
-            for (inputs, columns) in &bench.rows {
-                learning::adapt(&params, &mut view, inputs, columns, &mut deltas);
-            }
-            pooler
-        };
-        bencher.iter_batched(|| bench.pooler.clone(), adapt_all, BatchSize::LargeInput);
-    });
+    for isa in Isa::available() {
+        group.bench_function(isa.to_string(), |bencher| {
+            let adapt_all = |mut pooler: SpatialPooler| {
+                let mut view = pooler.view();
+                for (inputs, columns) in &bench.rows {
+                    let count = learning::adapt(isa, &params, &mut view, inputs, columns, &mut flips);
+                    // Rows that would have to be opened are left out; their columns are changed all the same.
+                    if view.rows_missing(&flips[..count]) == 0 {
+                        learning::apply_flips(&params, &mut view, &flips[..count]);
+                    }
+                }
+                pooler
+            };
+            bencher.iter_batched(|| bench.pooler.clone(), adapt_all, BatchSize::LargeInput);
+        });
+    }
     let words: Vec<Vec<u64>> = bench.rows.iter().map(|(inputs, _)| bench.naive.input_words(inputs)).collect();
     group.bench_function("baseline_pool_by_pool", |bencher| {
         let adapt_all = |mut naive: NaivePooler| {
@@ -129,19 +147,32 @@ fn bench_duty_cycle(criterion: &mut Criterion, bench: &Bench) {
     let params = *pooler.params();
     let (inputs, _) = &bench.rows[0];
     let mut planes = vec![0; MAX_PLANES * params.row_words()];
-    overlap::count(pooler.view().connected_rows, params.row_words(), inputs, &mut planes);
+    let used = overlap::count(Isa::SCALAR, pooler.view().connected_rows(&params), inputs, &mut planes);
     let mut group = criterion.benchmark_group("spatial_pooler/duty_cycle");
     group.throughput(Throughput::Elements(KEPT_ROWS as u64));
-    group.bench_function("update", |bencher| {
-        let update_all = |mut pooler: SpatialPooler| {
-            let mut view = pooler.view();
-            for (_, columns) in &bench.rows {
-                duty_cycle::update(&params, &mut view, black_box(&planes), columns);
-            }
-            pooler
-        };
-        bencher.iter_batched(|| bench.pooler.clone(), update_all, BatchSize::LargeInput);
-    });
+    // Columns that were active once, long ago: on their way through the subnormal numbers, and at its end.
+    let faded = |duty: f32| {
+        let mut pooler = bench.pooler.clone();
+        pooler.view().active_duty.fill(duty);
+        pooler
+    };
+    let fading = faded(1e-38);
+    let faded = faded(f32::from_bits(400));
+    for isa in Isa::available() {
+        for (name, start) in [("", &bench.pooler), ("_fading", &fading), ("_faded", &faded)] {
+            group.bench_function(format!("{isa}{name}"), |bencher| {
+                let update_all = |mut pooler: SpatialPooler| {
+                    let mut view = pooler.view();
+                    for (_, columns) in &bench.rows {
+                        let planes = black_box(&planes);
+                        black_box(duty_cycle::update(isa, &params, &mut view, planes, used, columns));
+                    }
+                    pooler
+                };
+                bencher.iter_batched(|| start.clone(), update_all, BatchSize::LargeInput);
+            });
+        }
+    }
     let overlaps: Vec<u32> =
         (0..params.columns).map(|column| overlap::of_column(&planes, params.row_words(), column)).collect();
     group.bench_function("baseline_column_by_column", |bencher| {
@@ -159,16 +190,18 @@ fn bench_duty_cycle(criterion: &mut Criterion, bench: &Bench) {
 fn bench_compute(criterion: &mut Criterion, bench: &Bench) {
     let mut group = criterion.benchmark_group("spatial_pooler/compute");
     group.throughput(Throughput::Elements(KEPT_ROWS as u64));
-    let mut workspace = Workspace::new();
-    group.bench_function("pooler", |bencher| {
-        let compute_all = |mut pooler: SpatialPooler| {
-            for (inputs, _) in &bench.rows {
-                black_box(pooler.compute(&mut workspace, inputs));
-            }
-            pooler
-        };
-        bencher.iter_batched(|| bench.pooler.clone(), compute_all, BatchSize::LargeInput);
-    });
+    for isa in Isa::available() {
+        let mut workspace = Workspace::new().with_isa(isa);
+        group.bench_function(isa.to_string(), |bencher| {
+            let compute_all = |mut pooler: SpatialPooler| {
+                for (inputs, _) in &bench.rows {
+                    black_box(pooler.compute(&mut workspace, inputs));
+                }
+                pooler
+            };
+            bencher.iter_batched(|| bench.pooler.clone(), compute_all, BatchSize::LargeInput);
+        });
+    }
     group.bench_function("baseline_naive_pooler", |bencher| {
         let compute_all = |mut naive: NaivePooler| {
             for (inputs, _) in &bench.rows {
@@ -178,5 +211,25 @@ fn bench_compute(criterion: &mut Criterion, bench: &Bench) {
         };
         bencher.iter_batched(|| bench.naive.clone(), compute_all, BatchSize::LargeInput);
     });
+    group.finish();
+}
+
+fn bench_cold(criterion: &mut Criterion, bench: &Bench) {
+    let mut group = criterion.benchmark_group("spatial_pooler/compute_cold");
+    group.throughput(Throughput::Elements(1));
+    let mut poolers = vec![bench.pooler.clone(); COLD_POOLERS];
+    // A stride without common divisor visits all of them in an order that no prefetcher foresees.
+    let mut order = (0..COLD_POOLERS).map(|index| index * 85 % COLD_POOLERS).cycle();
+    let mut rows = bench.rows.iter().cycle();
+    for isa in Isa::available() {
+        let mut workspace = Workspace::new().with_isa(isa);
+        group.bench_function(isa.to_string(), |bencher| {
+            bencher.iter(|| {
+                let index = order.next().expect("a cycle does not end");
+                let (inputs, _) = rows.next().expect("a cycle does not end");
+                black_box(poolers[index].compute(&mut workspace, inputs));
+            });
+        });
+    }
     group.finish();
 }

@@ -11,7 +11,11 @@ use htm_bench::naive_memory;
 use htm_bench::series::{NYC_TAXI, Series};
 use htm_bench::trained::{KEPT_ROWS, KeptRow, Trained};
 use htm_core::model::workspace::Workspace;
-use htm_kernels::backtracking_tm::postings;
+use htm_kernels::backtracking_tm::activity;
+use htm_kernels::backtracking_tm::bank::{BANK_COUNTERS, banks_for};
+use htm_kernels::backtracking_tm::scan::{After, SLACK, scan};
+use htm_kernels::backtracking_tm::state::Found;
+use htm_kernels::isa::Isa;
 
 fn main() {
     let trained = Trained::on(&Series::read(NYC_TAXI));
@@ -43,9 +47,10 @@ fn bench_step(criterion: &mut Criterion, trained: &Trained) {
 
 fn bench_count_active(criterion: &mut Criterion, trained: &Trained) {
     let mut memory = trained.model.temporal_memory().clone();
-    let synapse_stride = memory.params().max_synapses_per_segment;
+    let synapse_stride = memory.params().synapse_stride();
     let segment_count = memory.scalars().segment_count as usize;
-    let mut activity = vec![0; segment_count];
+    let mut naive = vec![0; segment_count];
+    let mut counters = vec![0; banks_for(segment_count) * BANK_COUNTERS];
     let columns_of = |row: &KeptRow| -> Vec<usize> {
         (0..).zip(&row.infer_active).filter(|(_, cells)| **cells != 0).map(|(column, _)| column).collect()
     };
@@ -58,19 +63,27 @@ fn bench_count_active(criterion: &mut Criterion, trained: &Trained) {
     group.bench_function("postings", |bencher| {
         bencher.iter(|| {
             let (cells, columns) = rows.next().expect("a cycle does not end");
-            view.posting_lists().count_active(cells, columns.iter().copied(), black_box(&mut activity));
+            counters.fill(0);
+            let columns = columns.iter().copied();
+            activity::count(&view.posting_lists(), cells, columns, segment_count, black_box(&mut counters));
         });
     });
     let mut rows = sets.iter().cycle();
     group.bench_function("baseline_all_segments", |bencher| {
         bencher.iter(|| {
             let (cells, _) = rows.next().expect("a cycle does not end");
-            naive_memory::count_active(&view, synapse_stride, cells, black_box(&mut activity));
+            naive_memory::count_active(&view, synapse_stride, cells, black_box(&mut naive));
         });
     });
-    let mut found = vec![0; segment_count];
-    group.bench_function("threshold_scan", |bencher| {
-        bencher.iter(|| postings::scan(black_box(&activity), 13, &mut found));
-    });
+    let (mut segments, mut found_activity) = (vec![0; segment_count + SLACK], vec![0; segment_count + SLACK]);
+    for isa in Isa::available() {
+        group.bench_function(format!("threshold_scan_{isa}"), |bencher| {
+            bencher.iter(|| {
+                let mut found = Found { segments: &mut segments, activity: &mut found_activity, count: 0 };
+                scan(isa, black_box(&mut counters), segment_count, 13, After::Keep, &mut found);
+                found.count
+            });
+        });
+    }
     group.finish();
 }

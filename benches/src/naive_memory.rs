@@ -10,10 +10,10 @@ use htm_kernels::backtracking_tm::state::TmState;
 pub fn count_active(state: &TmState<'_>, synapse_stride: usize, active: &[u32], activity: &mut [u8]) {
     let segment_count = state.scalars.segment_count as usize;
     let synapses = state.segments.presynaptic_cells.chunks_exact(synapse_stride);
-    let counts = &state.segments.counts[..segment_count];
-    for ((activity, sources), &count) in activity.iter_mut().zip(synapses).zip(counts) {
+    let infos = &state.segments.infos[..segment_count];
+    for ((activity, sources), info) in activity.iter_mut().zip(synapses).zip(infos) {
         let is_active = |&cell: &u16| active[usize::from(cell) / CELL_STRIDE] >> (cell % 32) & 1 == 1;
-        let active_count = sources[..usize::from(count)].iter().filter(|cell| is_active(cell)).count();
+        let active_count = sources[..usize::from(info.count)].iter().filter(|cell| is_active(cell)).count();
         *activity = u8::try_from(active_count).expect("a segment has at most 64 synapses");
     }
 }
@@ -23,6 +23,8 @@ mod tests {
     use htm_core::model::temporal_memory::TemporalMemory;
     use htm_core::model::workspace::Workspace;
     use htm_core::params::standard_temporal_memory;
+    use htm_kernels::backtracking_tm::activity;
+    use htm_kernels::backtracking_tm::bank::BANK_COUNTERS;
 
     use super::*;
 
@@ -39,11 +41,11 @@ mod tests {
         let columns: Vec<usize> =
             (0..).zip(&active).filter(|(_, cells)| **cells != 0).map(|(c, _)| c).collect();
         let segment_count = memory.scalars().segment_count as usize;
-        let (mut indexed, mut naive) = (vec![0; segment_count], vec![0; segment_count]);
+        let (mut indexed, mut naive) = (vec![0; BANK_COUNTERS], vec![0; segment_count]);
         let view = memory.view();
-        view.posting_lists().count_active(&active, columns.iter().copied(), &mut indexed);
-        count_active(&view, params.max_synapses_per_segment, &active, &mut naive);
-        assert_eq!(indexed, naive);
+        activity::count(&view.posting_lists(), &active, columns.iter().copied(), segment_count, &mut indexed);
+        count_active(&view, params.synapse_stride(), &active, &mut naive);
+        assert_eq!(indexed[..segment_count], naive);
         assert!(naive.iter().any(|&count| count > 0), "something was counted");
     }
 }

@@ -38,10 +38,8 @@ impl NaivePooler {
             iteration: view.scalars.iteration,
         };
         for column in 0..params.columns {
-            let permanences = &view.permanences(&params, column)[..params.input_bits];
-            let pool = (0..params.input_bits).filter(|&input| !permanences[input].is_nan());
-            naive.pools.push(pool.collect());
-            naive.permanences.push(naive.pools[column].iter().map(|&input| permanences[input]).collect());
+            naive.pools.push(view.pool(&params, column).collect());
+            naive.permanences.push(view.permanences(&params, column).to_vec());
             naive.connect(column);
         }
         naive

@@ -30,9 +30,16 @@ impl Series {
     /// # Panics
     /// If it is not there or not a series.
     pub fn read(name: &str) -> Self {
-        let path = path_of(name);
+        Self::read_file(&path_of(name))
+    }
+
+    /// Reads any file of the benchmark's form: a heading, then timestamp and value.
+    ///
+    /// # Panics
+    /// As [`Self::read`].
+    pub fn read_file(path: &Path) -> Self {
         let mut reader =
-            csv::Reader::from_path(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            csv::Reader::from_path(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let record_of = |row: csv::StringRecord| Record {
             timestamp: unix_seconds(&row[0]),
             value: row[1].parse().expect("a number in the second column"),
@@ -45,6 +52,21 @@ impl Series {
         let resolution = range.resolution(None);
         let params = ModelParams::single_metric(resolution).expect("a resolution above 0 is valid");
         Self { params: Arc::new(params), records }
+    }
+
+    /// The first `rows` records of the series repeated without end, time moving on.
+    ///
+    /// # Panics
+    /// If the series has fewer than two records.
+    pub fn repeated(&self, rows: usize) -> impl Iterator<Item = Record> + '_ {
+        let (first, second) = (self.records[0].timestamp, self.records[1].timestamp);
+        let last = self.records[self.records.len() - 1].timestamp;
+        let period = last - first + (second - first).max(1);
+        let rounds = (0i64..).map(move |round| round * period);
+        let records = rounds.flat_map(move |shift| {
+            self.records.iter().map(move |record| Record { timestamp: record.timestamp + shift, ..*record })
+        });
+        records.take(rows)
     }
 }
 

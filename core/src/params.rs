@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
+use htm_kernels::permanence::PermanenceCodes;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
 
 use crate::encoder::EncoderParams;
@@ -65,6 +66,7 @@ pub struct ModelParams {
     encoder: EncoderParams,
     spatial_pooler: SpatialPoolerParams,
     temporal_memory: BacktrackingTmParams,
+    permanence_codes: Option<Arc<PermanenceCodes>>,
     description: Arc<str>,
 }
 
@@ -78,7 +80,8 @@ impl ModelParams {
         let spatial_pooler = standard_spatial_pooler(encoder.width());
         let temporal_memory = standard_temporal_memory();
         let description = format!("{encoder:?} {spatial_pooler:?} {temporal_memory:?}").into();
-        Ok(Self { encoder, spatial_pooler, temporal_memory, description })
+        let permanence_codes = PermanenceCodes::of(&temporal_memory).map(Arc::new);
+        Ok(Self { encoder, spatial_pooler, temporal_memory, permanence_codes, description })
     }
 
     /// The parameters that have this description; `None` if this program knows none that do.
@@ -101,6 +104,11 @@ impl ModelParams {
     /// The temporal memory's numbers.
     pub fn temporal_memory(&self) -> &BacktrackingTmParams {
         &self.temporal_memory
+    }
+
+    /// The codes of the temporal memory's permanences, if they are few enough to have some.
+    pub fn permanence_codes(&self) -> Option<&Arc<PermanenceCodes>> {
+        self.permanence_codes.as_ref()
     }
 
     /// All parameters as text, for a model file's parameter section. Equal texts mean equal behaviour.

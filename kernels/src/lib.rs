@@ -8,13 +8,16 @@
 //! Departures from the reference (NuPIC 1.0.5 with nupic.core 1.0.6) are of layout only; every value that the
 //! reference can show is equal to the bit. Each file names the part it follows.
 //!
-//! Reading order: [`isa`], [`word`], [`random`], [`spatial_pooler`], [`backtracking_tm`].
+//! Reading order: [`isa`], [`word`], [`random`], [`permanence`], [`spatial_pooler`],
+//! [`backtracking_tm`].
 
 pub mod isa;
 
 pub mod word;
 
 pub mod random;
+
+pub mod permanence;
 
 pub mod spatial_pooler;
 

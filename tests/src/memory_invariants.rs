@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use htm_core::model::temporal_memory::TemporalMemory;
 use htm_kernels::backtracking_tm::pattern::indices;
-use htm_kernels::backtracking_tm::postings::{NO_BLOCK, NO_CLASS, block_len};
+use htm_kernels::backtracking_tm::postings::{NO_BLOCK, NO_CLASS, block_len, next_free};
 use htm_kernels::backtracking_tm::state::TmState;
-use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
+use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, bank};
+use htm_kernels::permanence::Permanences;
 use htm_kernels::word;
 
 /// One segment, copied out.
@@ -16,6 +17,8 @@ struct Segment {
     cell: usize,
     /// Presynaptic cell and permanence, in stored order.
     synapses: Vec<(usize, f32)>,
+    /// Bits in the places behind them.
+    rest: u32,
 }
 
 impl Segment {
@@ -87,14 +90,24 @@ fn has(cells: &[u32], cell: usize) -> bool {
 fn segments(params: &BacktrackingTmParams, state: &TmState<'_>) -> Vec<Segment> {
     (0..state.scalars.segment_count as usize)
         .map(|id| {
-            let start = id * params.max_synapses_per_segment;
-            let synapses = start..start + usize::from(state.segments.counts[id]);
+            let start = id * params.synapse_stride();
+            let synapses = start..start + usize::from(state.segments.infos[id].count);
+            let end = start + params.synapse_stride();
+            let cells = synapses.end..end;
+            let unused = |synapse: usize| {
+                let code = match &state.segments.permanences {
+                    Permanences::Codes { codes, .. } => u32::from(codes[synapse]),
+                    Permanences::Values(values) => values[synapse].to_bits(),
+                };
+                code | u32::from(state.segments.presynaptic_cells[synapse])
+            };
             Segment {
+                rest: cells.map(unused).fold(0, |rest, bits| rest | bits),
                 cell: usize::from(state.segments.cells[id]),
                 synapses: synapses
                     .map(|synapse| {
                         let cell = state.segments.presynaptic_cells[synapse];
-                        (usize::from(cell), state.segments.permanences[synapse])
+                        (usize::from(cell), state.segments.permanences.value(synapse))
                     })
                     .collect(),
             }
@@ -114,7 +127,11 @@ fn assert_segments(params: &BacktrackingTmParams, state: &TmState<'_>, segments:
         let in_range = |permanence: f32| permanence > 0.0 && permanence <= params.permanence_max;
         assert!(synapses.iter().all(|(_, p)| in_range(*p)), "segment {id}: {segment:?}");
         let connected = synapses.iter().filter(|(_, p)| *p >= params.connected_permanence).count();
-        assert_eq!(usize::from(state.segments.connected_counts[id]), connected, "segment {id}: {segment:?}");
+        assert_eq!(
+            usize::from(state.segments.infos[id].connected_count),
+            connected,
+            "segment {id}: {segment:?}"
+        );
         assert!(state.segments.duty_cycle_iterations[id] <= state.scalars.iteration, "segment {id}");
     }
     let synapse_count: usize = segments.iter().map(|segment| segment.synapses.len()).sum();
@@ -125,12 +142,12 @@ fn assert_segments(params: &BacktrackingTmParams, state: &TmState<'_>, segments:
 fn assert_slots(state: &TmState<'_>, segments: &[Segment]) {
     let mut slots: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for (id, segment) in segments.iter().enumerate() {
-        slots.entry(segment.cell).or_default().push(state.segments.slots[id]);
+        slots.entry(segment.cell).or_default().push(state.segments.infos[id].slot);
     }
-    for cell in 0..state.column_blocks.len() * CELL_STRIDE {
+    for cell in 0..state.infer_active.len() * CELL_STRIDE {
         let mut slots = slots.remove(&cell).unwrap_or_default();
         slots.sort_unstable();
-        let count = state.cell_entry(cell).map_or(0, |entry| state.cell_segment_counts[entry]);
+        let count = state.segments_of_cell(cell);
         assert_eq!(slots, (0..count).collect::<Vec<_>>(), "slots of cell {cell}");
     }
 }
@@ -144,16 +161,19 @@ fn assert_postings(state: &mut TmState<'_>, segments: &[Segment]) {
         }
     }
     let mut blocks = Vec::new();
-    for cell in 0..state.column_blocks.len() * CELL_STRIDE {
-        let entry = state.cell_entry(cell);
+    for cell in 0..state.infer_active.len() * CELL_STRIDE {
         let mut found = Vec::new();
-        if let Some(entry) = entry.filter(|&entry| state.posting_classes[entry] != NO_CLASS) {
-            let (start, count) =
-                (state.posting_offsets[entry] as usize, state.posting_counts[entry] as usize);
-            let len = block_len(state.posting_classes[entry]);
-            assert!(count <= len, "cell {cell} has {count} postings in a block of {len}");
-            blocks.push((start, len));
-            found = state.postings.words()[start..start + count].to_vec();
+        for (bank, (first_id, _)) in bank::in_use(segments.len()).enumerate() {
+            let Some(entry) = state.list_entry(bank, cell) else { continue };
+            let list = state.posting_lists[entry];
+            if list.class != NO_CLASS {
+                let (start, count) = (list.offset as usize, usize::from(list.count));
+                let len = block_len(list.class);
+                assert!(count <= len, "cell {cell} has {count} postings in a block of {len}");
+                blocks.push((start, len));
+                let postings = &state.postings.words()[start..start + count];
+                found.extend(postings.iter().map(|&local| first_id + u32::from(local)));
+            }
         }
         found.sort_unstable();
         assert_eq!(found, expected.remove(&cell).unwrap_or_default(), "postings of cell {cell}");
@@ -166,7 +186,7 @@ fn assert_postings(state: &mut TmState<'_>, segments: &[Segment]) {
                 blocks.len() <= state.postings.words().len(),
                 "the free blocks of class {class} form a ring"
             );
-            free = state.postings.words()[free as usize];
+            free = next_free(state.postings.words(), free);
         }
     }
     blocks.sort_unstable();
@@ -188,14 +208,15 @@ fn assert_learning(params: &BacktrackingTmParams, state: &TmState<'_>, segments:
     }
     assert_eq!(state.learn_active, from_list, "learning cells as a set");
     assert!(state.learn_predicted.iter().all(|cells| cells.count_ones() <= 1), "predicted learning cells");
-    if state.scalars.reset_called != 0 {
-        // A reset forgets the cells but leaves the counts, which nothing reads before they are counted anew.
-        return;
-    }
     let mut best: BTreeMap<usize, usize> = BTreeMap::new();
     for (id, segment) in segments.iter().enumerate() {
         let active_count = segment.active_count(state.learn_active);
-        assert_eq!(usize::from(state.segments.learn_activity[id]), active_count, "segment {id}: {segment:?}");
+        assert_eq!(segment.rest, 0, "unused synapses of segment {id}: {segment:?}");
+        if state.scalars.has_kept_activity != 0 {
+            let kept = state.kept_activity[bank::counter_of(u32::try_from(id).expect("few"))];
+            let counted = segment.active_count(state.infer_active);
+            assert_eq!(usize::from(kept), counted, "kept count of segment {id}: {segment:?}");
+        }
         if active_count >= params.activation_threshold {
             let most = best.entry(segment.cell / CELL_STRIDE).or_default();
             *most = active_count.max(*most);

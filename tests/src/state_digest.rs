@@ -65,9 +65,10 @@ pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     let params = *memory.params();
     let view = memory.view();
     let segments = &view.segments;
-    let mut order: Vec<usize> =
-        (0..view.scalars.segment_count as usize).filter(|&segment| segments.counts[segment] > 0).collect();
-    order.sort_by_key(|&segment| (segments.cells[segment], segments.slots[segment]));
+    let mut order: Vec<usize> = (0..view.scalars.segment_count as usize)
+        .filter(|&segment| segments.infos[segment].count > 0)
+        .collect();
+    order.sort_by_key(|&segment| (segments.cells[segment], segments.infos[segment].slot));
     let external = |cell: u16| {
         let (column, cell) = (usize::from(cell) / CELL_STRIDE, usize::from(cell) % CELL_STRIDE);
         u32::try_from(column * params.cells_per_column + cell).expect("small")
@@ -75,21 +76,21 @@ pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     let mut structure = Fnv::new();
     let mut synapse_count = 0;
     for &segment in &order {
-        let count = usize::from(segments.counts[segment]);
+        let count = usize::from(segments.infos[segment].count);
         synapse_count += count;
         structure.push(external(segments.cells[segment]));
-        structure.push(u32::from(segments.slots[segment]));
-        structure.push(u32::from(segments.counts[segment]));
+        structure.push(u32::from(segments.infos[segment].slot));
+        structure.push(u32::from(segments.infos[segment].count));
         structure.push(1);
-        structure.push(segments.positive_activations[segment]);
-        structure.push(segments.total_activations[segment]);
-        structure.push(segments.last_active_iterations[segment]);
+        structure.push(segments.infos[segment].positive_activations);
+        structure.push(segments.infos[segment].total_activations);
+        structure.push(segments.infos[segment].last_active_iteration);
         structure.push(segments.duty_cycles[segment].to_bits());
         structure.push(segments.duty_cycle_iterations[segment]);
-        let start = segment * params.max_synapses_per_segment;
+        let start = segment * params.synapse_stride();
         for synapse in start..start + count {
             structure.push(external(segments.presynaptic_cells[synapse]));
-            structure.push(segments.permanences[synapse].to_bits());
+            structure.push(segments.permanences.value(synapse).to_bits());
         }
     }
     assert_eq!(view.scalars.synapse_count as usize, synapse_count, "the running synapse count");

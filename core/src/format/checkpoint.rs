@@ -5,14 +5,18 @@
 
 use std::sync::Arc;
 
+use htm_kernels::backtracking_tm::bank::{BANK_COUNTERS, banks_for};
 use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
-use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments};
+use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
+use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
+use htm_kernels::permanence::PermanenceCodes;
 use htm_kernels::random::Random;
 use htm_kernels::spatial_pooler::SpatialPoolerScalars;
 use htm_kernels::word::words_for;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::FormatError;
+use super::compact_postings::CompactPostings;
 use super::header::Header;
 use super::image::{ImageReader, ImageWriter};
 use super::mapping::Region;
@@ -26,7 +30,7 @@ use crate::encoder::random_distributed_scalar::{
 };
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::template::Templates;
-use crate::model::temporal_memory::{Postings, Segments, TemporalMemory};
+use crate::model::temporal_memory::{Postings, Segments, StoredPermanences, TemporalMemory};
 use crate::model::{Model, ModelParts};
 use crate::params::ModelParams;
 
@@ -67,6 +71,7 @@ struct LikelihoodRecord {
 /// As FORMAT.md says.
 const _: () = assert!(size_of::<LikelihoodState>() == 208);
 const _: () = assert!(size_of::<EncoderRecord>() == 152);
+const _: () = assert!(size_of::<TmScalars>() == 296);
 
 /// Writes the image of `model`, which lives its `generation`, over the contents of `file`.
 ///
@@ -113,7 +118,11 @@ pub fn open(
     let parts = ModelParts {
         encoder: take_encoder(&mut image, params)?,
         spatial_pooler: take_spatial_pooler(&mut image, params, templates)?,
-        temporal_memory: take_temporal_memory(&mut image, params.temporal_memory())?,
+        temporal_memory: take_temporal_memory(
+            &mut image,
+            params.temporal_memory(),
+            params.permanence_codes(),
+        )?,
         likelihood: take_likelihood(&mut image)?,
         last_stepped_row_id: header.last_stepped_row_id,
         image_bytes,
@@ -139,6 +148,9 @@ fn push_encoder(image: &mut ImageWriter<'_>, encoder: &MultiEncoder) {
     image.push(11, encoder.all_bits(), 0);
 }
 
+/// Segments that a file has room for beyond those in use: about as many as one step can create.
+const SEGMENT_HEADROOM: usize = 256;
+
 /// Room for growing: a sixteenth of what is used, and at least `least`, but never more than `most`.
 fn room(used: usize, least: usize, most: usize) -> usize {
     used.saturating_add((used / 16).max(least)).min(most)
@@ -160,11 +172,11 @@ fn push_spatial_pooler(image: &mut ImageWriter<'_>, pooler: &SpatialPooler) {
 }
 
 fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
-    let blocks = memory.scalars.block_count as usize;
-    let entries = blocks * CELL_STRIDE;
-    let block_room = room(blocks, 4, memory.params().columns) * CELL_STRIDE;
-    let words = memory.scalars.posting_words_used as usize;
-    image.push(30, std::slice::from_ref(&memory.scalars), 1);
+    let (params, blocks) = (memory.params(), memory.scalars.block_count as usize);
+    let banks = banks_for(memory.scalars.segment_count as usize);
+    let compact = CompactPostings::of(memory);
+    let scalars = compact.scalars(&memory.scalars);
+    image.push(30, std::slice::from_ref(&scalars), 1);
     image.push(31, &memory.infer_active, 0);
     image.push(32, &memory.infer_predicted, 0);
     image.push(33, &memory.learn_active, 0);
@@ -175,31 +187,29 @@ fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
     image.push(38, &memory.learn_history, 0);
     image.push(39, &memory.queue_segments, 0);
     image.push(40, &memory.queue_picks, 0);
-    image.push(41, &memory.column_blocks, 0);
-    image.push(42, &memory.cell_segment_counts[..entries], block_room);
-    image.push(43, &memory.posting_offsets[..entries], block_room);
-    image.push(44, &memory.posting_counts[..entries], block_room);
-    image.push(45, &memory.posting_classes[..entries], block_room);
-    image.push(46, &memory.postings.words[..words], room(words, 256, usize::MAX));
+    image.push(41, &memory.column_blocks[..banks * params.columns], 0);
+    let block_room = if blocks == 0 { 0 } else { room(blocks, 4, usize::MAX) };
+    image.push(42, compact.lists(), block_room * CELL_STRIDE);
+    let words = compact.word_count();
+    image.push_written(43, room(words, 256, usize::MAX), |file| compact.write_words(memory, file));
 }
 
 fn push_segments(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
     let segments = &memory.segments;
     let count = memory.scalars.segment_count as usize;
-    let stride = memory.params().max_synapses_per_segment;
-    let roomy = room(count, max_new_segments(memory.params()), usize::MAX);
+    let stride = memory.params().synapse_stride();
+    // A new model has nothing to say of how it will grow, and must be small.
+    let roomy = if count == 0 { 0 } else { room(count, SEGMENT_HEADROOM, usize::MAX) };
     image.push(50, &segments.presynaptic_cells[..count * stride], roomy * stride);
-    image.push(51, &segments.permanences[..count * stride], roomy * stride);
-    image.push(52, &segments.counts[..count], roomy);
-    image.push(53, &segments.connected_counts[..count], roomy);
-    image.push(54, &segments.cells[..count], roomy);
-    image.push(55, &segments.slots[..count], roomy);
-    image.push(56, &segments.learn_activity[..count], roomy);
-    image.push(57, &segments.positive_activations[..count], roomy);
-    image.push(58, &segments.total_activations[..count], roomy);
-    image.push(59, &segments.last_active_iterations[..count], roomy);
-    image.push(60, &segments.duty_cycles[..count], roomy);
-    image.push(61, &segments.duty_cycle_iterations[..count], roomy);
+    match &segments.permanences {
+        StoredPermanences::Codes(codes, _) => image.push(51, &codes[..count * stride], roomy * stride),
+        StoredPermanences::Values(values) => image.push(51, &values[..count * stride], roomy * stride),
+    }
+    image.push(52, &segments.infos[..count], roomy);
+    image.push(53, &segments.cells[..count], roomy);
+    image.push(54, &segments.duty_cycles[..count], roomy);
+    image.push(55, &segments.duty_cycle_iterations[..count], roomy);
+    image.push(56, &memory.kept_activity, 0);
 }
 
 fn push_likelihood(image: &mut ImageWriter<'_>, likelihood: &HtmengineLikelihood) {
@@ -260,14 +270,17 @@ fn take_spatial_pooler(
 fn take_temporal_memory(
     image: &mut ImageReader,
     params: &BacktrackingTmParams,
+    codes: Option<&Arc<PermanenceCodes>>,
 ) -> Result<TemporalMemory, FormatError> {
     let columns = params.columns;
     let scalars: TmScalars = image.take_record(30)?;
     at_most("queued updates", scalars.queue_count, columns)?;
     at_most("patterns for inference", scalars.infer_history_count, params.max_infer_backtrack + 1)?;
     at_most("patterns for learning", scalars.learn_history_count, params.max_learn_backtrack + 1)?;
-    let entries = at_most("column blocks", scalars.block_count, columns)? * CELL_STRIDE;
-    Ok(TemporalMemory {
+    let lists = at_most("blocks", scalars.block_count, usize::from(NO_COLUMN_BLOCK))? * CELL_STRIDE;
+    let segments = scalars.segment_count as usize;
+    let banks = banks_for(segments);
+    let memory = TemporalMemory {
         params: *params,
         infer_active: image.take_used(31, columns)?,
         infer_predicted: image.take_used(32, columns)?,
@@ -279,36 +292,39 @@ fn take_temporal_memory(
         learn_history: image.take_used(38, params.learn_history_len())?,
         queue_segments: image.take_used(39, columns)?,
         queue_picks: image.take_used(40, columns)?,
-        column_blocks: image.take_used(41, columns)?,
-        cell_segment_counts: image.take_used(42, entries)?,
-        posting_offsets: image.take_used(43, entries)?,
-        posting_counts: image.take_used(44, entries)?,
-        posting_classes: image.take_used(45, entries)?,
-        postings: Postings { words: image.take_used(46, scalars.posting_words_used as usize)? },
-        segments: take_segments(image, params, scalars.segment_count as usize)?,
+        column_blocks: image.take_used(41, banks.saturating_mul(columns))?,
+        posting_lists: image.take_used(42, lists)?,
+        postings: Postings { words: image.take_used(43, scalars.posting_words_used as usize)? },
+        segments: take_segments(image, params, codes, segments)?,
+        kept_activity: image.take(56)?.0,
         scalars,
-    })
+    };
+    let kept = memory.kept_activity.len();
+    if kept != 0 && kept != banks * BANK_COUNTERS || kept == 0 && memory.scalars.has_kept_activity != 0 {
+        return Err(FormatError::Bounds {
+            reason: format!("it has {kept} kept counts for {segments} segments"),
+        });
+    }
+    Ok(memory)
 }
 
 fn take_segments(
     image: &mut ImageReader,
     params: &BacktrackingTmParams,
+    codes: Option<&Arc<PermanenceCodes>>,
     count: usize,
 ) -> Result<Segments, FormatError> {
-    let synapses = count.saturating_mul(params.max_synapses_per_segment);
+    let synapses = count.saturating_mul(params.synapse_stride());
     Ok(Segments {
         presynaptic_cells: image.take_used(50, synapses)?,
-        permanences: image.take_used(51, synapses)?,
-        counts: image.take_used(52, count)?,
-        connected_counts: image.take_used(53, count)?,
-        cells: image.take_used(54, count)?,
-        slots: image.take_used(55, count)?,
-        learn_activity: image.take_used(56, count)?,
-        positive_activations: image.take_used(57, count)?,
-        total_activations: image.take_used(58, count)?,
-        last_active_iterations: image.take_used(59, count)?,
-        duty_cycles: image.take_used(60, count)?,
-        duty_cycle_iterations: image.take_used(61, count)?,
+        permanences: match codes {
+            Some(table) => StoredPermanences::Codes(image.take_used(51, synapses)?, Arc::clone(table)),
+            None => StoredPermanences::Values(image.take_used(51, synapses)?),
+        },
+        infos: image.take_used(52, count)?,
+        cells: image.take_used(53, count)?,
+        duty_cycles: image.take_used(54, count)?,
+        duty_cycle_iterations: image.take_used(55, count)?,
     })
 }
 

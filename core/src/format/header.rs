@@ -95,6 +95,24 @@ impl Header {
         Ok(())
     }
 
+    /// Checks that the room for growing is zero.
+    ///
+    /// # Errors
+    /// The first section where it is not.
+    ///
+    /// # Panics
+    /// If `file` is not the file this header was read from.
+    pub fn check_room(&self, file: &[u8]) -> Result<(), FormatError> {
+        for section in &self.sections {
+            let room = &file[section.range.start + section.used_bytes..section.range.end];
+            if room.iter().any(|&byte| byte != 0) {
+                let reason = "has something in its room for growing".to_owned();
+                return Err(FormatError::Section { name: section.kind.name, reason });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes all checksums of a changed file right again where its table still makes sense.
     #[cfg(test)]
     pub(super) fn mend_for_tests(file: &mut [u8]) {

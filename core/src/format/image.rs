@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use super::FormatError;
 use super::header::Header;
 use super::mapping::{ALIGNMENT, Piece, Region};
-use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, TABLE_END};
+use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, SectionKind, TABLE_END};
 use crate::array::{Array, Element};
 use crate::ids::RowId;
 
@@ -36,17 +36,34 @@ impl<'a> ImageWriter<'a> {
         assert_eq!(kind.id, id, "the next section");
         let is_right = |elements: &&ElementKind| elements.size_bytes() as usize == size_of::<T>();
         let elements = *kind.elements.iter().find(is_right).expect("elements of the section's size");
+        self.append(kind, elements, room, |file| file.extend_from_slice(used.as_bytes()));
+    }
+
+    /// Appends the next section, whose only kind of elements `write` appends as bytes.
+    ///
+    /// # Panics
+    /// As [`Self::push`].
+    pub fn push_written(&mut self, id: u32, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let kind = SECTIONS[self.sections.len()];
+        assert_eq!(kind.id, id, "the next section");
+        self.append(kind, kind.elements[0], room, write);
+    }
+
+    fn append(
+        &mut self,
+        kind: SectionKind,
+        elements: ElementKind,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.file.len().next_multiple_of(ALIGNMENT);
         self.file.resize(start, 0);
-        self.file.extend_from_slice(used.as_bytes());
-        self.file.resize(start + room.max(used.len()) * size_of::<T>(), 0);
-        self.sections.push(Section {
-            kind,
-            elements,
-            range: start..self.file.len(),
-            used_bytes: size_of_val(used),
-            crc: crc32fast::hash(&self.file[start..]),
-        });
+        write(self.file);
+        let used_bytes = self.file.len() - start;
+        self.file.resize(start + used_bytes.max(room * elements.size_bytes() as usize), 0);
+        let crc = crc32fast::hash(&self.file[start..]);
+        let range = start..self.file.len();
+        self.sections.push(Section { kind, elements, range, used_bytes, crc });
     }
 
     /// Completes the file.

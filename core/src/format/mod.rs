@@ -6,6 +6,7 @@
 //! every invariant; [`element`] shows what is inside. Opening treats the bytes as hostile.
 
 pub mod checkpoint;
+mod compact_postings;
 pub mod element;
 pub mod header;
 pub mod image;

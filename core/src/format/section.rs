@@ -58,6 +58,8 @@ const U64: &[ElementKind] = &[ElementKind::Unsigned(8)];
 const F32: &[ElementKind] = &[ElementKind::Float(4)];
 const F64: &[ElementKind] = &[ElementKind::Float(8)];
 
+const TM_SCALARS_BYTES: u32 = 296;
+
 /// All kinds, in file order.
 pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(1, "parameters", TEXT),
@@ -70,7 +72,7 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(24, "private_rows", U64),
     kind(25, "overlap_duty", F32),
     kind(26, "active_duty", F32),
-    kind(30, "temporal_memory_scalars", &[ElementKind::Record(344)]),
+    kind(30, "temporal_memory_scalars", &[ElementKind::Record(TM_SCALARS_BYTES)]),
     kind(31, "infer_active", U32),
     kind(32, "infer_predicted", U32),
     kind(33, "learn_active", U32),
@@ -82,30 +84,22 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(39, "queue_segments", U32),
     kind(40, "queue_picks", U64),
     kind(41, "column_blocks", U16),
-    kind(42, "cell_segment_counts", U8),
-    kind(43, "posting_offsets", U32),
-    kind(44, "posting_counts", U32),
-    kind(45, "posting_classes", U8),
-    kind(46, "postings", U32),
+    kind(42, "posting_lists", &[ElementKind::Record(8)]),
+    kind(43, "postings", U16),
     kind(50, "presynaptic_cells", U16),
-    kind(51, "permanences", F32),
-    kind(52, "counts", U8),
-    kind(53, "connected_counts", U8),
-    kind(54, "cells", U16),
-    kind(55, "slots", U8),
-    kind(56, "learn_activity", U8),
-    kind(57, "positive_activations", U32),
-    kind(58, "total_activations", U32),
-    kind(59, "last_active_iterations", U32),
-    kind(60, "duty_cycles", F32),
-    kind(61, "duty_cycle_iterations", U32),
+    kind(51, "permanences", &[ElementKind::Unsigned(1), ElementKind::Float(4)]),
+    kind(52, "segment_infos", &[ElementKind::Record(16)]),
+    kind(53, "cells", U16),
+    kind(54, "duty_cycles", F32),
+    kind(55, "duty_cycle_iterations", U32),
+    kind(56, "kept_activity", U8),
     kind(70, "likelihood", &[ElementKind::Record(240)]),
     kind(71, "window_values", F64),
     kind(72, "window_raw_scores", F32),
 ];
 
 /// Number of sections in every file.
-pub const SECTION_COUNT: usize = 42;
+pub const SECTION_COUNT: usize = 34;
 
 /// Where the first section may begin.
 pub const TABLE_END: usize = HEADER_BYTES + SECTION_COUNT * size_of::<Entry>();

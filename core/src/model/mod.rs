@@ -107,7 +107,10 @@ impl Model {
         Self {
             encoder: MultiEncoder::new(params.encoder()),
             spatial_pooler: SpatialPooler::new(*params.spatial_pooler(), template),
-            temporal_memory: TemporalMemory::new(*params.temporal_memory()),
+            temporal_memory: TemporalMemory::with_codes(
+                *params.temporal_memory(),
+                params.permanence_codes().map(Arc::clone),
+            ),
             likelihood: HtmengineLikelihood::default(),
             last_stepped_row_id: RowId(0),
             image_bytes: 0,

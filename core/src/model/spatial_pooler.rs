@@ -33,7 +33,12 @@ impl SpatialPooler {
     /// A pooler that has seen nothing.
     pub fn new(params: SpatialPoolerParams, template: Arc<Template>) -> Self {
         Self {
-            scalars: SpatialPoolerScalars { iteration: 0, min_overlap_duty: 0.0, slot_count: 0, row_count: 0 },
+            scalars: SpatialPoolerScalars {
+                iteration: 0,
+                min_overlap_duty: 0.0,
+                slot_count: 0,
+                row_count: 0,
+            },
             column_slots: Array::filled(params.columns, NO_SLOT),
             private_permanences: Array::empty(),
             row_slots: Array::filled(params.input_bits, NO_SLOT),

@@ -1,9 +1,13 @@
 //! The memory of one backtracking temporal memory, and its step.
 
+use std::sync::Arc;
+
+use htm_kernels::backtracking_tm::bank::BANK_COUNTERS;
 use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
-use htm_kernels::backtracking_tm::postings::PostingArena;
-use htm_kernels::backtracking_tm::state::{NO_COLUMN_BLOCK, SegmentArrays, TmState};
-use htm_kernels::backtracking_tm::{self, BacktrackingTmParams, CELL_STRIDE, TmScalars, max_new_segments};
+use htm_kernels::backtracking_tm::postings::{PostingArena, PostingList};
+use htm_kernels::backtracking_tm::state::{NO_COLUMN_BLOCK, SegmentArrays, SegmentInfo, TmState};
+use htm_kernels::backtracking_tm::{self, BacktrackingTmParams, CELL_STRIDE, TmScalars, room};
+use htm_kernels::permanence::{PermanenceCodes, Permanences};
 use htm_kernels::word::words_for;
 
 use super::workspace::Workspace;
@@ -11,6 +15,9 @@ use crate::array::Array;
 
 /// Arrays grow by this part of what they hold: growing copies them, and room that is never used is never touched.
 const GROWTH_PART: usize = 4;
+
+/// Segments from which the counts of active synapses are kept from step to step.
+const KEPT_ACTIVITY_FROM: u32 = 49_152;
 
 /// A temporal memory: flat arrays that grow, addressed by index only.
 #[derive(Debug, Clone)]
@@ -28,43 +35,65 @@ pub struct TemporalMemory {
     pub(crate) queue_segments: Array<u32>,
     pub(crate) queue_picks: Array<u64>,
     pub(crate) column_blocks: Array<u16>,
-    pub(crate) cell_segment_counts: Array<u8>,
-    pub(crate) posting_offsets: Array<u32>,
-    pub(crate) posting_counts: Array<u32>,
-    pub(crate) posting_classes: Array<u8>,
+    pub(crate) posting_lists: Array<PostingList>,
     pub(crate) segments: Segments,
+    pub(crate) kept_activity: Array<u8>,
     pub(crate) postings: Postings,
 }
 
 /// The segment arrays; all have the same number of segments' room.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Segments {
     pub(crate) presynaptic_cells: Array<u16>,
-    pub(crate) permanences: Array<f32>,
-    pub(crate) counts: Array<u8>,
-    pub(crate) connected_counts: Array<u8>,
+    pub(crate) permanences: StoredPermanences,
+    pub(crate) infos: Array<SegmentInfo>,
     pub(crate) cells: Array<u16>,
-    pub(crate) slots: Array<u8>,
-    pub(crate) learn_activity: Array<u8>,
-    pub(crate) positive_activations: Array<u32>,
-    pub(crate) total_activations: Array<u32>,
-    pub(crate) last_active_iterations: Array<u32>,
     pub(crate) duty_cycles: Array<f32>,
     pub(crate) duty_cycle_iterations: Array<u32>,
+}
+
+/// Permanences in the form that the parameters allow.
+#[derive(Debug, Clone)]
+pub(crate) enum StoredPermanences {
+    Codes(Array<u8>, Arc<PermanenceCodes>),
+    Values(Array<f32>),
+}
+
+impl StoredPermanences {
+    fn grow(&mut self, len: usize) {
+        match self {
+            Self::Codes(codes, _) => codes.grow(len),
+            Self::Values(values) => values.grow(len),
+        }
+    }
+
+    fn own_bytes(&self) -> usize {
+        match self {
+            Self::Codes(codes, _) => codes.own_bytes(),
+            Self::Values(values) => values.own_bytes(),
+        }
+    }
+
+    fn view(&mut self) -> Permanences<'_> {
+        match self {
+            Self::Codes(codes, table) => Permanences::Codes { codes, table },
+            Self::Values(values) => Permanences::Values(values),
+        }
+    }
 }
 
 /// The posting lists' memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Postings {
-    pub(crate) words: Array<u32>,
+    pub(crate) words: Array<u16>,
 }
 
 impl PostingArena for Postings {
-    fn words(&self) -> &[u32] {
+    fn words(&self) -> &[u16] {
         &self.words
     }
 
-    fn words_mut(&mut self) -> &mut [u32] {
+    fn words_mut(&mut self) -> &mut [u16] {
         &mut self.words
     }
 
@@ -77,6 +106,15 @@ impl PostingArena for Postings {
 impl TemporalMemory {
     /// A memory that has seen nothing.
     pub fn new(params: BacktrackingTmParams) -> Self {
+        Self::with_codes(params, PermanenceCodes::of(&params).map(Arc::new))
+    }
+
+    /// A memory that has seen nothing and keeps permanences as these codes, or as they are.
+    pub fn with_codes(params: BacktrackingTmParams, codes: Option<Arc<PermanenceCodes>>) -> Self {
+        let permanences = match codes {
+            Some(table) => StoredPermanences::Codes(Array::empty(), table),
+            None => StoredPermanences::Values(Array::empty()),
+        };
         Self {
             scalars: TmScalars::new(&params),
             infer_active: Array::zeroed(params.columns),
@@ -90,14 +128,26 @@ impl TemporalMemory {
             queue_segments: Array::zeroed(params.columns),
             queue_picks: Array::zeroed(params.columns),
             column_blocks: Array::filled(params.columns, NO_COLUMN_BLOCK),
-            cell_segment_counts: Array::empty(),
-            posting_offsets: Array::empty(),
-            posting_counts: Array::empty(),
-            posting_classes: Array::empty(),
-            segments: Segments::default(),
+            posting_lists: Array::empty(),
+            segments: Segments {
+                presynaptic_cells: Array::empty(),
+                permanences,
+                infos: Array::empty(),
+                cells: Array::empty(),
+                duty_cycles: Array::empty(),
+                duty_cycle_iterations: Array::empty(),
+            },
+            kept_activity: Array::empty(),
             postings: Postings::default(),
             params,
         }
+    }
+
+    /// Keeps the counts of active synapses from step to step, whatever the memory's size.
+    #[must_use]
+    pub fn with_kept_activity(mut self) -> Self {
+        self.kept_activity = Array::zeroed(BANK_COUNTERS);
+        self
     }
 
     /// Steps over `columns` (ascending), learning.
@@ -116,8 +166,8 @@ impl TemporalMemory {
     }
 
     pub(super) fn step(&mut self, workspace: &mut Workspace) {
-        self.reserve();
-        let capacity = self.segments.counts.len();
+        self.make_room(&workspace.active_columns);
+        let capacity = self.segments.infos.len();
         let params = self.params;
         let (mut scratch, columns) = workspace.for_temporal_memory(params.columns, capacity);
         backtracking_tm::step(&params, &mut self.view(), &mut scratch, columns);
@@ -125,20 +175,8 @@ impl TemporalMemory {
 
     /// The state as the kernels see it.
     pub fn view(&mut self) -> TmState<'_> {
-        let Segments {
-            presynaptic_cells,
-            permanences,
-            counts,
-            connected_counts,
-            cells,
-            slots,
-            learn_activity,
-            positive_activations,
-            total_activations,
-            last_active_iterations,
-            duty_cycles,
-            duty_cycle_iterations,
-        } = &mut self.segments;
+        let Segments { presynaptic_cells, permanences, infos, cells, duty_cycles, duty_cycle_iterations } =
+            &mut self.segments;
         TmState {
             scalars: &mut self.scalars,
             infer_active: &mut self.infer_active,
@@ -152,24 +190,16 @@ impl TemporalMemory {
             queue_segments: &mut self.queue_segments,
             queue_picks: &mut self.queue_picks,
             column_blocks: &mut self.column_blocks,
-            cell_segment_counts: &mut self.cell_segment_counts,
-            posting_offsets: &mut self.posting_offsets,
-            posting_counts: &mut self.posting_counts,
-            posting_classes: &mut self.posting_classes,
+            posting_lists: &mut self.posting_lists,
             segments: SegmentArrays {
                 presynaptic_cells,
-                permanences,
-                counts,
-                connected_counts,
+                permanences: permanences.view(),
+                infos,
                 cells,
-                slots,
-                learn_activity,
-                positive_activations,
-                total_activations,
-                last_active_iterations,
                 duty_cycles,
                 duty_cycle_iterations,
             },
+            kept_activity: &mut self.kept_activity,
             postings: &mut self.postings,
         }
     }
@@ -212,52 +242,59 @@ impl TemporalMemory {
     /// Bytes of memory that are no section of a file.
     pub fn own_bytes(&self) -> usize {
         let cells = [&self.infer_active, &self.infer_predicted, &self.learn_active, &self.learn_predicted];
+        let patterns = [&self.learn_cells, &self.infer_history, &self.learn_history];
         cells.iter().map(|cells| cells.own_bytes()).sum::<usize>()
+            + patterns.iter().map(|patterns| patterns.own_bytes()).sum::<usize>()
+            + self.predicted_columns.own_bytes()
             + self.queue_segments.own_bytes()
             + self.queue_picks.own_bytes()
             + self.column_blocks.own_bytes()
-            + self.cell_segment_counts.own_bytes()
-            + self.posting_offsets.own_bytes()
-            + self.posting_counts.own_bytes()
-            + self.posting_classes.own_bytes()
+            + self.posting_lists.own_bytes()
             + self.segments.own_bytes()
+            + self.kept_activity.own_bytes()
             + self.postings.words.own_bytes()
     }
 
-    fn reserve(&mut self) {
-        let needed = self.scalars.segment_count as usize + max_new_segments(&self.params);
-        if needed > self.segments.counts.len() {
-            self.segments.grow(&self.params, needed + needed / GROWTH_PART);
+    /// Makes room for what a step over `columns` may create.
+    fn make_room(&mut self, columns: &[u16]) {
+        const HEADROOM_SEGMENTS: usize = 64;
+        const HEADROOM_BLOCKS: usize = 64;
+        let params = self.params;
+        let room = room::for_step(&params, &self.view(), columns);
+        let segments = self.scalars.segment_count as usize + room.segments;
+        if segments > self.segments.infos.len() {
+            self.segments.grow(&params, segments + segments / GROWTH_PART + HEADROOM_SEGMENTS);
         }
-        let blocks = self.scalars.block_count as usize;
-        if (blocks + 300).min(self.params.columns) * CELL_STRIDE > self.cell_segment_counts.len() {
-            let cells = (blocks + 300 + blocks / GROWTH_PART).min(self.params.columns) * CELL_STRIDE;
-            self.cell_segment_counts.grow(cells);
-            self.posting_offsets.grow(cells);
-            self.posting_counts.grow(cells);
-            self.posting_classes.grow(cells);
+        let lists = (self.scalars.block_count as usize + room.blocks) * CELL_STRIDE;
+        if lists > self.posting_lists.len() {
+            self.posting_lists.grow(lists + lists / GROWTH_PART + HEADROOM_BLOCKS * CELL_STRIDE);
+        }
+        let known = self.column_blocks.len();
+        self.column_blocks.grow(room.banks * params.columns);
+        self.column_blocks[known..].fill(NO_COLUMN_BLOCK);
+        if self.scalars.segment_count >= KEPT_ACTIVITY_FROM || !self.kept_activity.is_empty() {
+            self.kept_activity.grow(room.banks * BANK_COUNTERS);
         }
     }
 }
 
 impl Segments {
-    pub(crate) fn grow(&mut self, params: &BacktrackingTmParams, capacity: usize) {
-        let synapses = capacity * params.max_synapses_per_segment;
+    fn grow(&mut self, params: &BacktrackingTmParams, capacity: usize) {
+        let synapses = capacity * params.synapse_stride();
         self.presynaptic_cells.grow(synapses);
         self.permanences.grow(synapses);
-        self.counts.grow(capacity);
-        self.connected_counts.grow(capacity);
+        self.infos.grow(capacity);
         self.cells.grow(capacity);
-        self.slots.grow(capacity);
-        self.learn_activity.grow(capacity);
-        self.positive_activations.grow(capacity);
-        self.total_activations.grow(capacity);
-        self.last_active_iterations.grow(capacity);
         self.duty_cycles.grow(capacity);
         self.duty_cycle_iterations.grow(capacity);
     }
 
     fn own_bytes(&self) -> usize {
-        self.presynaptic_cells.own_bytes() + self.permanences.own_bytes() + 27 * self.counts.own_bytes()
+        self.presynaptic_cells.own_bytes()
+            + self.permanences.own_bytes()
+            + self.infos.own_bytes()
+            + self.cells.own_bytes()
+            + self.duty_cycles.own_bytes()
+            + self.duty_cycle_iterations.own_bytes()
     }
 }

@@ -2,8 +2,10 @@
 //! survives a step, except what [`Workspace`] offers to look at right after one.
 
 use htm_kernels::MAX_COLUMNS;
+use htm_kernels::backtracking_tm::bank::{BANK_COUNTERS, banks_for};
 use htm_kernels::backtracking_tm::pattern::{EMPTY, Pattern};
-use htm_kernels::backtracking_tm::state::{BestMatches, TmScratch};
+use htm_kernels::backtracking_tm::scan::SLACK;
+use htm_kernels::backtracking_tm::state::{BestMatches, CellSet, Found, TmScratch};
 use htm_kernels::isa::Isa;
 use htm_kernels::spatial_pooler::MAX_PLANES;
 use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
@@ -33,11 +35,16 @@ pub struct Workspace {
 struct TmBuffers {
     infer_predicted_before: Vec<u32>,
     infer_active_backup: Vec<u32>,
-    learn_active_before: Vec<u32>,
+    counted_cells: Box<CellSet>,
+    learn_active_before: Box<CellSet>,
     learn_cells_before: Pattern,
+    learn_ordinals: Box<[u8; MAX_COLUMNS]>,
     learn_predicted_before: Vec<u32>,
-    infer_activity: Vec<u8>,
-    found: Vec<u32>,
+    activity: Vec<u8>,
+    is_activity_clear: bool,
+    found_segments: Vec<u32>,
+    found_activity: Vec<u8>,
+    undecided: Vec<u32>,
     best_columns: Vec<u64>,
     best_keys: Vec<u32>,
     best_segments: Vec<u32>,
@@ -59,11 +66,16 @@ impl Workspace {
             memory: TmBuffers {
                 infer_predicted_before: per_column(),
                 infer_active_backup: per_column(),
-                learn_active_before: per_column(),
+                counted_cells: Box::new([0; MAX_COLUMNS]),
+                learn_active_before: Box::new([0; MAX_COLUMNS]),
                 learn_cells_before: EMPTY,
+                learn_ordinals: Box::new([0; MAX_COLUMNS]),
                 learn_predicted_before: per_column(),
-                infer_activity: Vec::new(),
-                found: Vec::new(),
+                activity: Vec::new(),
+                is_activity_clear: true,
+                found_segments: Vec::new(),
+                found_activity: Vec::new(),
+                undecided: Vec::new(),
                 best_columns: vec![0; words_for(MAX_COLUMNS)],
                 best_keys: per_column(),
                 best_segments: per_column(),
@@ -134,21 +146,36 @@ impl Workspace {
     /// active columns.
     pub(super) fn for_temporal_memory(&mut self, columns: usize, segments: usize) -> (TmScratch<'_>, &[u16]) {
         let memory = &mut self.memory;
-        if memory.infer_activity.len() < segments {
-            memory.infer_activity = super::zeroed(segments);
-            memory.found = super::zeroed(segments);
+        let counters = banks_for(segments) * BANK_COUNTERS;
+        if memory.activity.len() < counters {
+            memory.activity = super::zeroed(counters);
+            memory.is_activity_clear = true;
+        }
+        if memory.undecided.len() < segments + SLACK {
+            memory.found_segments = super::zeroed(segments + SLACK);
+            memory.found_activity = super::zeroed(segments + SLACK);
+            memory.undecided = super::zeroed(segments + SLACK);
         }
         if self.wants_confidence && memory.order.len() < segments {
             memory.order = super::zeroed(segments);
         }
         let scratch = TmScratch {
+            isa: self.isa,
             infer_predicted_before: &mut memory.infer_predicted_before[..columns],
             infer_active_backup: &mut memory.infer_active_backup[..columns],
-            learn_active_before: &mut memory.learn_active_before[..columns],
+            counted_cells: &mut memory.counted_cells,
+            learn_active_before: &mut memory.learn_active_before,
             learn_cells_before: &mut memory.learn_cells_before,
+            learn_ordinals: &mut memory.learn_ordinals,
             learn_predicted_before: &mut memory.learn_predicted_before[..columns],
-            infer_activity: &mut memory.infer_activity,
-            found: &mut memory.found,
+            activity: &mut memory.activity,
+            is_activity_clear: &mut memory.is_activity_clear,
+            found: Found {
+                segments: &mut memory.found_segments,
+                activity: &mut memory.found_activity,
+                count: 0,
+            },
+            undecided: &mut memory.undecided,
             best: BestMatches {
                 columns: &mut memory.best_columns[..words_for(columns)],
                 keys: &mut memory.best_keys[..columns],

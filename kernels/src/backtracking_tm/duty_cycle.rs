@@ -32,33 +32,43 @@ static POWERS: LazyLock<Vec<[f64; TABLE_AGES]>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The share at step `iteration`, written back; `is_active` adds this step's positive activation.
-#[inline]
-pub fn update(segments: &mut SegmentArrays<'_>, segment: usize, iteration: u32, is_active: bool) -> f32 {
-    #[expect(clippy::cast_precision_loss, reason = "at most 100 here")]
-    if iteration <= TIERS[1] {
-        let duty = segments.positive_activations[segment] as f32 / iteration as f32;
+/// The alpha of one step, and its powers.
+#[derive(Debug, Clone, Copy)]
+pub struct Decay {
+    iteration: u32,
+    alpha: f32,
+    powers: &'static [f64; TABLE_AGES],
+}
+
+impl Decay {
+    /// What applies at step `iteration`.
+    pub fn at(iteration: u32) -> Self {
+        let tier = TIERS.iter().rposition(|&start| iteration > start).unwrap_or(0);
+        Self { iteration, alpha: ALPHAS[tier], powers: &POWERS[tier] }
+    }
+
+    /// The share of `segment` now, written back; `is_active` adds this step's positive activation.
+    #[inline]
+    pub fn update(&self, segments: &mut SegmentArrays<'_>, segment: usize, is_active: bool) -> f32 {
+        let duty = if self.iteration <= TIERS[1] {
+            #[expect(clippy::cast_precision_loss, reason = "at most 100 here")]
+            let duty = segments.infos[segment].positive_activations as f32 / self.iteration as f32;
+            duty
+        } else {
+            // An age of 0 decays by a factor of exactly 1.
+            let age = self.iteration - segments.duty_cycle_iterations[segment];
+            let power = match self.powers.get(age as usize) {
+                Some(&power) => power,
+                None => decay(self.alpha, age),
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "the reference rounds this f64 to an f32")]
+            let duty = (power * f64::from(segments.duty_cycles[segment])) as f32;
+            if is_active { duty + self.alpha } else { duty }
+        };
         segments.duty_cycles[segment] = duty;
-        segments.duty_cycle_iterations[segment] = iteration;
-        return duty;
+        segments.duty_cycle_iterations[segment] = self.iteration;
+        duty
     }
-    let age = iteration - segments.duty_cycle_iterations[segment];
-    if age == 0 && !is_active {
-        return segments.duty_cycles[segment];
-    }
-    let tier = tier_of(iteration);
-    let power = match POWERS[tier].get(age as usize) {
-        Some(&power) => power,
-        None => decay(ALPHAS[tier], age),
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the reference rounds this f64 to an f32")]
-    let mut duty = (power * f64::from(segments.duty_cycles[segment])) as f32;
-    if is_active {
-        duty += ALPHAS[tier];
-    }
-    segments.duty_cycles[segment] = duty;
-    segments.duty_cycle_iterations[segment] = iteration;
-    duty
 }
 
 /// Share of a segment created at step `iteration`.
@@ -72,15 +82,11 @@ pub fn of_new(iteration: u32) -> f32 {
 pub fn update_all_at_tier(state: &mut TmState<'_>) {
     let iteration = state.scalars.iteration;
     if TIERS.contains(&iteration) {
+        let decay = Decay::at(iteration);
         for segment in 0..state.scalars.segment_count as usize {
-            update(&mut state.segments, segment, iteration, false);
+            decay.update(&mut state.segments, segment, false);
         }
     }
-}
-
-#[inline]
-fn tier_of(iteration: u32) -> usize {
-    TIERS.iter().rposition(|&start| iteration > start).unwrap_or(0)
 }
 
 fn decay(alpha: f32, age: u32) -> f64 {

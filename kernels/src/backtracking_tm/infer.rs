@@ -4,9 +4,12 @@
 //! there: a column's confidence (and so the raw anomaly score) counts every synapse of a segment, while a cell is
 //! predicted only through connected ones.
 
-use super::postings::scan;
+use super::duty_cycle::Decay;
+use super::prefetch::prefetch;
+use super::scan::{After, scan};
 use super::state::{TmScratch, TmState};
-use super::{BacktrackingTmParams, CELL_STRIDE, duty_cycle, infer_backtrack, pattern};
+use super::verify::{self, Question};
+use super::{BacktrackingTmParams, CELL_STRIDE, activity, infer_backtrack, pattern};
 use crate::word;
 
 /// The whole of inference for one step.
@@ -17,6 +20,9 @@ pub fn update(
     columns: &[u16],
 ) {
     scratch.infer_predicted_before.copy_from_slice(state.infer_predicted);
+    if !state.kept_activity.is_empty() {
+        scratch.counted_cells[..state.infer_active.len()].copy_from_slice(state.infer_active);
+    }
     pattern::remember(state.infer_history, &mut state.scalars.infer_history_count, columns);
     let is_reset = state.scalars.reset_called != 0;
     let is_understood =
@@ -60,64 +66,99 @@ pub(super) fn predict(
     scratch: &mut TmScratch<'_>,
     columns: &[u16],
 ) -> bool {
+    count_active(state, scratch, columns);
     let segment_count = state.scalars.segment_count as usize;
-    let activity = &mut scratch.infer_activity[..segment_count];
-    let active_columns = columns.iter().map(|&column| usize::from(column));
-    state.posting_lists().count_active(state.infer_active, active_columns, activity);
     let threshold = u8::try_from(params.activation_threshold).expect("at most 64");
-    let found_count = scan(activity, threshold, scratch.found);
-    state.infer_predicted.fill(0);
-    state.predicted_columns.fill(0);
-    let iteration = state.scalars.iteration;
-    let mut predicted_count = 0u32;
-    for &segment in &scratch.found[..found_count] {
+    if state.kept_activity.is_empty() {
+        scan(scratch.isa, scratch.activity, segment_count, threshold, After::Clear, &mut scratch.found);
+    } else {
+        scan(scratch.isa, state.kept_activity, segment_count, threshold, After::Keep, &mut scratch.found);
+    }
+    let decay = Decay::at(state.scalars.iteration);
+    for &segment in scratch.found.segments() {
         let segment = segment as usize;
-        duty_cycle::update(&mut state.segments, segment, iteration, false);
-        let cell = usize::from(state.segments.cells[segment]);
-        let column = cell / CELL_STRIDE;
-        word::set(state.predicted_columns, column);
-        let cells = state.infer_predicted[column];
-        let bit = 1 << (cell % CELL_STRIDE);
-        if cells & bit == 0 && is_connected_active(params, state, segment) {
-            predicted_count += u32::from(cells == 0);
-            state.infer_predicted[column] = cells | bit;
-        }
+        prefetch(state.segments.duty_cycles, segment);
+        prefetch(state.segments.duty_cycle_iterations, segment);
+        prefetch(state.segments.infos, segment);
+        prefetch(state.segments.cells, segment);
     }
+    for &segment in scratch.found.segments() {
+        decay.update(&mut state.segments, segment as usize, false);
+    }
+    mark_predicted(params, state, scratch);
     if scratch.wants_confidence {
-        sum_confidence(state, scratch, found_count);
+        sum_confidence(state, scratch);
     }
+    let predicted_count = state.infer_predicted.iter().map(|&cells| u32::from(cells != 0)).sum::<u32>();
     f64::from(predicted_count) >= 0.5 * f64::from(state.scalars.density)
 }
 
-/// Whether enough connected synapses of the segment are on active cells.
-fn is_connected_active(params: &BacktrackingTmParams, state: &TmState<'_>, segment: usize) -> bool {
-    if usize::from(state.segments.connected_counts[segment]) < params.activation_threshold {
-        return false;
+/// Counts the synapses of each segment on active cells: into the scratch counters, or by bringing the kept ones up
+/// to date.
+fn count_active(state: &mut TmState<'_>, scratch: &mut TmScratch<'_>, columns: &[u16]) {
+    let segment_count = state.scalars.segment_count as usize;
+    let kept = std::mem::take(&mut state.kept_activity);
+    let lists = state.posting_lists();
+    if kept.is_empty() {
+        let columns = columns.iter().map(|&column| usize::from(column));
+        activity::count(&lists, state.infer_active, columns, segment_count, scratch.activity);
+    } else {
+        let before = &scratch.counted_cells[..state.infer_active.len()];
+        let before = (state.scalars.has_kept_activity != 0).then_some(before);
+        activity::recount(&lists, before, state.infer_active, segment_count, kept);
+        state.scalars.has_kept_activity = 1;
+        scratch.counted_cells[..state.infer_active.len()].copy_from_slice(state.infer_active);
     }
-    let start = segment * params.max_synapses_per_segment;
-    let range = start..start + usize::from(state.segments.counts[segment]);
-    let mut active_count = 0;
-    for (&cell, &permanence) in
-        state.segments.presynaptic_cells[range.clone()].iter().zip(&state.segments.permanences[range])
-    {
-        let is_active = state.infer_active[usize::from(cell) / CELL_STRIDE] >> (cell % 32) & 1 == 1;
-        #[expect(
-            clippy::needless_bitwise_bool,
-            reason = "half the cells are active: a branch would be guessed wrong"
-        )]
-        let is_counted = is_active & (permanence >= params.connected_permanence);
-        active_count += usize::from(is_counted);
+    state.kept_activity = kept;
+}
+
+/// Predicts the columns of the segments found, and the cells of those of them that are active.
+///
+/// Most need no look at their synapses: with fewer connected synapses than the threshold a segment cannot be active,
+/// and if the active ones outnumber the unconnected ones by the threshold it must be.
+fn mark_predicted(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratch: &mut TmScratch<'_>) {
+    state.infer_predicted.fill(0);
+    state.predicted_columns.fill(0);
+    let threshold = params.activation_threshold;
+    let mut undecided_count = 0;
+    for (segment, active_count) in scratch.found.iter() {
+        let cell = usize::from(state.segments.cells[segment as usize]);
+        let column = cell / CELL_STRIDE;
+        word::set(state.predicted_columns, column);
+        let info = &state.segments.infos[segment as usize];
+        let (count, connected_count) = (usize::from(info.count), usize::from(info.connected_count));
+        let may_be = connected_count >= threshold;
+        let must_be = usize::from(active_count) + connected_count >= threshold + count;
+        state.infer_predicted[column] |= u32::from(may_be & must_be) << (cell % CELL_STRIDE);
+        // Appended without a branch, which would be guessed wrong.
+        scratch.undecided[undecided_count] = segment;
+        undecided_count += usize::from(may_be & !must_be);
     }
-    active_count >= params.activation_threshold
+    let active = match state.infer_active.as_ref().try_into() {
+        Ok(active) => active,
+        Err(_) => {
+            // A smaller region.
+            scratch.counted_cells[..state.infer_active.len()].copy_from_slice(state.infer_active);
+            &*scratch.counted_cells
+        }
+    };
+    let question = Question {
+        active,
+        threshold: u32::try_from(threshold).expect("at most 64"),
+        synapse_stride: params.synapse_stride(),
+        connected_permanence: params.connected_permanence,
+    };
+    let undecided = &scratch.undecided[..undecided_count];
+    verify::predict(scratch.isa, &question, &state.segments, undecided, state.infer_predicted);
 }
 
 /// Sums duty cycles per column in `f32`, segments by cell and slot as the reference does, and normalises.
-fn sum_confidence(state: &TmState<'_>, scratch: &mut TmScratch<'_>, found_count: usize) {
+fn sum_confidence(state: &TmState<'_>, scratch: &mut TmScratch<'_>) {
     scratch.confidence.fill(0.0);
-    let order = &mut scratch.order[..found_count];
-    for (key, &segment) in order.iter_mut().zip(&scratch.found[..found_count]) {
+    let order = &mut scratch.order[..scratch.found.count];
+    for (key, &segment) in order.iter_mut().zip(scratch.found.segments()) {
         let cell = u64::from(state.segments.cells[segment as usize]);
-        let slot = u64::from(state.segments.slots[segment as usize]);
+        let slot = u64::from(state.segments.infos[segment as usize].slot);
         *key = cell << 40 | slot << 32 | u64::from(segment);
     }
     order.sort_unstable();

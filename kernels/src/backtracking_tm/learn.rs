@@ -3,16 +3,16 @@
 //! Source: `updateLearningState`, `learnPhase1`, `learnPhase2`, `getBestMatchingCellT`,
 //! `getBestMatchingCellT1`, `computeUpdate`, `chooseCellsToLearnFrom` of `Cells4.cpp`.
 //!
-//! Departure: the reference recounts the synapses of a bursting column's segments on the previous learning cells;
-//! here that count is still there from the previous phase 2. It is the same: a segment changed since then belongs
-//! to a column that had a predicted learning cell, and such a column does not burst.
+//! The synapses of a bursting column's segments on the previous learning cells are counted again, as the reference
+//! does it: keeping the counts of the previous phase 2 would make them part of the state.
 
 use super::pattern::{indices, remember};
-use super::postings::{PostingLists, scan};
+use super::scan::{After, scan};
 use super::segment::{CellForNewSegment, cell_for_new_segment, create};
 use super::segment_update::{SegmentUpdate, adapt, apply_queued};
-use super::state::{TmScratch, TmState};
-use super::{BacktrackingTmParams, CELL_STRIDE, learn_backtrack};
+use super::state::{BestMatch, Found, TmScratch, TmState};
+use super::{BacktrackingTmParams, CELL_STRIDE, activity, learn_backtrack};
+use crate::isa::Isa;
 use crate::random::Random;
 use crate::word;
 
@@ -58,9 +58,12 @@ pub(super) enum Mode {
 
 /// The learning cells and predictions of t become those of t - 1.
 pub(super) fn shift(state: &TmState<'_>, scratch: &mut TmScratch<'_>) {
-    scratch.learn_active_before.copy_from_slice(state.learn_active);
+    scratch.learn_active_before[..state.learn_active.len()].copy_from_slice(state.learn_active);
     scratch.learn_predicted_before.copy_from_slice(state.learn_predicted);
     scratch.learn_cells_before.copy_from_slice(state.learn_cells);
+    for (&cell, ordinal) in indices(state.learn_cells).iter().zip(0..) {
+        scratch.learn_ordinals[usize::from(cell) / CELL_STRIDE] = ordinal;
+    }
 }
 
 /// Phase 1, read only: a column is understood if it had a predicted learning cell; others stay inactive. True
@@ -96,11 +99,14 @@ pub(super) fn choose_cells(
         }
         if unpredicted_count == 0 {
             let min_threshold = u8::try_from(params.min_threshold).expect("at most 64");
-            find_best(state, scratch, min_threshold);
+            let cells =
+                Counted { cells: indices(scratch.learn_cells_before), set: scratch.learn_active_before };
+            count_and_scan(state, cells, scratch.isa, scratch.activity, min_threshold, &mut scratch.found);
+            find_best(state, scratch);
         }
         unpredicted_count += 1;
         match scratch.best.of(usize::from(column)) {
-            Some(segment) => reinforce_match(params, state, scratch, segment),
+            Some(best) => reinforce_match(params, state, scratch, best),
             None => start_segment(params, state, scratch, usize::from(column)),
         }
     }
@@ -115,23 +121,24 @@ pub(super) fn predict(
     mode: Mode,
 ) {
     let cell_count = indices(state.learn_cells).len();
-    count_learn_activity(state);
-    find_best(state, scratch, u8::try_from(params.activation_threshold).expect("at most 64"));
+    let threshold = u8::try_from(params.activation_threshold).expect("at most 64");
+    let cells = Counted { cells: indices(state.learn_cells), set: state.learn_active };
+    count_and_scan(state, cells, scratch.isa, scratch.activity, threshold, &mut scratch.found);
+    find_best(state, scratch);
     state.learn_predicted.fill(0);
     for column in word::ones(scratch.best.columns) {
-        let segment = scratch.best.segments[column];
+        let Some(BestMatch { segment, active_count }) = scratch.best.of(column) else { continue };
         let cell = usize::from(state.segments.cells[segment as usize]);
         state.learn_predicted[column] |= 1 << (cell % CELL_STRIDE);
         if mode == Mode::ReadOnly {
             continue;
         }
-        let active_count = usize::from(state.segments.learn_activity[segment as usize]);
         let picks = draw_picks(params, &mut state.scalars.random, cell_count, active_count);
         let position = state.scalars.queue_count as usize;
         state.queue_segments[position] = segment;
         state.queue_picks[position] = picks;
         state.scalars.queue_count += 1;
-        state.segments.total_activations[segment as usize] += 1;
+        state.segments.infos[segment as usize].total_activations += 1;
     }
 }
 
@@ -153,33 +160,47 @@ pub(super) fn draw_picks(
     } else if wanted == 1 {
         1 << random.below(as_u32(pool))
     } else {
-        let mut picks = 0;
-        random.sample(as_u32(pool), as_u32(wanted), |ordinal| picks |= 1 << ordinal);
+        // Selection sampling as in `Random::sample`, without a branch on each draw, which would be guessed wrong.
+        let (mut picks, mut missing) = (0, as_u32(wanted));
+        for (ordinal, rest) in (1..=as_u32(pool)).rev().enumerate() {
+            if missing == 0 {
+                break;
+            }
+            let is_taken = random.below(rest) < missing;
+            picks |= u64::from(is_taken) << ordinal;
+            missing -= u32::from(is_taken);
+        }
         picks
     }
 }
 
-/// Counts each segment's synapses on the learning cells. Their columns are not always the current pattern, so they are
-/// taken from the cells.
-fn count_learn_activity(state: &mut TmState<'_>) {
-    let segment_count = state.scalars.segment_count as usize;
-    let lists = PostingLists {
-        column_blocks: state.column_blocks,
-        offsets: state.posting_offsets,
-        counts: state.posting_counts,
-        words: state.postings.words(),
-    };
-    let columns = indices(state.learn_cells).iter().map(|&cell| usize::from(cell) / CELL_STRIDE);
-    lists.count_active(state.learn_active, columns, &mut state.segments.learn_activity[..segment_count]);
+/// Learning cells to count over: their columns are not always the current pattern.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    cells: &'a [u16],
+    set: &'a [u32],
 }
 
-/// Finds each column's best segment by its count of learning cells.
-fn find_best(state: &TmState<'_>, scratch: &mut TmScratch<'_>, threshold: u8) {
-    let activity = &state.segments.learn_activity[..state.scalars.segment_count as usize];
-    let found_count = scan(activity, threshold, scratch.found);
+/// Finds the segments with at least `threshold` synapses on the learning cells.
+fn count_and_scan(
+    state: &TmState<'_>,
+    counted: Counted<'_>,
+    isa: Isa,
+    counters: &mut [u8],
+    threshold: u8,
+    found: &mut Found<'_>,
+) {
+    let segment_count = state.scalars.segment_count as usize;
+    let columns = counted.cells.iter().map(|&cell| usize::from(cell) / CELL_STRIDE);
+    activity::count(&state.posting_lists(), counted.set, columns, segment_count, counters);
+    scan(isa, counters, segment_count, threshold, After::Clear, found);
+}
+
+/// Finds each column's best among the segments found.
+fn find_best(state: &TmState<'_>, scratch: &mut TmScratch<'_>) {
     scratch.best.clear();
-    for &segment in &scratch.found[..found_count] {
-        scratch.best.offer(&state.segments, segment, activity[segment as usize]);
+    for (segment, activity) in scratch.found.iter() {
+        scratch.best.offer(&state.segments, segment, activity);
     }
 }
 
@@ -192,14 +213,14 @@ fn reinforce_match(
     params: &BacktrackingTmParams,
     state: &mut TmState<'_>,
     scratch: &TmScratch<'_>,
-    segment: u32,
+    best: BestMatch,
 ) {
+    let BestMatch { segment, active_count } = best;
     let cell = usize::from(state.segments.cells[segment as usize]);
     state.activate_learning_cell(cell);
-    let active_count = usize::from(state.segments.learn_activity[segment as usize]);
     let cell_count = indices(scratch.learn_cells_before).len();
     let picks = draw_picks(params, &mut state.scalars.random, cell_count, active_count);
-    state.segments.total_activations[segment as usize] += 1;
+    state.segments.infos[segment as usize].total_activations += 1;
     adapt(params, state, scratch, SegmentUpdate { segment, picks });
 }
 

@@ -25,7 +25,10 @@
 //! output. Left out because it cannot happen: a column with two predicted learning cells, a segment that loses
 //! its last synapse, a queued update that outlives the next step.
 
-pub mod duty_cycle;
+pub mod bank;
+pub mod room;
+pub mod state;
+
 pub mod infer;
 pub mod infer_backtrack;
 pub mod learn;
@@ -34,7 +37,13 @@ pub mod pattern;
 pub mod postings;
 pub mod segment;
 pub mod segment_update;
-pub mod state;
+
+pub mod activity;
+pub mod adapt;
+pub mod duty_cycle;
+mod prefetch;
+pub mod scan;
+pub mod verify;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -127,6 +136,8 @@ pub struct TmScalars {
     pub posting_words_used: u32,
     /// First free block of each size class, [`postings::NO_BLOCK`] for none.
     pub posting_free_blocks: [u32; SIZE_CLASSES],
+    /// 1 if [`state::TmState::kept_activity`] is counted over `infer_active`.
+    pub has_kept_activity: u32,
     /// The learning draws.
     pub random: Random,
 }
@@ -149,14 +160,10 @@ impl TmScalars {
             queue_count: 0,
             posting_words_used: 0,
             posting_free_blocks: [postings::NO_BLOCK; SIZE_CLASSES],
+            has_kept_activity: 0,
             random: Random::new(params.seed),
         }
     }
-}
-
-/// Segments that one step can create at most: one per column of every pattern that learning may run over.
-pub const fn max_new_segments(params: &BacktrackingTmParams) -> usize {
-    (params.max_learn_backtrack + 2) * MAX_ACTIVE_COLUMNS
 }
 
 /// Steps the memory over `columns`, learning.
@@ -166,7 +173,7 @@ pub const fn max_new_segments(params: &BacktrackingTmParams) -> usize {
 ///
 /// # Panics
 /// If `columns` is empty, not ascending, has more than [`MAX_ACTIVE_COLUMNS`] or an unknown column, or if there
-/// is no room for [`max_new_segments`] more segments.
+/// is less room for segments, blocks or counters than [`room`] asks for.
 pub fn step(
     params: &BacktrackingTmParams,
     state: &mut TmState<'_>,
@@ -174,8 +181,14 @@ pub fn step(
     columns: &[u16],
 ) {
     check_pattern(params, columns);
-    let room = state.segments.counts.len() - state.scalars.segment_count as usize;
-    assert!(room >= max_new_segments(params), "room for {room} segments, not {}", max_new_segments(params));
+    room::assert_for_step(params, state, scratch, columns);
+    if !*scratch.is_activity_clear {
+        scratch.activity.fill(0);
+    }
+    *scratch.is_activity_clear = false;
+    if state.kept_activity.is_empty() {
+        state.scalars.has_kept_activity = 0;
+    }
     state.scalars.iteration += 1;
     duty_cycle::update_all_at_tier(state);
     #[expect(clippy::cast_precision_loss, reason = "at most 63 columns")]
@@ -187,6 +200,7 @@ pub fn step(
     infer::update(params, state, scratch, columns);
     learn::update(params, state, scratch, columns);
     state.scalars.reset_called = 0;
+    *scratch.is_activity_clear = true;
 }
 
 /// Forgets where in a sequence the memory is, not what it learned: the next step starts a new sequence.
@@ -201,6 +215,7 @@ pub fn reset(state: &mut TmState<'_>) {
     state.scalars.infer_history_count = 0;
     state.scalars.learn_history_count = 0;
     state.scalars.reset_called = 1;
+    state.scalars.has_kept_activity = 0;
 }
 
 fn check_pattern(params: &BacktrackingTmParams, columns: &[u16]) {
@@ -212,4 +227,32 @@ fn check_pattern(params: &BacktrackingTmParams, columns: &[u16]) {
     assert!(columns.is_sorted_by(|a, b| a < b), "active columns must be ascending");
     let last = usize::from(columns[columns.len() - 1]);
     assert!(last < params.columns && params.columns <= MAX_COLUMNS, "column {last} of {}", params.columns);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::BacktrackingTmParams;
+
+    /// The parameters of the single-metric anomaly model.
+    pub(crate) fn standard_params() -> BacktrackingTmParams {
+        BacktrackingTmParams {
+            columns: 2048,
+            cells_per_column: 32,
+            activation_threshold: 13,
+            min_threshold: 10,
+            new_synapse_count: 20,
+            max_segments_per_cell: 128,
+            max_synapses_per_segment: 32,
+            initial_permanence: 0.21,
+            connected_permanence: 0.5,
+            permanence_increment: 0.1,
+            permanence_decrement: 0.1,
+            permanence_max: 1.0,
+            pam_length: 3,
+            max_sequence_length: 32,
+            max_infer_backtrack: 10,
+            max_learn_backtrack: 5,
+            seed: 1960,
+        }
+    }
 }

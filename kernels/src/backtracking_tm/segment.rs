@@ -2,8 +2,10 @@
 //!
 //! Source: `getCellForNewSegment` of `Cells4.cpp` and the new-segment branch of `adaptSegment`.
 
-use super::state::TmState;
+use super::duty_cycle::Decay;
+use super::state::{SegmentInfo, TmState};
 use super::{BacktrackingTmParams, CELL_STRIDE, duty_cycle, postings};
+use crate::permanence::Permanences;
 use crate::word::Ones;
 
 /// Where a new segment goes.
@@ -23,10 +25,11 @@ pub(super) fn cell_for_new_segment(
     column: usize,
 ) -> CellForNewSegment {
     let first_cell = column * CELL_STRIDE;
-    let entry = state.cell_entry_or_new(first_cell);
+    let entry = state.list_entry_or_new(0, first_cell);
     let mut with_room = 0u32;
     for cell in 1..params.cells_per_column {
-        let has_room = usize::from(state.cell_segment_counts[entry + cell]) < params.max_segments_per_cell;
+        let has_room =
+            usize::from(state.posting_lists[entry + cell].segment_count) < params.max_segments_per_cell;
         with_room |= u32::from(has_room) << cell;
     }
     if with_room == 0 {
@@ -50,60 +53,73 @@ pub(super) fn create(
         CellForNewSegment::Evicted(segment) => segment,
     };
     let segment = id as usize;
-    let start = segment * params.max_synapses_per_segment;
+    let start = segment * params.synapse_stride();
     let mut count = 0;
     for ordinal in Ones(picks) {
         state.segments.presynaptic_cells[start + count] = sources[ordinal];
-        state.segments.permanences[start + count] = params.initial_permanence;
         count += 1;
         postings::add(state, usize::from(sources[ordinal]), id);
     }
-    let iteration = state.scalars.iteration;
     let segments = &mut state.segments;
-    segments.counts[segment] = u8::try_from(count).expect("at most 64 synapses");
+    match &mut segments.permanences {
+        Permanences::Codes { codes, table } => codes[start..start + count].fill(table.initial()),
+        Permanences::Values(values) => values[start..start + count].fill(params.initial_permanence),
+    }
+    let iteration = state.scalars.iteration;
+    let count = u8::try_from(count).expect("at most 64 synapses");
     let is_connected = params.initial_permanence >= params.connected_permanence;
-    segments.connected_counts[segment] = if is_connected { segments.counts[segment] } else { 0 };
-    segments.learn_activity[segment] = 0;
-    segments.positive_activations[segment] = 1;
-    segments.total_activations[segment] = 1;
-    segments.last_active_iterations[segment] = iteration;
+    segments.infos[segment] = SegmentInfo {
+        positive_activations: 1,
+        total_activations: 1,
+        last_active_iteration: iteration,
+        count,
+        connected_count: if is_connected { count } else { 0 },
+        ..segments.infos[segment]
+    };
     segments.duty_cycles[segment] = duty_cycle::of_new(iteration);
     segments.duty_cycle_iterations[segment] = iteration;
-    state.scalars.synapse_count += u32::from(segments.counts[segment]);
+    state.scalars.synapse_count += u32::from(count);
 }
 
 fn open_slot(state: &mut TmState<'_>, cell: usize) -> u32 {
     let id = state.scalars.segment_count;
-    let entry = state.cell_entry_or_new(cell);
+    let entry = state.list_entry_or_new(0, cell);
+    let slot = &mut state.posting_lists[entry].segment_count;
     state.segments.cells[id as usize] = u16::try_from(cell).expect("at most 65,536 cells");
-    state.segments.slots[id as usize] = state.cell_segment_counts[entry];
-    state.cell_segment_counts[entry] += 1;
+    state.segments.infos[id as usize] = SegmentInfo { slot: *slot, ..SegmentInfo::default() };
+    *slot += 1;
     state.scalars.segment_count += 1;
     id
 }
 
 /// Empties the segment of the column with the lowest duty cycle, the lowest cell and slot among equals.
 fn evict_least_used(params: &BacktrackingTmParams, state: &mut TmState<'_>, column: usize) -> u32 {
-    let iteration = state.scalars.iteration;
+    let decay = Decay::at(state.scalars.iteration);
     let mut least: Option<(f32, u16, u8, u32)> = None;
     for id in 0..state.scalars.segment_count {
         let cell = state.segments.cells[id as usize];
         if usize::from(cell) / CELL_STRIDE != column {
             continue;
         }
-        let duty = duty_cycle::update(&mut state.segments, id as usize, iteration, false);
-        let candidate = (duty, cell, state.segments.slots[id as usize], id);
+        let duty = decay.update(&mut state.segments, id as usize, false);
+        let candidate = (duty, cell, state.segments.infos[id as usize].slot, id);
         if least.is_none_or(|least| candidate < least) {
             least = Some(candidate);
         }
     }
     let (_, _, _, id) = least.expect("a full column has segments");
-    let start = id as usize * params.max_synapses_per_segment;
-    for synapse in 0..usize::from(state.segments.counts[id as usize]) {
-        let cell = usize::from(state.segments.presynaptic_cells[start + synapse]);
+    let start = id as usize * params.synapse_stride();
+    let count = usize::from(state.segments.infos[id as usize].count);
+    for synapse in start..start + count {
+        let cell = usize::from(state.segments.presynaptic_cells[synapse]);
         postings::remove(state, cell, id);
     }
-    state.scalars.synapse_count -= u32::from(state.segments.counts[id as usize]);
-    state.segments.counts[id as usize] = 0;
+    state.segments.presynaptic_cells[start..start + count].fill(0);
+    match &mut state.segments.permanences {
+        Permanences::Codes { codes, .. } => codes[start..start + count].fill(0),
+        Permanences::Values(values) => values[start..start + count].fill(0.0),
+    }
+    state.scalars.synapse_count -= u32::try_from(count).expect("at most 64 synapses");
+    state.segments.infos[id as usize].count = 0;
     id
 }

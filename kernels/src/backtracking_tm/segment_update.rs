@@ -3,9 +3,13 @@
 //! Source: `processSegmentUpdates` and `adaptSegment` of `Cells4.cpp`, `freeNSynapses` of `Segment.cpp`.
 //! An update that finds its column inactive is dropped, as it is there when pooling is off.
 
+use super::adapt::{self, Change};
+use super::duty_cycle::Decay;
 use super::pattern::indices;
-use super::state::{TmScratch, TmState};
-use super::{BacktrackingTmParams, CELL_STRIDE, MAX_SYNAPSES_PER_SEGMENT, duty_cycle, postings};
+use super::state::{CellSet, TmScratch, TmState};
+use super::{BacktrackingTmParams, CELL_STRIDE, MAX_SYNAPSES_PER_SEGMENT, postings};
+use crate::permanence::{Permanences, decremented, incremented};
+use crate::word::Ones;
 
 /// An update of an existing segment.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,10 @@ pub(super) fn apply_queued(
     scratch: &TmScratch<'_>,
     columns: &[u16],
 ) {
+    let stride = params.synapse_stride();
+    for &segment in &state.queue_segments[..state.scalars.queue_count as usize] {
+        state.segments.prefetch(segment, stride);
+    }
     // Both lists ascend by column.
     let mut columns = columns.iter().map(|&column| usize::from(column)).peekable();
     for position in 0..state.scalars.queue_count as usize {
@@ -45,79 +53,125 @@ pub(super) fn adapt(
 ) {
     let segment = update.segment as usize;
     let iteration = state.scalars.iteration;
-    state.segments.last_active_iterations[segment] = iteration;
-    state.segments.positive_activations[segment] += 1;
-    duty_cycle::update(&mut state.segments, segment, iteration, true);
+    let segments = &mut state.segments;
+    let mut info = segments.infos[segment];
+    info.last_active_iteration = iteration;
+    info.positive_activations += 1;
+    segments.infos[segment] = info;
+    Decay::at(iteration).update(segments, segment, true);
 
-    let mut new_cells = [0u16; MAX_SYNAPSES_PER_SEGMENT];
-    let new_count = resolve_picks(params, state, scratch, update, &mut new_cells);
-    let before = state.segments.counts[segment];
-    let mut removed = Removed::default();
-    let mut synapses = Synapses::of(params, state, segment);
-    synapses.change_permanences(params, scratch.learn_active_before, &mut removed);
-    let excess = (synapses.count + new_count).saturating_sub(params.max_synapses_per_segment);
-    synapses.remove_weakest(excess, params.permanence_max, &mut removed);
-    synapses.merge(&new_cells[..new_count], params.initial_permanence);
-    let count = synapses.count;
-    let connected_count = synapses.connected_count(params.connected_permanence);
-
-    state.segments.counts[segment] = u8::try_from(count).expect("at most 64 synapses");
-    state.segments.connected_counts[segment] = connected_count;
+    let start = segment * params.synapse_stride();
+    let row = start..start + params.synapse_stride();
+    let cells = &mut segments.presynaptic_cells[row.clone()];
+    let count = usize::from(info.count);
+    let change = match &mut segments.permanences {
+        Permanences::Codes { codes, table } => adapt::change(
+            scratch.isa,
+            cells,
+            &mut codes[row.clone()],
+            count,
+            scratch.learn_active_before,
+            table,
+        ),
+        Permanences::Values(values) => {
+            change_values(params, cells, &mut values[row.clone()], count, scratch.learn_active_before)
+        }
+    };
+    let new_cells = resolve_picks(scratch, cells, change.active, update.picks);
+    info.connected_count = u8::try_from(change.connected.count_ones()).expect("at most 64");
+    if change.removed == 0 && new_cells.cells().is_empty() {
+        segments.infos[segment] = info;
+        return;
+    }
+    let new_synapses =
+        NewSynapses { cells: new_cells.cells(), max_synapses: params.max_synapses_per_segment };
+    let mut removed = Cells::default();
+    let (count, connected_count) = match &mut segments.permanences {
+        Permanences::Codes { codes, table } => {
+            let mut synapses = Synapses::of(cells, &mut codes[row], count, change.active);
+            synapses.remove(change.removed, &mut removed);
+            let key = |code: u8, is_active| {
+                if is_active { table.value_above_max(code) } else { table.value(code) }
+            };
+            synapses.grow(&new_synapses, table.initial(), key, &mut removed);
+            (synapses.count, synapses.count_where(|code| code >= table.connected_from()))
+        }
+        Permanences::Values(values) => {
+            let mut synapses = Synapses::of(cells, &mut values[row], count, change.active);
+            synapses.remove(change.removed, &mut removed);
+            let key = |value: f32, is_active| value + if is_active { params.permanence_max } else { 0.0 };
+            synapses.grow(&new_synapses, params.initial_permanence, key, &mut removed);
+            (synapses.count, synapses.count_where(|value| value >= params.connected_permanence))
+        }
+    };
     state.scalars.synapse_count += u32::try_from(count).expect("at most 64 synapses");
-    state.scalars.synapse_count -= u32::from(before);
+    state.scalars.synapse_count -= u32::from(info.count);
+    info.count = u8::try_from(count).expect("at most 64 synapses");
+    info.connected_count = connected_count;
+    segments.infos[segment] = info;
     for &cell in removed.cells() {
         postings::remove(state, usize::from(cell), update.segment);
     }
-    for &cell in &new_cells[..new_count] {
+    for &cell in new_cells.cells() {
         postings::add(state, usize::from(cell), update.segment);
     }
 }
 
-/// Writes the picked cells, ascending, and returns how many.
-fn resolve_picks(
+/// [`adapt::change`] for permanences that have no codes; a removed one becomes 0.
+fn change_values(
     params: &BacktrackingTmParams,
-    state: &TmState<'_>,
-    scratch: &TmScratch<'_>,
-    update: SegmentUpdate,
-    new_cells: &mut [u16; MAX_SYNAPSES_PER_SEGMENT],
-) -> usize {
-    if update.picks == 0 {
-        return 0;
+    cells: &[u16],
+    values: &mut [f32],
+    count: usize,
+    active: &CellSet,
+) -> Change {
+    let mut change = Change::default();
+    for (synapse, (&cell, value)) in cells.iter().zip(values).enumerate().take(count) {
+        let cell = usize::from(cell);
+        let is_active = active[cell / CELL_STRIDE] >> (cell % CELL_STRIDE) & 1 == 1;
+        let changed = if is_active { Some(incremented(params, *value)) } else { decremented(params, *value) };
+        *value = changed.unwrap_or(0.0);
+        change.active |= u64::from(is_active) << synapse;
+        change.removed |= u64::from(changed.is_none()) << synapse;
+        let is_connected = changed.is_some_and(|value| value >= params.connected_permanence);
+        change.connected |= u64::from(is_connected) << synapse;
     }
-    let segment = update.segment as usize;
-    let start = segment * params.max_synapses_per_segment;
-    let on_segment =
-        &state.segments.presynaptic_cells[start..][..usize::from(state.segments.counts[segment])];
-    let mut on_segment = on_segment.iter().copied().peekable();
-    let mut ordinal = 0;
-    let mut count = 0;
-    for &cell in indices(scratch.learn_cells_before) {
-        while on_segment.next_if(|&source| source < cell).is_some() {}
-        if on_segment.peek() == Some(&cell) {
-            continue;
-        }
-        if update.picks >> ordinal & 1 == 1 {
-            new_cells[count] = cell;
-            count += 1;
-        }
-        ordinal += 1;
-    }
-    count
+    change
 }
 
-/// Cells whose synapse was removed.
-struct Removed {
+/// The learning cells of t - 1 that were picked: ordinals count those that are not on the segment. `active` are its
+/// synapses on learning cells.
+fn resolve_picks(scratch: &TmScratch<'_>, cells: &[u16], active: u64, picks: u64) -> Cells {
+    let mut picked = Cells::default();
+    if picks == 0 {
+        return picked;
+    }
+    let learning = indices(scratch.learn_cells_before);
+    let on_segment = Ones(active).fold(0u64, |on_segment, synapse| {
+        let column = usize::from(cells[synapse]) / CELL_STRIDE;
+        on_segment | 1 << (scratch.learn_ordinals[column] % 64)
+    });
+    for (ordinal, place) in Ones(!on_segment).take(learning.len()).enumerate() {
+        if picks >> ordinal & 1 == 1 && place < learning.len() {
+            picked.push(learning[place]);
+        }
+    }
+    picked
+}
+
+/// A list of cells.
+struct Cells {
     cells: [u16; MAX_SYNAPSES_PER_SEGMENT],
     count: usize,
 }
 
-impl Default for Removed {
+impl Default for Cells {
     fn default() -> Self {
         Self { cells: [0; MAX_SYNAPSES_PER_SEGMENT], count: 0 }
     }
 }
 
-impl Removed {
+impl Cells {
     fn push(&mut self, cell: u16) {
         self.cells[self.count] = cell;
         self.count += 1;
@@ -128,62 +182,56 @@ impl Removed {
     }
 }
 
-/// The synapses of one segment in place, with a bit for each that is on a learning cell of t - 1.
-struct Synapses<'a> {
+/// What a segment grows.
+struct NewSynapses<'a> {
+    cells: &'a [u16],
+    max_synapses: usize,
+}
+
+/// The synapses of one segment in place, with a bit for each that is on a learning cell of t - 1. `P` is a
+/// permanence in either form; `P::default()` is what an unused place holds.
+struct Synapses<'a, P> {
     cells: &'a mut [u16],
-    permanences: &'a mut [f32],
+    permanences: &'a mut [P],
     count: usize,
     active: u64,
 }
 
-impl<'a> Synapses<'a> {
-    fn of(params: &BacktrackingTmParams, state: &'a mut TmState<'_>, segment: usize) -> Self {
-        let range =
-            segment * params.max_synapses_per_segment..(segment + 1) * params.max_synapses_per_segment;
-        Self {
-            cells: &mut state.segments.presynaptic_cells[range.clone()],
-            permanences: &mut state.segments.permanences[range],
-            count: usize::from(state.segments.counts[segment]),
-            active: 0,
-        }
+impl<'a, P: Copy + Default> Synapses<'a, P> {
+    fn of(cells: &'a mut [u16], permanences: &'a mut [P], count: usize, active: u64) -> Self {
+        Self { cells, permanences, count, active }
     }
 
-    /// Strengthens active synapses, weakens the others and removes those that reach 0.
-    fn change_permanences(
-        &mut self,
-        params: &BacktrackingTmParams,
-        active_cells: &[u32],
-        removed: &mut Removed,
-    ) {
-        // Looked up, because half the cells are active: a branch would be guessed wrong.
-        let steps = [-params.permanence_decrement, params.permanence_increment];
+    /// Removes the synapses with these bits.
+    fn remove(&mut self, synapses: u64, removed: &mut Cells) {
+        if synapses == 0 {
+            return;
+        }
         let mut kept = 0;
+        let mut active = 0;
         for synapse in 0..self.count {
-            let cell = self.cells[synapse];
-            let is_active = active_cells[usize::from(cell) / CELL_STRIDE] >> (cell % 32) & 1 == 1;
-            let changed = self.permanences[synapse] + steps[usize::from(is_active)];
-            let changed = if changed > params.permanence_max { params.permanence_max } else { changed };
-            if !is_active && changed <= 0.0 {
-                removed.push(cell);
+            if synapses >> synapse & 1 == 1 {
+                removed.push(self.cells[synapse]);
                 continue;
             }
-            self.cells[kept] = cell;
-            self.permanences[kept] = changed;
-            self.active |= u64::from(is_active) << kept;
+            self.cells[kept] = self.cells[synapse];
+            self.permanences[kept] = self.permanences[synapse];
+            active |= (self.active >> synapse & 1) << kept;
             kept += 1;
         }
-        self.count = kept;
+        self.shrink_to(kept);
+        self.active = active;
     }
 
-    /// Removes the `excess` weakest synapses, the first among equals; active ones only when no other is left.
-    fn remove_weakest(&mut self, excess: usize, permanence_max: f32, removed: &mut Removed) {
+    /// Adds synapses of permanence `initial`, in order by cell, removing the weakest for which there is no room:
+    /// those with the lowest `key`, the first among equals.
+    fn grow(&mut self, new: &NewSynapses<'_>, initial: P, key: impl Fn(P, bool) -> f32, removed: &mut Cells) {
+        let excess = (self.count + new.cells.len()).saturating_sub(new.max_synapses);
         for _ in 0..excess {
-            let key = |synapse: usize| {
-                self.permanences[synapse] + if self.active >> synapse & 1 == 1 { permanence_max } else { 0.0 }
-            };
+            let key_of = |synapse: usize| key(self.permanences[synapse], self.active >> synapse & 1 == 1);
             let mut weakest = 0;
             for synapse in 1..self.count {
-                if key(synapse) < key(weakest) {
+                if key_of(synapse) < key_of(weakest) {
                     weakest = synapse;
                 }
             }
@@ -192,12 +240,12 @@ impl<'a> Synapses<'a> {
             self.permanences.copy_within(weakest + 1..self.count, weakest);
             let low = self.active & ((1 << weakest) - 1);
             self.active = low | (self.active >> weakest >> 1) << weakest;
-            self.count -= 1;
+            self.shrink_to(self.count - 1);
         }
+        self.merge(new.cells, initial);
     }
 
-    /// Adds new synapses, keeping the order by cell.
-    fn merge(&mut self, new_cells: &[u16], permanence: f32) {
+    fn merge(&mut self, new_cells: &[u16], permanence: P) {
         let mut old = self.count;
         let mut new = new_cells.len();
         self.count += new;
@@ -217,7 +265,14 @@ impl<'a> Synapses<'a> {
         }
     }
 
-    fn connected_count(&self, connected_permanence: f32) -> u8 {
-        self.permanences[..self.count].iter().map(|&p| u8::from(p >= connected_permanence)).sum()
+    /// Drops the last synapses and leaves nothing behind in their places.
+    fn shrink_to(&mut self, count: usize) {
+        self.cells[count..self.count].fill(0);
+        self.permanences[count..self.count].fill(P::default());
+        self.count = count;
+    }
+
+    fn count_where(&self, is_counted: impl Fn(P) -> bool) -> u8 {
+        self.permanences[..self.count].iter().map(|&permanence| u8::from(is_counted(permanence))).sum()
     }
 }

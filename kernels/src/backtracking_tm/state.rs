@@ -3,12 +3,21 @@
 //! State is what must survive between steps and across a restart; scratch is overwritten by every step and may
 //! be shared by all models that one thread steps.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use super::pattern::{self, PATTERN_STRIDE};
-use super::postings::{PostingArena, PostingLists};
+use super::postings::{NO_CLASS, PostingArena, PostingList, PostingLists};
+use super::prefetch::prefetch;
 use super::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
+use crate::MAX_COLUMNS;
+use crate::isa::Isa;
+use crate::permanence::Permanences;
 
 /// Marks a column without a block in [`TmState::column_blocks`].
 pub const NO_COLUMN_BLOCK: u16 = u16::MAX;
+
+/// A cell set of any region: one word of 32 cells a column, so that no 16-bit cell index lies outside.
+pub type CellSet = [u32; MAX_COLUMNS];
 
 /// What survives a step. Cell sets are `columns` words of 32 cells.
 pub struct TmState<'a> {
@@ -35,67 +44,101 @@ pub struct TmState<'a> {
     pub queue_segments: &'a mut [u32],
     /// Queued updates: which of the cells that could grow a synapse were drawn, by ordinal.
     pub queue_picks: &'a mut [u64],
-    /// `columns`: index of the column's block of 32 cells in the three arrays below, or [`NO_COLUMN_BLOCK`] for a
-    /// column whose cells have neither segments nor postings. Most columns never get one.
+    /// `banks x columns`, bank after bank: index of the column's block of 32 cells in `posting_lists`, or
+    /// [`NO_COLUMN_BLOCK`] for a column none of whose cells is presynaptic to a segment of the bank (or, in the
+    /// first bank, owns one). Most columns never get one.
     pub column_blocks: &'a mut [u16],
-    /// `blocks x 32`: segments each cell has.
-    pub cell_segment_counts: &'a mut [u8],
-    /// `blocks x 32`: where each presynaptic cell's posting list starts in the arena.
-    pub posting_offsets: &'a mut [u32],
-    /// `blocks x 32`: its length.
-    pub posting_counts: &'a mut [u32],
-    /// `blocks x 32`: its size class, [`super::postings::NO_CLASS`] before the first posting.
-    pub posting_classes: &'a mut [u8],
+    /// `blocks x 32`: the posting list of each cell. All banks take their blocks from here.
+    pub posting_lists: &'a mut [PostingList],
     /// The segments.
     pub segments: SegmentArrays<'a>,
+    /// Empty, or per bank [`super::bank::BANK_COUNTERS`]: synapses on `infer_active` cells of each segment, kept from
+    /// step to step while [`TmScalars::has_kept_activity`]. Worth its place in large memories, where most active
+    /// cells stay active from one step to the next and counting the difference is cheaper than counting anew.
+    pub kept_activity: &'a mut [u8],
     /// The posting lists.
     pub postings: &'a mut dyn PostingArena,
 }
 
 /// The segments as parallel arrays, indexed by segment id.
 pub struct SegmentArrays<'a> {
-    /// `capacity x max_synapses_per_segment`: presynaptic cells, ascending.
+    /// `capacity x synapse_stride`: presynaptic cells, ascending; 0 where there is no synapse.
     pub presynaptic_cells: &'a mut [u16],
-    /// Same shape: permanences.
-    pub permanences: &'a mut [f32],
-    /// Synapses on the segment.
-    pub counts: &'a mut [u8],
-    /// Those with a connected permanence.
-    pub connected_counts: &'a mut [u8],
+    /// Same shape: permanences; 0 where there is no synapse.
+    pub permanences: Permanences<'a>,
+    /// Counts and activations.
+    pub infos: &'a mut [SegmentInfo],
     /// The owning cell.
     pub cells: &'a mut [u16],
-    /// Its place among the cell's segments.
-    pub slots: &'a mut [u8],
-    /// Synapses on `learn_active` cells when the last learning phase ended.
-    pub learn_activity: &'a mut [u8],
-    /// Times it correctly predicted.
-    pub positive_activations: &'a mut [u32],
-    /// Times it was chosen to predict or matched.
-    pub total_activations: &'a mut [u32],
-    /// Step of the last positive activation.
-    pub last_active_iterations: &'a mut [u32],
     /// Moving share of steps with a positive activation.
     pub duty_cycles: &'a mut [f32],
     /// Step for which that share was computed.
     pub duty_cycle_iterations: &'a mut [u32],
 }
 
+impl SegmentArrays<'_> {
+    /// Asks for what an update of `segment` reads.
+    #[inline]
+    pub(super) fn prefetch(&self, segment: u32, synapse_stride: usize) {
+        let (segment, synapse) = (segment as usize, segment as usize * synapse_stride);
+        prefetch(self.presynaptic_cells, synapse);
+        match &self.permanences {
+            Permanences::Codes { codes, .. } => prefetch(codes, synapse),
+            Permanences::Values(values) => prefetch(values, synapse),
+        }
+        prefetch(self.infos, segment);
+        prefetch(self.cells, segment);
+        prefetch(self.duty_cycles, segment);
+        prefetch(self.duty_cycle_iterations, segment);
+    }
+}
+
+/// What one segment has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SegmentInfo {
+    /// Times it correctly predicted.
+    pub positive_activations: u32,
+    /// Times it was chosen to predict or matched.
+    pub total_activations: u32,
+    /// Step of the last positive activation.
+    pub last_active_iteration: u32,
+    /// Synapses on the segment.
+    pub count: u8,
+    /// Those with a connected permanence.
+    pub connected_count: u8,
+    /// Its place among the cell's segments.
+    pub slot: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+
 /// What one step overwrites. Cell sets as in [`TmState`].
 pub struct TmScratch<'a> {
+    /// Which code the kernels run.
+    pub isa: Isa,
     /// `infer_predicted` at t - 1.
     pub infer_predicted_before: &'a mut [u32],
     /// Copy of `infer_active` while inference backtracks.
     pub infer_active_backup: &'a mut [u32],
+    /// The cells over which inference counted last.
+    pub counted_cells: &'a mut CellSet,
     /// `learn_active` at t - 1.
-    pub learn_active_before: &'a mut [u32],
+    pub learn_active_before: &'a mut CellSet,
     /// Its cells, as a pattern record.
     pub learn_cells_before: &'a mut [u16],
+    /// Per column: place of its cell in that record, where it has one.
+    pub learn_ordinals: &'a mut [u8; MAX_COLUMNS],
     /// `learn_predicted` at t - 1.
     pub learn_predicted_before: &'a mut [u32],
-    /// Per segment: synapses on `infer_active` cells.
-    pub infer_activity: &'a mut [u8],
-    /// Segment ids found by a threshold scan.
-    pub found: &'a mut [u32],
+    /// Per bank [`super::bank::BANK_COUNTERS`]: synapses on the cells counted over. All 0 between any two counts.
+    pub activity: &'a mut [u8],
+    /// Whether they are: a step that panicked leaves counts behind.
+    pub is_activity_clear: &'a mut bool,
+    /// What a threshold scan found.
+    pub found: Found<'a>,
+    /// Segments that have to be looked at synapse by synapse; as long as `found`.
+    pub undecided: &'a mut [u32],
     /// Per column: best segment found for it.
     pub best: BestMatches<'a>,
     /// Per column: prediction strength, summing to 1. Written only if asked for.
@@ -104,6 +147,31 @@ pub struct TmScratch<'a> {
     pub wants_confidence: bool,
     /// Sort keys of `found` while confidences are summed.
     pub order: &'a mut [u64],
+}
+
+/// Segments found by a threshold scan, ascending. Both arrays need [`super::scan::SLACK`] entries beyond the number of
+/// segments.
+pub struct Found<'a> {
+    /// Segment ids.
+    pub segments: &'a mut [u32],
+    /// Active synapses of each.
+    pub activity: &'a mut [u8],
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Found<'_> {
+    /// The ids found.
+    #[inline]
+    pub fn segments(&self) -> &[u32] {
+        &self.segments[..self.count]
+    }
+
+    /// The ids found, each with its active synapses.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u8)> + '_ {
+        self.segments[..self.count].iter().copied().zip(self.activity[..self.count].iter().copied())
+    }
 }
 
 /// The best segment of each column in one scan. Better is: more active synapses, then the higher cell, then
@@ -117,6 +185,15 @@ pub struct BestMatches<'a> {
     pub segments: &'a mut [u32],
 }
 
+/// The best segment of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BestMatch {
+    /// Which.
+    pub segment: u32,
+    /// Its active synapses.
+    pub active_count: usize,
+}
+
 impl BestMatches<'_> {
     /// Forgets all columns.
     pub fn clear(&mut self) {
@@ -127,7 +204,7 @@ impl BestMatches<'_> {
     #[inline]
     pub fn offer(&mut self, segments: &SegmentArrays<'_>, segment: u32, activity: u8) {
         let cell = usize::from(segments.cells[segment as usize]);
-        let slot = segments.slots[segment as usize];
+        let slot = segments.infos[segment as usize].slot;
         let column = cell / CELL_STRIDE;
         let cell_in_column = u32::from(segments.cells[segment as usize]) % 32;
         let key = u32::from(activity) << 16 | cell_in_column << 8 | u32::from(u8::MAX - slot);
@@ -140,8 +217,11 @@ impl BestMatches<'_> {
 
     /// The best segment of `column`.
     #[inline]
-    pub fn of(&self, column: usize) -> Option<u32> {
-        crate::word::get(self.columns, column).then(|| self.segments[column])
+    pub fn of(&self, column: usize) -> Option<BestMatch> {
+        crate::word::get(self.columns, column).then(|| BestMatch {
+            segment: self.segments[column],
+            active_count: (self.keys[column] >> 16) as usize,
+        })
     }
 }
 
@@ -149,38 +229,44 @@ impl TmState<'_> {
     /// The posting lists, to read.
     pub fn posting_lists(&self) -> PostingLists<'_> {
         PostingLists {
+            columns: self.infer_active.len(),
             column_blocks: self.column_blocks,
-            offsets: self.posting_offsets,
-            counts: self.posting_counts,
+            lists: self.posting_lists,
             words: self.postings.words(),
         }
     }
 
-    /// Index of `cell` in the arrays of column blocks, if its column has a block.
+    /// Index of `cell` in the lists of a bank, if its column has a block there.
     #[inline]
-    pub fn cell_entry(&self, cell: usize) -> Option<usize> {
-        match self.column_blocks[cell / CELL_STRIDE] {
-            NO_COLUMN_BLOCK => None,
-            block => Some(usize::from(block) * CELL_STRIDE + cell % CELL_STRIDE),
-        }
+    pub fn list_entry(&self, bank: usize, cell: usize) -> Option<usize> {
+        self.posting_lists().entry(bank, cell)
     }
 
     /// Same, giving the column a block if it has none.
     ///
     /// # Panics
-    /// If `cell` is out of range.
-    pub fn cell_entry_or_new(&mut self, cell: usize) -> usize {
-        let column = cell / CELL_STRIDE;
-        if self.column_blocks[column] == NO_COLUMN_BLOCK {
+    /// If `cell` is out of range, or there is no room for another block.
+    pub fn list_entry_or_new(&mut self, bank: usize, cell: usize) -> usize {
+        let place = bank * self.infer_active.len() + cell / CELL_STRIDE;
+        if self.column_blocks[place] == NO_COLUMN_BLOCK {
             let block = self.scalars.block_count;
-            let range = block as usize * CELL_STRIDE..(block as usize + 1) * CELL_STRIDE;
-            self.cell_segment_counts[range.clone()].fill(0);
-            self.posting_counts[range.clone()].fill(0);
-            self.posting_classes[range].fill(super::postings::NO_CLASS);
-            self.column_blocks[column] = u16::try_from(block).expect("at most 2048 columns");
+            let entries = block as usize * CELL_STRIDE..(block as usize + 1) * CELL_STRIDE;
+            self.posting_lists[entries].fill(PostingList {
+                offset: 0,
+                count: 0,
+                class: NO_CLASS,
+                segment_count: 0,
+            });
+            let block = u16::try_from(block).ok().filter(|&block| block != NO_COLUMN_BLOCK);
+            self.column_blocks[place] = block.expect("fewer than 65,535 blocks");
             self.scalars.block_count += 1;
         }
-        usize::from(self.column_blocks[column]) * CELL_STRIDE + cell % CELL_STRIDE
+        usize::from(self.column_blocks[place]) * CELL_STRIDE + cell % CELL_STRIDE
+    }
+
+    /// Segments that `cell` owns.
+    pub fn segments_of_cell(&self, cell: usize) -> u8 {
+        self.list_entry(0, cell).map_or(0, |entry| self.posting_lists[entry].segment_count)
     }
 
     /// Makes the start cells of `columns` the learning cells.
@@ -205,6 +291,11 @@ impl TmState<'_> {
 
 /// Shapes of the fixed-size parts, for whoever owns the memory.
 impl BacktrackingTmParams {
+    /// Synapses there is room for on a segment: a cache line of presynaptic cells, or two.
+    pub const fn synapse_stride(&self) -> usize {
+        self.max_synapses_per_segment.next_multiple_of(SYNAPSE_CHUNK)
+    }
+
     /// Length of the inference history.
     pub fn infer_history_len(&self) -> usize {
         (self.max_infer_backtrack + 1) * PATTERN_STRIDE
@@ -215,3 +306,6 @@ impl BacktrackingTmParams {
         (self.max_learn_backtrack + 1) * PATTERN_STRIDE
     }
 }
+
+/// Synapses that the vector kernels take at once.
+pub const SYNAPSE_CHUNK: usize = 32;

@@ -1,0 +1,50 @@
+//! Every invariant of a model file.
+//!
+//! The checksums say that the bytes are those that were written; this says that they are a model: that each index
+//! stays inside its array, and that what is stored twice agrees. It takes some ten times as long as reading the file,
+//! so the engine does not do it when it swaps a model in; the kernels stay sound without it.
+
+mod spatial_pooler;
+mod temporal_memory;
+
+use std::sync::Arc;
+
+use super::FormatError;
+use super::checkpoint::{self, Trust};
+use super::header::Header;
+use super::mapping::Region;
+use crate::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
+use crate::model::Model;
+use crate::model::template::Templates;
+use crate::params::ModelParams;
+
+/// Checks a whole file by itself: header, checksums and every invariant of the model in it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn file(region: Region, templates: &Templates) -> Result<Model, FormatError> {
+    let header = Header::of(region.bytes())?;
+    header.check_sections(region.bytes())?;
+    let description = &region.bytes()[header.sections[0].range.clone()];
+    let description = String::from_utf8_lossy(description).into_owned();
+    let params = ModelParams::from_description(&description)
+        .ok_or(FormatError::UnknownParameters { found: description })?;
+    header.check_room(region.bytes())?;
+    checkpoint::open(region, &Arc::new(params), &header.generation, templates, Trust::Nothing)
+}
+
+/// Checks every invariant of an opened model.
+///
+/// # Errors
+/// The first one that does not hold.
+pub fn model(model: &Model) -> Result<(), FormatError> {
+    let mut encoders = model.encoder().random_distributed_scalars();
+    let buckets = encoders.all(RandomDistributedScalarEncoder::are_bits_valid);
+    ensure(buckets, || "a bucket's bit lies outside the encoder".to_owned())?;
+    spatial_pooler::check(model.spatial_pooler())?;
+    temporal_memory::check(model.temporal_memory())
+}
+
+fn ensure(is_valid: bool, reason: impl FnOnce() -> String) -> Result<(), FormatError> {
+    if is_valid { Ok(()) } else { Err(FormatError::Bounds { reason: reason() }) }
+}
