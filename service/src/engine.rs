@@ -20,6 +20,7 @@ use crate::bus::memory::{MemoryBus, MemoryBusLimits};
 use crate::clock::{Clock, SystemClock};
 use crate::file_system::DiskFiles;
 use crate::listener::{self, ListenerHandle, ListenerOptions};
+use crate::machine;
 use crate::monitoring::{RandomBytes, SystemRandom};
 use crate::reject::RejectLedger;
 use crate::repository::sqlite::{OpenMode, SqliteRepository};
@@ -56,6 +57,8 @@ pub struct EngineOptions {
     pub checkpoint_rows: i64,
     /// Memory for models.
     pub memory_budget_bytes: usize,
+    /// Models in memory at once; `None` for what the kernel's limit on mappings allows.
+    pub max_resident_models: Option<usize>,
     /// What a sample may look like.
     pub limits: SampleLimits,
     /// Connections and time-outs.
@@ -74,6 +77,7 @@ impl EngineOptions {
             jobs: 0,
             checkpoint_rows: 1000,
             memory_budget_bytes: 2 << 30,
+            max_resident_models: None,
             limits: SampleLimits::default(),
             listener: ListenerOptions::default(),
         }
@@ -115,6 +119,10 @@ impl Engine {
         let bus = Arc::new(MemoryBus::new(MemoryBusLimits::default()));
         let shared: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
         let ledger = Arc::new(RejectLedger::new());
+        let (desk, figures) = (Arc::default(), Arc::default());
+        if let Err(error) = machine::raise_file_limit() {
+            tracing::warn!("the limit on open files could not be raised: {error}");
+        }
 
         let bound = listener::bind(options.graphite, options.udp.then_some(options.graphite))
             .map_err(|error| EngineError { reason: error.to_string() })?;
@@ -125,9 +133,14 @@ impl Engine {
             clock: Arc::clone(&clock),
             store: ModelStore::new(Arc::new(DiskFiles), options.data_dir.join(MODELS_FOLDER)),
             workers: worker_threads(options.jobs)?,
+            desk: Arc::clone(&desk),
+            figures: Arc::clone(&figures),
             options: SchedulerOptions {
                 checkpoint_rows: options.checkpoint_rows,
                 memory_budget_bytes: options.memory_budget_bytes,
+                max_resident_models: options
+                    .max_resident_models
+                    .unwrap_or_else(machine::max_resident_models),
             },
         })?;
         let storer = Storer::new(StorerParts {

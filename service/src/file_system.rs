@@ -4,6 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// Ending of the name under which a file is written until it is whole.
+const UNFINISHED_SUFFIX: &str = ".new";
+
 /// What model storage asks of a file system.
 pub trait FileSystem: Send + Sync {
     /// The whole file.
@@ -13,7 +19,8 @@ pub trait FileSystem: Send + Sync {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// Puts `bytes` at `path`, making its folder: afterwards, whatever happens in between, there is either the
-    /// old file or the whole new one, and after success the new one survives a power failure.
+    /// old file or the whole new one, and after success the new one survives a power failure. Space is reserved
+    /// before anything is written.
     ///
     /// # Errors
     /// What the operating system said; the old file is untouched then.
@@ -30,6 +37,19 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// What the operating system said.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes what replacements that never ended left in the folders in `folder`; returns how many there were.
+    /// Nobody else may be replacing files there.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    fn remove_unfinished(&self, folder: &Path) -> io::Result<usize>;
+
+    /// Bytes that can still be written below `folder`.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
 }
 
 /// The operating system's files.
@@ -47,6 +67,7 @@ impl FileSystem for DiskFiles {
         fs::create_dir_all(folder)?;
         let written = (|| {
             let mut file = File::create(&new)?;
+            reserve(&file, bytes.len() as u64)?;
             file.write_all(bytes)?;
             file.sync_data()?;
             fs::rename(&new, path)
@@ -69,13 +90,50 @@ impl FileSystem for DiskFiles {
             other => other,
         }
     }
+
+    fn remove_unfinished(&self, folder: &Path) -> io::Result<usize> {
+        let mut removed = 0;
+        let shards = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            other => other?,
+        };
+        for shard in shards {
+            let shard = shard?;
+            if !shard.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shard.path())? {
+                let file = file?;
+                if file.file_name().as_encoded_bytes().ends_with(UNFINISHED_SUFFIX.as_bytes()) {
+                    fs::remove_file(file.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(folder)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
 }
 
-/// Name under which a file is written until it is whole. A crash may leave one behind; the next write of the
-/// same file replaces it.
+/// Reserves room, so that a disk that fills up is told before a byte is written.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // Some file systems (NFS, ZFS) cannot; writing then tells.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(UNFINISHED_SUFFIX);
     path.with_file_name(name)
 }
 
@@ -105,5 +163,27 @@ mod tests {
         fs::create_dir(unfinished(&path)).expect("made");
         assert!(DiskFiles.replace(&path, b"two").is_err());
         assert_eq!(DiskFiles.read(&path).expect("read"), b"one");
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ab").join("abc.model");
+        DiskFiles.replace(&path, b"one").expect("written");
+        fs::write(unfinished(&path), b"tw").expect("written");
+        assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 1);
+        assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);
+        assert_eq!(DiskFiles.read(&path).expect("read"), b"one");
+        assert_eq!(DiskFiles.remove_unfinished(&folder.path().join("none")).expect("no folder"), 0);
+    }
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_before_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::create(folder.path().join("x")).expect("made");
+        let error = reserve(&file, 1 << 60).expect_err("more than any disk");
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge];
+        assert!(kinds.contains(&error.kind()), "{error}");
+        assert!(DiskFiles.free_bytes(folder.path()).expect("a disk") < 1 << 60);
     }
 }
