@@ -3,14 +3,18 @@
 //! Results go to standard output, everything else to standard error. A reader that stops reading (`| head`) is no
 //! error.
 
+mod checkpoint;
 mod data;
 mod delete;
 mod demo;
+mod doctor;
 mod metrics;
 mod monitor;
 mod output;
+mod rebuild;
 mod replay;
 mod serve;
+mod status;
 mod unmonitor;
 
 use std::fmt;
@@ -23,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use htm_core::ids::ModelId;
 
 use crate::config::DEFAULT_DATA_DIR;
+use crate::control::is_engine_running;
 use crate::engine::{DATABASE_FILE, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
 use crate::model_params::ModelSpec;
@@ -54,6 +59,10 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
+    Status(status::StatusArgs),
+    Checkpoint(checkpoint::CheckpointArgs),
+    Rebuild(rebuild::RebuildArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which engine's data to look at.
@@ -72,9 +81,19 @@ impl DataDir {
     /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
     /// runs. No engine writes it again: a model is saved only while its scores are in the database.
     fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
-        let folder = self.data_dir.join(MODELS_FOLDER);
-        let removed = ModelStore::new(Arc::new(DiskFiles), folder).remove(id);
+        let removed = self.model_store().remove(id);
         removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
+    }
+
+    fn model_store(&self) -> ModelStore {
+        ModelStore::new(Arc::new(DiskFiles), self.data_dir.join(MODELS_FOLDER))
+    }
+
+    /// Whether an engine runs over it.
+    fn is_engine_running(&self) -> Result<bool, CliError> {
+        is_engine_running(&self.data_dir).map_err(|error| {
+            CliError::new(format!("the lock of {} cannot be looked at: {error}", self.data_dir.display()))
+        })
     }
 }
 
@@ -129,6 +148,10 @@ pub fn main() -> ExitCode {
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Checkpoint(args) => checkpoint::run(&args),
+        Verb::Rebuild(args) => rebuild::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -205,4 +228,5 @@ from_error!(
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,
+    crate::scheduler::model_store::SaveError,
 );

@@ -104,18 +104,20 @@ impl ModelStore {
     pub fn put_aside(&self, id: &ModelId, reason: &str) {
         let path = self.path(id);
         let aside = path.with_extension("model.unusable");
-        self.put_aside_count.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             model = %id,
             file = %path.display(),
             kept_as = %aside.display(),
             "the model file cannot be used: {reason}; the model is rebuilt from its rows"
         );
-        if let Err(error) = self.files.rename(&path, &aside)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("{} could not be renamed: {error}; it is replaced later", path.display());
+        match self.files.rename(&path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::warn!("{} could not be renamed: {error}; it is replaced later", path.display());
+            }
+            Ok(()) => {}
         }
+        self.put_aside_count.fetch_add(1, Ordering::Relaxed);
         let note = format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
         if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), note.as_bytes()) {
             tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
