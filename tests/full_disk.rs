@@ -81,9 +81,13 @@ fn a_full_disk_is_survived_and_left_behind() {
         for name in NAMES {
             send(server.address(), lines(name, &samples[part.clone()]).as_bytes());
         }
-        NAMES.map(|name| wait_for_scores(&repository, name, part.end));
+        for name in NAMES {
+            wait_for_scores(&repository, name, part.end);
+        }
     };
-    NAMES.map(|name| monitor(&repository, name, Some(range)));
+    for name in NAMES {
+        monitor(&repository, name, Some(range));
+    }
     send_rows(&server, 0..80);
     let data_dir = server.data_dir().to_str().expect("text").to_owned();
     succeed(["checkpoint", "--data-dir", &data_dir]);

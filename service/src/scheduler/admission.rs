@@ -213,23 +213,27 @@ impl Scheduler {
         jobs
     }
 
-    /// The first hungry model, when memory is empty but for itself: it alone is larger than the budget, and must be
-    /// stepped all the same. If others will not leave for long, the least recently used goes whatever work is lost.
+    /// A model that has memory to itself and needs more than the budget, which must be stepped all the same: the one
+    /// that is there, if it is hungry, else the first that waits. If others will not leave for long, the least recently
+    /// used goes whatever work is lost.
     fn admit_lone(&mut self) -> Option<Job> {
-        let lane = if self.hungry.len(Lane::Fresh) > 0 { Lane::Fresh } else { Lane::Backlog };
-        let id = self.hungry.pop(lane)?;
-        let others = self.residency.len() - usize::from(self.residency.get(&id).is_some());
-        if others > 0 {
-            self.hungry.push_front(id, lane);
-            if self.stuck_turns >= MAX_STUCK_TURNS {
-                let oldest = self.residency.least_recently_used().find(|(_, slot)| slot.settling.is_none());
-                let oldest = oldest.map(|(id, _)| id.clone());
-                if let Some(oldest) = oldest {
-                    self.send_away(&oldest);
-                }
+        let first_two = self.residency.least_recently_used().take(2);
+        let first_two: Vec<(ModelId, bool)> =
+            first_two.map(|(id, slot)| (id.clone(), slot.settling.is_some())).collect();
+        let id = match first_two.as_slice() {
+            [] => {
+                let lane = if self.hungry.len(Lane::Fresh) > 0 { Lane::Fresh } else { Lane::Backlog };
+                self.hungry.pop(lane)?
             }
-            return None;
-        }
+            [(only, false)] if self.hungry.contains(only) => {
+                self.hungry.remove(only);
+                only.clone()
+            }
+            _ => {
+                self.free_stuck_memory();
+                return None;
+            }
+        };
         let bytes = self.needed_bytes(&id);
         let seat = match self.residency.remove(&id) {
             Some(mut slot) => {
@@ -250,5 +254,17 @@ impl Scheduler {
             );
         }
         Some(Job { id, record, seat, is_lone: true })
+    }
+
+    fn free_stuck_memory(&mut self) {
+        if self.stuck_turns < MAX_STUCK_TURNS {
+            return;
+        }
+        let mut movable = self.residency.least_recently_used().filter(|(_, slot)| slot.settling.is_none());
+        let oldest = movable.next().map(|(id, _)| id.clone());
+        drop(movable);
+        if let Some(oldest) = oldest {
+            self.send_away(&oldest);
+        }
     }
 }
