@@ -29,7 +29,8 @@ impl SmallDisk {
     fn mount(folder: &Path) -> Result<Self, String> {
         fs::create_dir_all(folder).expect("made");
         let mount = ["-t", "tmpfs", "-o", "size=16m", "htmengine-test"];
-        let output = Command::new("mount").args(mount).arg(folder).output().map_err(|error| error.to_string())?;
+        let output =
+            Command::new("mount").args(mount).arg(folder).output().map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(Self { folder: folder.to_owned() });
         }
@@ -56,8 +57,12 @@ impl Drop for SmallDisk {
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = |folder: &Path| fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path());
-    entries(folder).filter(|path| path.is_dir()).flat_map(|shard| entries(&shard).collect::<Vec<_>>()).collect()
+    let entries =
+        |folder: &Path| fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path());
+    entries(folder)
+        .filter(|path| path.is_dir())
+        .flat_map(|shard| entries(&shard).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
@@ -67,7 +72,8 @@ fn a_full_disk_is_survived_and_left_behind() {
     let disk = match SmallDisk::mount(&models) {
         Ok(disk) => disk,
         Err(reason) => {
-            writeln!(io::stderr(), "skipped: no tmpfs may be mounted here: {reason}").expect("standard error");
+            writeln!(io::stderr(), "skipped: no tmpfs may be mounted here: {reason}")
+                .expect("standard error");
             return;
         }
     };

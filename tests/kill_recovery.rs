@@ -5,17 +5,21 @@
 //! full size; `HTMENGINE_KILL_SEED` draws other moments.
 
 use std::env;
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use htm_core::encoder::Record;
+use htm_core::format::header::Header;
 use htm_tests::lone_run::{ScorePair, assert_scored, assert_stored, padded_range, scores};
 use htm_tests::program::{Server, succeed};
 use htm_tests::recording::series;
 use htm_tests::seeded_random::SeededRandom;
 use htm_tests::sender::{connect, lines};
-use htm_tests::stored::{monitor_all, row_count, wait_for_scores};
+use htm_tests::stored::{metric, monitor_all, row_count, wait_for_scores};
+use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::Repository;
 use serde_json::Value;
 
@@ -40,7 +44,8 @@ struct Load {
 impl Load {
     fn new(models: usize) -> Self {
         let series = SERIES.map(|name| {
-            let samples: Vec<Record> = series(name).into_iter().map(|(_, record)| record).take(ROWS).collect();
+            let samples: Vec<Record> =
+                series(name).into_iter().map(|(_, record)| record).take(ROWS).collect();
             let scores = scores(&samples, padded_range(&samples));
             (samples, scores)
         });
@@ -96,9 +101,10 @@ fn engines_killed_while_models_come_and_go_change_no_score() {
         }
         let sending = send_until_killed(&server, load.missing(&repository, (kill + 1) * ROWS / (kills + 1)));
         thread::sleep(Duration::from_millis(random.below(MAX_LIFE_MS) as u64));
-        replayed += replayed_rows(&server);
+        let data_dir = server.data_dir().to_owned();
         server.kill();
         sending.join().expect("sent what could be");
+        replayed += rows_beyond_files(&repository, &data_dir, &load.names);
     }
     let server = Server::start(folder.path(), SHORT_OF_MEMORY);
     let repository = server.repository();
@@ -119,14 +125,22 @@ fn engines_killed_while_models_come_and_go_change_no_score() {
     let [swaps, last] = ["swaps_in", "replayed_rows"].map(|key| status[key].as_u64().expect("a count"));
     assert!(swaps > models as u64, "models came and went: {status}");
     let report = format!(
-        "seed {seed}: {kills} kills, {models} models of {ROWS} rows; rows stepped again: at least {replayed} in the \
-         lives that were killed, {last} in the last"
+        "seed {seed}: {kills} kills, {models} models of {ROWS} rows; {replayed} rows to step again after the kills; in \
+         the last life {swaps} models swapped in, {last} rows stepped again"
     );
     writeln!(io::stderr(), "{report}").expect("standard error");
 }
 
-/// As far as the engine told before it was killed.
-fn replayed_rows(server: &Server) -> u64 {
-    let figures = htmengine::control::read_figures(server.data_dir()).expect("whole figures");
-    figures.filter(|figures| !figures.is_stopped).map_or(0, |figures| figures.models.replayed_rows)
+/// Rows whose scores are stored and that the model's file has not seen: what the next life steps again.
+fn rows_beyond_files(repository: &dyn Repository, data_dir: &Path, names: &[String]) -> i64 {
+    let beyond = |name: &String| {
+        let uid = metric(repository, name).expect("stored").uid;
+        let file = data_dir.join(MODELS_FOLDER).join(&uid.as_str()[..2]).join(format!("{uid}.model"));
+        let position = fs::read(file)
+            .map_or(0, |bytes| Header::of(&bytes).expect("a kill leaves whole files").last_stepped_row_id.0);
+        let scored = repository.scored_up_to(&uid).expect("a readable database").0;
+        assert!(position <= scored, "{name}: its file stands at {position}, scores at {scored}");
+        scored - position
+    };
+    names.iter().map(beyond).sum()
 }

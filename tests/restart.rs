@@ -189,7 +189,8 @@ impl Damage {
             Self::WrongParameters => {
                 let header = Header::of(&bytes).expect("a saved model");
                 let params = ModelParams::single_metric(123.0).expect("a usable resolution");
-                bytes = checkpoint::write(&Model::new(Arc::new(params), &Templates::new()), &header.generation);
+                bytes =
+                    checkpoint::write(&Model::new(Arc::new(params), &Templates::new()), &header.generation);
             }
         }
         fs::write(file, bytes).expect("written");

@@ -1,6 +1,6 @@
 //! How other processes look at a running engine and ask something of it: small files in its data folder.
 //!
-//! - `status.json`: figures, written whole every few seconds and once more at the stop.
+//! - `status.json`: figures, written whole every second and once more at the stop.
 //! - `requests/TOKEN.checkpoint`: somebody asks to save all models; `requests/TOKEN.answer` is what came of it. The asker
 //!   chooses the token and removes the answer.
 //!
@@ -31,7 +31,7 @@ pub const REQUESTS_FOLDER: &str = "requests";
 /// How often requests are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often figures are written.
-const FIGURES_INTERVAL: Duration = Duration::from_secs(2);
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests taken at one look.
 const MAX_REQUESTS_PER_LOOK: usize = 64;
 /// Requests waiting for their answer.

@@ -146,9 +146,7 @@ impl Engine {
             options: SchedulerOptions {
                 checkpoint_rows: options.checkpoint_rows,
                 memory_budget_bytes: options.memory_budget_bytes,
-                max_resident_models: options
-                    .max_resident_models
-                    .unwrap_or_else(machine::max_resident_models),
+                max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
             },
         })?;
         let storer = Storer::new(StorerParts {
@@ -288,10 +286,7 @@ fn start_anomaly(
     start_role("anomaly", move || anomaly.run(|| !stop.load(Ordering::Relaxed)))
 }
 
-fn start_control(
-    mut control: Control,
-    stop: &Arc<AtomicBool>,
-) -> Result<JoinHandle<Control>, EngineError> {
+fn start_control(mut control: Control, stop: &Arc<AtomicBool>) -> Result<JoinHandle<Control>, EngineError> {
     let stop = Arc::clone(stop);
     start_role("control", move || {
         control.run(&stop);

@@ -131,9 +131,10 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Another name in each process: an engine and a command line may write the same file.
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(UNFINISHED_SUFFIX);
+    name.push(format!(".{}{UNFINISHED_SUFFIX}", std::process::id()));
     path.with_file_name(name)
 }
 

@@ -54,7 +54,9 @@ fn ask(data_dir: &DataDir) -> Result<CheckpointAnswer, CliError> {
         )));
     }
     let folder_error = |error: io::Error| {
-        CliError::new(format!("the requests folder in {shown} cannot be used: {error}; run this as the engine's user"))
+        CliError::new(format!(
+            "the requests folder in {shown} cannot be used: {error}; run this as the engine's user"
+        ))
     };
     let random = SystemRandom::open().map_err(folder_error)?;
     let token = ModelId::from_random_bytes(random.random_bytes()).to_string();

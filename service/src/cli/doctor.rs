@@ -88,13 +88,14 @@ impl Report {
         let Some(memory) = machine::memory() else { return };
         self.add("memory MiB", memory.total >> 20);
         self.add("memory available MiB", memory.available >> 20);
-        if budget as u64 > memory.available / 4 * 3 {
+        let sensible = memory.available / 4 * 3;
+        if budget as u64 > sensible {
             self.warnings.push(format!(
                 "the memory budget for models is {} MiB, of {} MiB available: set memory_budget_mib to {} or less, so \
                  that the kernel can keep model files and the database in memory",
                 budget >> 20,
                 memory.available >> 20,
-                memory.available / 4 * 3 >> 20
+                sensible >> 20
             ));
         }
     }
@@ -148,7 +149,8 @@ impl Report {
 /// What this machine has of the instruction sets that kernels are written for.
 fn instruction_sets() -> String {
     #[cfg(target_arch = "x86_64")]
-    let found = [("avx2", is_x86_feature_detected!("avx2")), ("avx512bw", is_x86_feature_detected!("avx512bw"))];
+    let found =
+        [("avx2", is_x86_feature_detected!("avx2")), ("avx512bw", is_x86_feature_detected!("avx512bw"))];
     #[cfg(not(target_arch = "x86_64"))]
     let found = [];
     let names = std::iter::once("scalar").chain(found.iter().filter(|(_, has)| *has).map(|(name, _)| *name));

@@ -5,6 +5,7 @@
 //! whole and right.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use clap::Args;
 use htm_core::encoder::Record;
@@ -13,7 +14,6 @@ use htm_core::model::Model;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::ModelParams;
 use serde_json::json;
-use std::sync::Arc;
 
 use super::output::progress_bar;
 use super::{CliError, OneMetric, find_metric};
@@ -83,15 +83,12 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
 }
 
 fn start_of(metric: &Metric) -> Result<ModelStart, CliError> {
-    let text = match (metric.status, &metric.model_params) {
-        (MetricStatus::Active, Some(text)) => text,
-        _ => {
-            return Err(CliError::new(format!(
-                "{} has no model to rebuild, its status is {}; `htmengine monitor` starts one",
-                metric.name,
-                metric.status.label()
-            )));
-        }
+    let (MetricStatus::Active, Some(text)) = (metric.status, &metric.model_params) else {
+        return Err(CliError::new(format!(
+            "{} has no model to rebuild, its status is {}; `htmengine monitor` starts one",
+            metric.name,
+            metric.status.label()
+        )));
     };
     Ok(ModelStart::from_json(text)?)
 }

@@ -11,7 +11,7 @@ use crate::control::{EngineFigures, read_figures};
 
 /// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
 ///
-/// The figures are at most a few seconds old. Without a running engine, its last ones are shown.
+/// The figures are at most a second or two old. Without a running engine, its last ones are shown.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Print JSON
@@ -27,7 +27,9 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
     let figures = read_figures(&args.data_dir.data_dir)
         .map_err(|error| CliError::new(format!("the figures in {shown} cannot be read: {error}")))?;
     let figures = figures.ok_or_else(|| {
-        CliError::new(format!("no engine has run over {shown}; start `htmengine serve`, or name its folder with --data-dir"))
+        CliError::new(format!(
+            "no engine has run over {shown}; start `htmengine serve`, or name its folder with --data-dir"
+        ))
     })?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -56,7 +58,10 @@ fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool)
         ("started (UTC)", time_text(figures.started_at)),
         ("figures of (UTC)", time_text(figures.taken_at)),
         ("models in memory", format!("{} of {} known", models.resident_models, models.known_models)),
-        ("memory for models", format!("{} of {}", mib(models.resident_bytes), mib(models.memory_budget_bytes))),
+        (
+            "memory for models",
+            format!("{} of {}", mib(models.resident_bytes), mib(models.memory_budget_bytes)),
+        ),
         ("most memory reserved", mib(models.peak_reserved_bytes)),
         ("models in memory, limit", models.max_resident_models.to_string()),
         ("rows remembered", models.remembered_rows.to_string()),
@@ -72,7 +77,10 @@ fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool)
         ("models being saved", models.settling_models.to_string()),
         (
             "queues",
-            format!("data {}, hints {}, scores {}", figures.data_queue, figures.hints_queue, figures.scores_queue),
+            format!(
+                "data {}, hints {}, scores {}",
+                figures.data_queue, figures.hints_queue, figures.scores_queue
+            ),
         ),
         ("page faults", format!("{} minor, {} major", figures.minor_page_faults, figures.major_page_faults)),
     ];

@@ -5,6 +5,8 @@
 //! dropped while that is cheaper, else saved. A hungry model with many rows outstanding that cannot be saved yet stays:
 //! dropping it would throw away work that it must repeat before it can go on.
 
+use std::collections::HashSet;
+
 use htm_core::ids::ModelId;
 
 use super::Scheduler;
@@ -46,13 +48,11 @@ impl Scheduler {
         let mut jobs = Vec::new();
         let mut left = candidates.into_iter();
         for (id, lane) in left.by_ref() {
-            match self.admit(&id, jobs.len()) {
-                Some(job) => jobs.push(job),
-                None => {
-                    self.put_back(std::iter::once((id, lane)).chain(left));
-                    break;
-                }
-            }
+            let Some(job) = self.admit(&id, jobs.len()) else {
+                self.put_back(std::iter::once((id, lane)).chain(left));
+                break;
+            };
+            jobs.push(job);
         }
         if jobs.is_empty() {
             jobs = self.hungry_residents();
@@ -72,8 +72,7 @@ impl Scheduler {
         }
         let mut candidates = Vec::new();
         for (lane, most) in order {
-            candidates
-                .extend(std::iter::from_fn(|| self.hungry.pop(lane)).take(most).map(|id| (id, lane)));
+            candidates.extend(std::iter::from_fn(|| self.hungry.pop(lane)).take(most).map(|id| (id, lane)));
         }
         candidates
     }
@@ -121,7 +120,7 @@ impl Scheduler {
         if short_bytes == 0 && short_seats == 0 {
             return Ok(());
         }
-        let staying: std::collections::HashSet<&ModelId> = candidates.iter().map(|(id, _)| id).collect();
+        let staying: HashSet<&ModelId> = candidates.iter().map(|(id, _)| id).collect();
         let order: Vec<ModelId> = self
             .residency
             .least_recently_used()
@@ -131,7 +130,7 @@ impl Scheduler {
             .cloned()
             .collect();
         let mut checkpoints_left = self.checkpoints_allowed();
-        let (mut drops, mut saves) = (Vec::new(), Vec::new());
+        let (mut drops, mut to_save) = (Vec::new(), Vec::new());
         for id in order {
             if short_bytes == 0 && short_seats == 0 {
                 break;
@@ -140,7 +139,7 @@ impl Scheduler {
                 Parting::Drop => drops.push(id.clone()),
                 Parting::Save => {
                     checkpoints_left -= 1;
-                    saves.push(id.clone());
+                    to_save.push(id.clone());
                 }
                 Parting::Stay => continue,
             }
@@ -148,11 +147,11 @@ impl Scheduler {
             short_bytes = short_bytes.saturating_sub(bytes);
             short_seats = short_seats.saturating_sub(1);
         }
-        let saved = self.save_committed(&saves)?;
+        let saved = self.save_committed(&to_save)?;
         for id in drops {
             self.send_away(&id);
         }
-        for id in saves {
+        for id in to_save {
             // One that could not be saved goes the next time, dropped then.
             if saved.contains(&id) {
                 self.send_away(&id);

@@ -113,6 +113,11 @@ impl Scheduler {
         self.back_off.allowed(self.parts.clock.monotonic())
     }
 
+    fn is_backing_off(&self) -> bool {
+        self.checkpoints_allowed() == 0
+    }
+
+    /// Rows that a model in memory has learned since its file.
     pub(super) fn unsaved_rows(&self, id: &ModelId, slot: &Slot) -> i64 {
         slot.position().0 - self.records.get(id).map_or(0, |record| record.saved.0)
     }
@@ -120,7 +125,7 @@ impl Scheduler {
     /// Stops stepping a model until it is saved.
     pub(super) fn begin_settling(&mut self, id: &ModelId) {
         let now = self.parts.clock.monotonic();
-        if self.back_off.until.is_some_and(|(until, _)| now < until) {
+        if self.is_backing_off() {
             let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
             self.put_off(id, &reason);
             return;
@@ -185,6 +190,13 @@ impl Scheduler {
         for id in &ready {
             if saved.contains(id) {
                 self.end_settling(id);
+            }
+        }
+        if self.is_backing_off() {
+            // Nobody is to stand still because the disk is full.
+            let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
+            for id in std::mem::take(&mut self.settling) {
+                self.put_off(&id, &reason);
             }
         }
         Ok(saved.len())
@@ -299,7 +311,9 @@ impl Scheduler {
         let wanted: HashSet<ModelId> = self
             .records
             .iter()
-            .filter(|(id, record)| self.residency.get(id).map_or(record.stepped, Slot::position) > record.saved)
+            .filter(|(id, record)| {
+                self.residency.get(id).map_or(record.stepped, Slot::position) > record.saved
+            })
             .map(|(id, _)| id.clone())
             .collect();
         let ids: Vec<ModelId> = wanted.iter().cloned().collect();
@@ -333,7 +347,7 @@ mod tests {
         for pause in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Duration::from_millis) {
             back_off.note_failure(now);
             back_off.note_failure(now);
-            assert_eq!(back_off.allowed(now + pause - Duration::from_millis(1)), 0, "{pause:?}");
+            assert_eq!(back_off.allowed(now + pause * 9 / 10), 0, "{pause:?}");
             now += pause;
             assert_eq!(back_off.allowed(now), 1, "{pause:?}");
         }

@@ -98,9 +98,8 @@ mod tests {
     #[test]
     fn saving_pays_later_the_dearer_it_is() {
         let typical = Costs::default();
-        let rows = |step, checkpoint| {
-            whole_rows(costs(step, checkpoint).rows_worth_a_checkpoint(&typical), 1000)
-        };
+        let rows =
+            |step, checkpoint| whole_rows(costs(step, checkpoint).rows_worth_a_checkpoint(&typical), 1000);
         assert_eq!(rows(100, 5_000), 10);
         assert_eq!(rows(50, 10_000), 20);
         assert_eq!(rows(2_000, 100), 1, "never less than one row");

@@ -233,7 +233,7 @@ impl Scheduler {
             (true, _) if is_postponed && rows == 0 => SchedulerTurn::Postponed,
             (false, _) if is_done => SchedulerTurn::Closed,
             (false, 0) => SchedulerTurn::Idle,
-            (true, _) | (false, _) => SchedulerTurn::Worked { rows },
+            (true | false, _) => SchedulerTurn::Worked { rows },
         })
     }
 

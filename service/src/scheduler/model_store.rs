@@ -118,7 +118,8 @@ impl ModelStore {
             Ok(()) => {}
         }
         self.put_aside_count.fetch_add(1, Ordering::Relaxed);
-        let note = format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
+        let note =
+            format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
         if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), note.as_bytes()) {
             tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
         }
@@ -136,6 +137,7 @@ impl ModelStore {
         self.folder.join(shard).join(format!("{text}.model"))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system has many ways to fail")]
     fn save_error(&self, path: &Path, needed: usize, error: &io::Error) -> SaveError {
         let folder = self.folder.display();
         let free = match self.files.free_bytes(&self.folder) {

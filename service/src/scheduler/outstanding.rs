@@ -16,6 +16,7 @@ pub(super) const MAX_REMEMBERED_ROWS: usize = 4 << 20;
 
 /// One row to step.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "row ids are called so everywhere")]
 pub(super) struct Row {
     /// Which.
     pub(super) row_id: RowId,

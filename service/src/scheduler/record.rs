@@ -43,12 +43,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Rows from which it is dropped no more but saved when it leaves memory.
-    pub(super) fn rows_worth_a_checkpoint(
-        &self,
-        id: &ModelId,
-        typical: &Costs,
-        checkpoint_rows: i64,
-    ) -> i64 {
+    pub(super) fn rows_worth_a_checkpoint(&self, id: &ModelId, typical: &Costs, checkpoint_rows: i64) -> i64 {
         let scale = if self.is_first_interval { first_interval_scale(id) } else { 1.0 };
         whole_rows(self.costs.rows_worth_a_checkpoint(typical) * scale, checkpoint_rows)
     }

@@ -221,10 +221,8 @@ impl Runner<'_> {
         // Older rows came back with a restored database: the file learned rows that no longer exist, and others may
         // have their ids by now.
         let committed = record.committed;
-        self.store.put_aside(
-            id,
-            &format!("it stands at row {position}, scores are stored up to row {committed}"),
-        );
+        self.store
+            .put_aside(id, &format!("it stands at row {position}, scores are stored up to row {committed}"));
         Ok(self.store.new_model(&record.params))
     }
 
@@ -405,12 +403,13 @@ impl Share<'_> {
         if !self.was_swapped_in || unsaved < worth {
             return;
         }
-        if !is_committed(runner.repository, self.id, &mut self.record, self.slot.position()).unwrap_or(false) {
+        if !is_committed(runner.repository, self.id, &mut self.record, self.slot.position()).unwrap_or(false)
+        {
             return;
         }
-        let left = runner.checkpoints_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        });
+        let left = runner
+            .checkpoints_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
             self.checkpoint = Some(self.runner.save(self.id, &mut self.record, &self.slot));
         }
