@@ -146,7 +146,8 @@ impl Report {
     }
 }
 
-/// What this machine has of the instruction sets that kernels are written for.
+/// What this machine has of the instruction sets that kernels are written for. The list and the choice belong to the
+/// kernels' `Isa`; ask it here as soon as core hands it out.
 fn instruction_sets() -> String {
     #[cfg(target_arch = "x86_64")]
     let found =
