@@ -19,7 +19,7 @@ use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::metric::MetricStatus;
 use serde_json::Value;
 
-const VERBS: [(&str, &str); 8] = [
+const VERBS: [(&str, &str); 12] = [
     ("serve", "Run the engine"),
     ("demo", "Show what the engine does"),
     ("replay", "Score a file of samples"),
@@ -28,6 +28,10 @@ const VERBS: [(&str, &str); 8] = [
     ("monitor", "Start a model for a metric"),
     ("unmonitor", "Stop the model of a metric"),
     ("delete", "Delete a metric"),
+    ("status", "Show figures of the running engine"),
+    ("checkpoint", "Have the running engine save every model"),
+    ("rebuild", "Build a metric's model again from its rows"),
+    ("doctor", "Look at this machine"),
 ];
 
 fn samples(name: &str, count: usize) -> Vec<Record> {

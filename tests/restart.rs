@@ -3,10 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use htm_core::encoder::Record;
+use htm_core::format::checkpoint;
+use htm_core::format::header::Header;
 use htm_core::ids::RowId;
+use htm_core::model::Model;
+use htm_core::model::template::Templates;
+use htm_core::params::ModelParams;
 use htm_tests::lone_run::{assert_equal, assert_scored, assert_stored, padded_range, scores};
 use htm_tests::program::{Server, open_repository};
 use htm_tests::recording::series;
@@ -23,6 +29,8 @@ use htmengine::reject::RejectReason;
 use htmengine::repository::Repository;
 use htmengine::repository::metric_data::StoredSample;
 
+/// Where the format version lies in a file.
+const VERSION_AT: usize = 8;
 /// So that models are saved in the middle of everything.
 const OFTEN: [&str; 2] = ["--checkpoint-rows", "50"];
 
@@ -144,10 +152,14 @@ enum Damage {
     CutOff,
     FlippedBit,
     NoModel,
+    /// Whole, of another model with the same parameters.
     Foreign,
+    WrongVersion,
+    /// Whole, of this life of the model, with other parameters.
+    WrongParameters,
 }
 
-const ALL_DAMAGES: [Damage; 7] = [
+const ALL_DAMAGES: [Damage; 9] = [
     Damage::None,
     Damage::Missing,
     Damage::Empty,
@@ -155,6 +167,8 @@ const ALL_DAMAGES: [Damage; 7] = [
     Damage::FlippedBit,
     Damage::NoModel,
     Damage::Foreign,
+    Damage::WrongVersion,
+    Damage::WrongParameters,
 ];
 
 impl Damage {
@@ -171,8 +185,28 @@ impl Damage {
             }
             Self::NoModel => bytes = SeededRandom::new(11).bytes(bytes.len()),
             Self::Foreign => bytes = fs::read(foreign).expect("a saved model"),
+            Self::WrongVersion => bytes[VERSION_AT] ^= 0x40,
+            Self::WrongParameters => {
+                let header = Header::of(&bytes).expect("a saved model");
+                let params = ModelParams::single_metric(123.0).expect("a usable resolution");
+                let model = Model::new(Arc::new(params), &Templates::new());
+                checkpoint::write(&model, &header.generation, &mut bytes);
+            }
         }
         fs::write(file, bytes).expect("written");
+    }
+
+    /// What the reason beside the file says; `None` if the file is used, or there is none.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::None | Self::Missing => None,
+            Self::Empty | Self::CutOff => Some("bytes long"),
+            Self::FlippedBit => Some("damaged"),
+            Self::NoModel => Some("it starts with"),
+            Self::Foreign => Some("it belongs to model generation"),
+            Self::WrongVersion => Some("format version"),
+            Self::WrongParameters => Some("its parameters are"),
+        }
     }
 }
 
@@ -206,8 +240,12 @@ fn a_model_file_that_cannot_be_used_costs_time_and_no_score() {
         let rows = wait_for_scores(&repository, name, samples.len());
         assert_equal(name, &rows, &samples, range);
         let aside = file.with_extension("model.unusable");
-        let is_unusable = !matches!(damage, Damage::None | Damage::Missing);
+        let is_unusable = damage.reason().is_some();
         assert_eq!(aside.exists(), is_unusable, "{name}: {} is kept", aside.display());
+        let said = fs::read_to_string(file.with_extension("model.reason.txt")).ok();
+        assert_eq!(said.is_some(), is_unusable, "{name}: a text says why");
+        let (said, expected) = (said.unwrap_or_default(), damage.reason().unwrap_or_default());
+        assert!(said.contains(expected), "{name}: `{expected}` is not in: {said}");
         let is_logged = server.log().contains(aside.to_str().expect("text"));
         assert_eq!(is_logged, is_unusable, "{name}: the log names {}", aside.display());
     }

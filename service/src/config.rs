@@ -38,6 +38,8 @@ pub struct Config {
     pub checkpoint_rows: Option<u32>,
     /// Memory for models, in MiB.
     pub memory_budget_mib: Option<usize>,
+    /// Models in memory at once; by default what the kernel's limit on mappings allows.
+    pub max_resident_models: Option<usize>,
     /// How far ahead of the clock a sample may be.
     pub max_future_s: Option<u32>,
     /// Open connections at most.
@@ -74,6 +76,7 @@ impl Config {
             jobs: self.jobs.or(other.jobs),
             checkpoint_rows: self.checkpoint_rows.or(other.checkpoint_rows),
             memory_budget_mib: self.memory_budget_mib.or(other.memory_budget_mib),
+            max_resident_models: self.max_resident_models.or(other.max_resident_models),
             max_future_s: self.max_future_s.or(other.max_future_s),
             max_connections: self.max_connections.or(other.max_connections),
             idle_timeout_s: self.idle_timeout_s.or(other.idle_timeout_s),
@@ -97,6 +100,7 @@ impl Config {
         if let Some(mib) = self.memory_budget_mib {
             options.memory_budget_bytes = mib.saturating_mul(1 << 20);
         }
+        options.max_resident_models = self.max_resident_models;
         if let Some(seconds) = self.max_future_s {
             options.limits.max_future_seconds = i64::from(seconds);
         }

@@ -10,22 +10,26 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::anomaly::Anomaly;
 use crate::bus::Bus;
 use crate::bus::memory::{MemoryBus, MemoryBusLimits};
 use crate::clock::{Clock, SystemClock};
+use crate::control::Control;
 use crate::file_system::DiskFiles;
 use crate::listener::{self, ListenerHandle, ListenerOptions};
+use crate::machine;
 use crate::monitoring::{RandomBytes, SystemRandom};
 use crate::reject::RejectLedger;
 use crate::repository::sqlite::{OpenMode, SqliteRepository};
 use crate::repository::{Repository, RepositoryError};
 use crate::results::stream::ResultStream;
 use crate::sample::SampleLimits;
+use crate::scheduler::checkpoint_desk::CheckpointDesk;
+use crate::scheduler::figures::SchedulerFigures;
 use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use crate::storer::{Storer, StorerOptions, StorerParts};
@@ -56,6 +60,8 @@ pub struct EngineOptions {
     pub checkpoint_rows: i64,
     /// Memory for models.
     pub memory_budget_bytes: usize,
+    /// Models in memory at once; `None` for what the kernel's limit on mappings allows.
+    pub max_resident_models: Option<usize>,
     /// What a sample may look like.
     pub limits: SampleLimits,
     /// Connections and time-outs.
@@ -74,6 +80,7 @@ impl EngineOptions {
             jobs: 0,
             checkpoint_rows: 1000,
             memory_budget_bytes: 2 << 30,
+            max_resident_models: None,
             limits: SampleLimits::default(),
             listener: ListenerOptions::default(),
         }
@@ -91,6 +98,10 @@ pub struct Engine {
     storer: JoinHandle<Result<(), RepositoryError>>,
     scheduler: JoinHandle<(Scheduler, Result<(), RepositoryError>)>,
     anomaly: JoinHandle<Result<(), RepositoryError>>,
+    control: JoinHandle<Control>,
+    figures: Arc<Mutex<SchedulerFigures>>,
+    /// Raised when nothing is answered any more.
+    stop_control: Arc<AtomicBool>,
     /// Raised to end the scheduler's stepping.
     stop_scheduler: Arc<AtomicBool>,
     /// Raised to end all waiting for a database that is away.
@@ -115,6 +126,11 @@ impl Engine {
         let bus = Arc::new(MemoryBus::new(MemoryBusLimits::default()));
         let shared: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
         let ledger = Arc::new(RejectLedger::new());
+        let desk: Arc<CheckpointDesk> = Arc::default();
+        let figures: Arc<Mutex<SchedulerFigures>> = Arc::default();
+        if let Err(error) = machine::raise_file_limit() {
+            tracing::warn!("the limit on open files could not be raised: {error}");
+        }
 
         let bound = listener::bind(options.graphite, options.udp.then_some(options.graphite))
             .map_err(|error| EngineError { reason: error.to_string() })?;
@@ -125,9 +141,12 @@ impl Engine {
             clock: Arc::clone(&clock),
             store: ModelStore::new(Arc::new(DiskFiles), options.data_dir.join(MODELS_FOLDER)),
             workers: worker_threads(options.jobs)?,
+            desk: Arc::clone(&desk),
+            figures: Arc::clone(&figures),
             options: SchedulerOptions {
                 checkpoint_rows: options.checkpoint_rows,
                 memory_budget_bytes: options.memory_budget_bytes,
+                max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
             },
         })?;
         let storer = Storer::new(StorerParts {
@@ -142,6 +161,16 @@ impl Engine {
 
         let stop_scheduler = Arc::new(AtomicBool::new(false));
         let stop_waiting = Arc::new(AtomicBool::new(false));
+        let stop_control = Arc::new(AtomicBool::new(false));
+        let control = Control {
+            data_dir: options.data_dir,
+            bus: Arc::clone(&shared),
+            clock: Arc::clone(&clock),
+            desk,
+            figures: Arc::clone(&figures),
+            started_at: clock.unix_seconds(),
+            waiting: Vec::new(),
+        };
         Ok(Self {
             graphite: bound.tcp_address(),
             udp: bound.udp_address(),
@@ -149,6 +178,9 @@ impl Engine {
             storer: start_storer(storer, &stop_waiting)?,
             scheduler: start_scheduler(scheduler, &stop_scheduler)?,
             anomaly: start_anomaly(anomaly, &stop_waiting)?,
+            control: start_control(control, &stop_control)?,
+            figures,
+            stop_control,
             listener: bound.spawn(shared, ledger, clock, options.listener),
             bus,
             repository,
@@ -183,6 +215,11 @@ impl Engine {
         &self.repository
     }
 
+    /// What it does with its models, in numbers.
+    pub fn figures(&self) -> SchedulerFigures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether a role has ended by itself, which only a fatal error makes it do; [`Self::stop`] then says why.
     pub fn has_failed(&self) -> bool {
         self.storer.is_finished()
@@ -206,6 +243,8 @@ impl Engine {
         self.bus.scores().close();
         let anomaly = joined("anomaly", self.anomaly.join())?;
         let saved = scheduler.save_all().map(|_| ());
+        self.stop_control.store(true, Ordering::Relaxed);
+        joined("control", self.control.join())?.write_figures(true);
         self.bus.close();
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }
@@ -245,6 +284,14 @@ fn start_anomaly(
 ) -> Result<JoinHandle<Result<(), RepositoryError>>, EngineError> {
     let stop = Arc::clone(stop);
     start_role("anomaly", move || anomaly.run(|| !stop.load(Ordering::Relaxed)))
+}
+
+fn start_control(mut control: Control, stop: &Arc<AtomicBool>) -> Result<JoinHandle<Control>, EngineError> {
+    let stop = Arc::clone(stop);
+    start_role("control", move || {
+        control.run(&stop);
+        control
+    })
 }
 
 fn start_role<T: Send + 'static>(

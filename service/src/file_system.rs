@@ -2,22 +2,47 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use htm_core::format::mapping::{BufferPool, Region};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// Ending of the name under which a file is written until it is whole.
+const UNFINISHED_SUFFIX: &str = ".new";
+
+/// Files up to this size are read, larger ones mapped: reading copies every byte but never faults, mapping copies only
+/// the pages that a step writes.
+const READ_UP_TO_BYTES: u64 = 4 << 20;
+
+/// What tells one version of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    /// The file's number in its file system: every replacement is another file.
+    pub inode: u64,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was last written to, seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
 
 /// What model storage asks of a file system.
 pub trait FileSystem: Send + Sync {
-    /// The whole file.
+    /// The whole file, mapped privately or read into memory of `pool`.
     ///
     /// # Errors
     /// What the operating system said; `NotFound` if there is none.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn open(&self, path: &Path, pool: &Arc<BufferPool>) -> io::Result<(Region, FileStamp)>;
 
     /// Puts `bytes` at `path`, making its folder: afterwards, whatever happens in between, there is either the
-    /// old file or the whole new one, and after success the new one survives a power failure.
+    /// old file or the whole new one, and after success the new one survives a power failure. Space is reserved
+    /// before anything is written. Returns the new file's stamp.
     ///
     /// # Errors
     /// What the operating system said; the old file is untouched then.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<FileStamp>;
 
     /// Moves a file within its folder.
     ///
@@ -30,6 +55,27 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// What the operating system said.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes what replacements that never ended left in the folders in `folder`; returns how many there were.
+    /// Nobody else may be replacing files there.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    fn remove_unfinished(&self, folder: &Path) -> io::Result<usize>;
+
+    /// Bytes that can still be written below `folder`.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+}
+
+impl FileStamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(Self { inode: metadata.ino(), size_bytes: metadata.len(), modified })
+    }
 }
 
 /// The operating system's files.
@@ -37,26 +83,33 @@ pub trait FileSystem: Send + Sync {
 pub struct DiskFiles;
 
 impl FileSystem for DiskFiles {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn open(&self, path: &Path, pool: &Arc<BufferPool>) -> io::Result<(Region, FileStamp)> {
+        let file = File::open(path)?;
+        let stamp = FileStamp::of(&file)?;
+        let region =
+            if stamp.size_bytes <= READ_UP_TO_BYTES { Region::read(&file, pool) } else { Region::map(&file) };
+        Ok((region?, stamp))
     }
 
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<FileStamp> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let new = unfinished(path);
         fs::create_dir_all(folder)?;
         let written = (|| {
             let mut file = File::create(&new)?;
+            reserve(&file, bytes.len() as u64)?;
             file.write_all(bytes)?;
             file.sync_data()?;
-            fs::rename(&new, path)
+            fs::rename(&new, path)?;
+            FileStamp::of(&file)
         })();
-        if let Err(error) = written {
+        if written.is_err() {
             // What could not be finished only takes space.
             let _ = fs::remove_file(&new);
-            return Err(error);
+            return written;
         }
-        File::open(folder)?.sync_all()
+        File::open(folder)?.sync_all()?;
+        written
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -69,13 +122,51 @@ impl FileSystem for DiskFiles {
             other => other,
         }
     }
+
+    fn remove_unfinished(&self, folder: &Path) -> io::Result<usize> {
+        let mut removed = 0;
+        let shards = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            other => other?,
+        };
+        for shard in shards {
+            let shard = shard?;
+            if !shard.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shard.path())? {
+                let file = file?;
+                if file.file_name().as_encoded_bytes().ends_with(UNFINISHED_SUFFIX.as_bytes()) {
+                    fs::remove_file(file.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(folder)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
 }
 
-/// Name under which a file is written until it is whole. A crash may leave one behind; the next write of the
-/// same file replaces it.
+/// Reserves room, so that a disk that fills up is told before a byte is written.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // Some file systems (NFS, ZFS) cannot; writing then tells.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Another name in each process: an engine and a command line may write the same file.
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(format!(".{}{UNFINISHED_SUFFIX}", std::process::id()));
     path.with_file_name(name)
 }
 
@@ -83,17 +174,24 @@ fn unfinished(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn read(path: &Path) -> io::Result<Vec<u8>> {
+        DiskFiles.open(path, &BufferPool::new()).map(|(region, _)| region.bytes().to_vec())
+    }
+
     #[test]
     fn replaces_whole_files_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a").join("b.model");
-        DiskFiles.replace(&path, b"one").expect("written");
-        DiskFiles.replace(&path, b"two").expect("written");
-        assert_eq!(DiskFiles.read(&path).expect("read"), b"two");
+        let first = DiskFiles.replace(&path, b"one").expect("written");
+        let second = DiskFiles.replace(&path, b"two").expect("written");
+        assert_ne!(first, second);
+        let (_, found) = DiskFiles.open(&path, &BufferPool::new()).expect("opened");
+        assert_eq!(found, second);
+        assert_eq!(read(&path).expect("read"), b"two");
         assert_eq!(fs::read_dir(folder.path().join("a")).expect("a folder").count(), 1);
         DiskFiles.remove(&path).expect("removed");
         DiskFiles.remove(&path).expect("removing nothing is fine");
-        assert_eq!(DiskFiles.read(&path).expect_err("gone").kind(), io::ErrorKind::NotFound);
+        assert_eq!(read(&path).expect_err("gone").kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -104,6 +202,28 @@ mod tests {
         // A folder in the way of the unfinished file.
         fs::create_dir(unfinished(&path)).expect("made");
         assert!(DiskFiles.replace(&path, b"two").is_err());
-        assert_eq!(DiskFiles.read(&path).expect("read"), b"one");
+        assert_eq!(read(&path).expect("read"), b"one");
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ab").join("abc.model");
+        DiskFiles.replace(&path, b"one").expect("written");
+        fs::write(unfinished(&path), b"tw").expect("written");
+        assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 1);
+        assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);
+        assert_eq!(read(&path).expect("read"), b"one");
+        assert_eq!(DiskFiles.remove_unfinished(&folder.path().join("none")).expect("no folder"), 0);
+    }
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_before_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::create(folder.path().join("x")).expect("made");
+        let error = reserve(&file, 1 << 60).expect_err("more than any disk");
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge];
+        assert!(kinds.contains(&error.kind()), "{error}");
+        assert!(DiskFiles.free_bytes(folder.path()).expect("a disk") < 1 << 60);
     }
 }

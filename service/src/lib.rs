@@ -7,6 +7,8 @@
 
 pub mod clock;
 
+pub mod machine;
+
 pub mod file_system;
 
 pub mod timestamp;
@@ -34,6 +36,8 @@ pub mod anomaly;
 pub mod results;
 
 pub mod config;
+
+pub mod control;
 
 pub mod engine;
 

@@ -3,15 +3,19 @@
 //! Results go to standard output, everything else to standard error. A reader that stops reading (`| head`) is no
 //! error.
 
+mod checkpoint;
 mod data;
 mod delete;
 mod demo;
+mod doctor;
 mod inspect;
 mod metrics;
 mod monitor;
 mod output;
+mod rebuild;
 mod replay;
 mod serve;
+mod status;
 mod unmonitor;
 mod verify;
 
@@ -26,6 +30,7 @@ use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
 use crate::config::DEFAULT_DATA_DIR;
+use crate::control::is_engine_running;
 use crate::engine::{DATABASE_FILE, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
 use crate::model_params::ModelSpec;
@@ -57,8 +62,12 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
+    Status(status::StatusArgs),
+    Checkpoint(checkpoint::CheckpointArgs),
+    Rebuild(rebuild::RebuildArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which engine's data to look at.
@@ -77,9 +86,19 @@ impl DataDir {
     /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
     /// runs. No engine writes it again: a model is saved only while its scores are in the database.
     fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
-        let folder = self.data_dir.join(MODELS_FOLDER);
-        let removed = ModelStore::new(Arc::new(DiskFiles), folder).remove(id);
+        let removed = self.model_store().remove(id);
         removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
+    }
+
+    fn model_store(&self) -> ModelStore {
+        ModelStore::new(Arc::new(DiskFiles), self.data_dir.join(MODELS_FOLDER))
+    }
+
+    /// Whether an engine runs over it.
+    fn is_engine_running(&self) -> Result<bool, CliError> {
+        is_engine_running(&self.data_dir).map_err(|error| {
+            CliError::new(format!("the lock of {} cannot be looked at: {error}", self.data_dir.display()))
+        })
     }
 }
 
@@ -147,8 +166,12 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Checkpoint(args) => checkpoint::run(&args),
+        Verb::Rebuild(args) => rebuild::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
     }
 }
 
@@ -217,4 +240,5 @@ from_error!(
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,
     htm_core::isa::IsaError,
+    crate::scheduler::model_store::SaveError,
 );

@@ -1,24 +1,40 @@
-//! The scheduler: feeds models the rows they have not stepped, many models at once.
+//! The scheduler: feeds models the rows they have not stepped, many models at once, far more than memory holds.
 //!
 //! Flow: hints from the storer (and changes announced by a command line) make models *hungry*; each turn takes
-//! some hungry models, steps them side by side on the worker threads (`runner.rs`), publishes their scores in row
-//! order, saves those that are due and drops the least recently used ones when memory runs short.
+//! some hungry models, finds room for them (`admission.rs`), steps them side by side on the worker threads
+//! (`runner.rs`), publishes their scores in row order and saves those that are due (`checkpointing.rs`).
+//!
+//! What is kept of models: a `Record` of each that was ever stepped (`record.rs`), and the models themselves of those
+//! that fit into memory (`residency.rs`). A model that leaves memory is dropped while stepping its outstanding rows
+//! again is cheaper than saving it (`costs.rs`), else saved.
 //!
 //! Invariants:
-//! - A model is fed by row id from the repository, never from a message in hand; a lost hint costs time only.
+//! - A model is fed by row id from the repository, never from a message in hand; a lost hint costs time only. Rows that
+//!   this process has stepped before may come from its own memory: committed samples never change.
 //! - A model's file never stands beyond the last row whose scores are committed: a model that is due *settles*
 //!   (is not stepped) until the anomaly role has committed its scores, then it is saved. So after a crash every row
 //!   without scores is stepped again, and stepping gives the same scores again.
-//! - One model's failure never stops another's.
+//! - Models in memory never take more than the budget, but for a lone model that is larger.
+//! - One model's failure never stops another's, nor its slowness for longer than a share.
 //!
 //! Departure from the original, which started a process for each model: models share this process.
 
+pub mod checkpoint_desk;
+pub mod figures;
 pub mod model_store;
-mod runner;
-mod slot;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+mod admission;
+mod checkpointing;
+mod costs;
+mod hungry;
+mod memory_budget;
+mod outstanding;
+mod record;
+mod residency;
+mod runner;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,22 +43,22 @@ use htm_core::model::workspace::Workspace;
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use self::checkpoint_desk::CheckpointDesk;
+use self::checkpointing::{CheckpointRound, SaveBackOff};
+use self::costs::Costs;
+use self::figures::SchedulerFigures;
+use self::hungry::{HungryModels, Lane};
+use self::memory_budget::MemoryBudget;
 use self::model_store::ModelStore;
-use self::runner::{Outcome, Runner, is_committed};
-use self::slot::Slot;
-use crate::bus::message::ScoreMessage;
+use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
+use self::record::{Record, SharedParams};
+use self::residency::Residency;
+use self::runner::{Job, Outcome, Runner, Stepped};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
 use crate::repository::metric::MetricStatus;
 use crate::repository::{Repository, RepositoryError};
 
-/// Rows stepped in one turn over all models, roughly; bounds how long a fresh hint waits.
-const ROWS_PER_TURN: usize = 4096;
-/// Share of one model in a turn.
-const MIN_ROWS_PER_SHARE: usize = 16;
-const MAX_ROWS_PER_SHARE: usize = 512;
-/// Models stepped in one turn. They are in memory together, whatever the memory budget.
-const MAX_MODELS_PER_TURN: usize = 64;
 /// Hints taken in one turn.
 const MAX_HINTS_PER_TURN: usize = 65_536;
 /// How often announced changes are looked for.
@@ -51,10 +67,8 @@ const CHANGES_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_CHANGES_PER_LOOK: usize = 10_000;
 /// Longest wait for a hint.
 const HINT_WAIT: Duration = Duration::from_millis(100);
-/// Wait while every hungry model is settling or postponed.
+/// Wait while models are settling, or none can be admitted.
 const SETTLE_WAIT: Duration = Duration::from_millis(2);
-/// Turns a model settles before it is stepped on regardless; it is saved another time then.
-const MAX_SETTLE_TURNS: u64 = 2_500;
 /// A failure that lasts is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after the database or the files were away.
@@ -72,6 +86,10 @@ pub struct SchedulerParts {
     pub store: ModelStore,
     /// Worker threads.
     pub workers: ThreadPool,
+    /// Where checkpoints are asked for.
+    pub desk: Arc<CheckpointDesk>,
+    /// Where figures are shown.
+    pub figures: Arc<Mutex<SchedulerFigures>>,
     /// Settings.
     pub options: SchedulerOptions,
 }
@@ -79,10 +97,12 @@ pub struct SchedulerParts {
 /// Settings of a scheduler.
 #[derive(Debug, Clone, Copy)]
 pub struct SchedulerOptions {
-    /// A model is saved after so many rows.
+    /// A model is saved after so many rows at the latest.
     pub checkpoint_rows: i64,
-    /// Models are dropped from memory, least recently used first, above this.
+    /// Models leave memory, least recently used first, so as not to take more.
     pub memory_budget_bytes: usize,
+    /// The same for their number.
+    pub max_resident_models: usize,
 }
 
 /// What one turn did.
@@ -104,12 +124,24 @@ pub enum SchedulerTurn {
 /// The role.
 pub struct Scheduler {
     parts: SchedulerParts,
-    slots: HashMap<ModelId, Box<Slot>>,
-    hungry: VecDeque<ModelId>,
-    is_hungry: HashSet<ModelId>,
-    settling: Vec<ModelId>,
+    records: HashMap<ModelId, Box<Record>>,
+    residency: Residency,
+    budget: Arc<MemoryBudget>,
+    row_memory: Arc<RowMemory>,
+    shared_params: SharedParams,
+    typical: Costs,
+    hungry: HungryModels,
+    /// Waiting to be saved, in the order of their turn; their slots say since when.
+    settling: VecDeque<ModelId>,
+    /// Due, but saving failed or was not possible; they settle when it may work again.
+    unsaved: BTreeSet<ModelId>,
+    round: Option<CheckpointRound>,
+    back_off: SaveBackOff,
     workspaces: Mutex<Vec<Workspace>>,
+    figures: SchedulerFigures,
     turn: u64,
+    /// Turns in a row in which hungry models found no room.
+    stuck_turns: u32,
     last_change: i64,
     last_look: Option<Duration>,
     last_warning: Option<Duration>,
@@ -117,31 +149,42 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler with no model in memory; every model with unscored rows is hungry.
+    /// A scheduler with no model in memory; every model with unscored rows is hungry. What a crash left unfinished
+    /// among the model files is removed.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn new(parts: SchedulerParts) -> Result<Self, RepositoryError> {
+        match parts.store.clean() {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!("{removed} unfinished model files of an earlier run were removed"),
+            Err(error) => tracing::warn!("unfinished model files could not be looked for: {error}"),
+        }
+        let options = parts.options;
         let mut scheduler = Self {
             last_change: parts.repository.newest_change()?,
             parts,
-            slots: HashMap::new(),
-            hungry: VecDeque::new(),
-            is_hungry: HashSet::new(),
-            settling: Vec::new(),
+            records: HashMap::new(),
+            residency: Residency::default(),
+            budget: MemoryBudget::new(options.memory_budget_bytes),
+            row_memory: RowMemory::new(MAX_REMEMBERED_ROWS),
+            shared_params: SharedParams::default(),
+            typical: Costs::default(),
+            hungry: HungryModels::default(),
+            settling: VecDeque::new(),
+            unsaved: BTreeSet::new(),
+            round: None,
+            back_off: SaveBackOff::default(),
             workspaces: Mutex::new(Vec::new()),
+            figures: SchedulerFigures::default(),
             turn: 0,
+            stuck_turns: 0,
             last_look: None,
             last_warning: None,
             hints_closed: false,
         };
-        let repository = Arc::clone(&scheduler.parts.repository);
-        for metric in repository.metrics(&[MetricStatus::Active, MetricStatus::CreatePending])? {
-            let is_new = metric.status == MetricStatus::CreatePending;
-            if is_new || repository.scored_up_to(&metric.uid)? < metric.last_rowid {
-                scheduler.push_hungry(metric.uid);
-            }
-        }
+        scheduler.push_unscored()?;
+        scheduler.show_figures();
         Ok(scheduler)
     }
 
@@ -166,50 +209,53 @@ impl Scheduler {
     /// [`RepositoryError::Fatal`] from the database: stop the role.
     pub fn run_once(&mut self, wait: Duration) -> Result<SchedulerTurn, RepositoryError> {
         self.turn += 1;
-        let is_waiting = self.hungry.is_empty() || self.hungry.iter().all(|id| self.is_settling(id));
-        let wait = match (is_waiting, self.settling.is_empty()) {
-            (false, _) => Duration::ZERO,
-            (true, true) => wait,
-            (true, false) => SETTLE_WAIT,
+        let wait = match (self.hungry.is_empty(), self.settling.is_empty(), self.stuck_turns) {
+            (false, _, 0) => Duration::ZERO,
+            (true, true, _) => wait,
+            (true, false, _) | (false, ..) => SETTLE_WAIT,
         };
         self.take_hints(wait);
         self.take_changes()?;
+        self.take_checkpoint_requests();
         let saved = self.save_settled()?;
-        let jobs = self.choose();
-        if jobs.is_empty() {
-            self.evict()?;
-            let is_done = self.hints_closed && self.hungry.is_empty() && self.settling.is_empty();
-            return Ok(match (is_done, saved) {
-                (true, _) => SchedulerTurn::Closed,
-                (false, 0) => SchedulerTurn::Idle,
-                (false, _) => SchedulerTurn::Worked { rows: 0 },
-            });
+        let jobs = self.choose()?;
+        let has_jobs = !jobs.is_empty();
+        let (rows, is_postponed) = if has_jobs {
+            let outcomes = self.step(jobs);
+            self.settle(outcomes)?
+        } else {
+            (0, false)
+        };
+        self.finish_checkpoint_round();
+        self.show_figures();
+        let is_done = self.hints_closed && self.hungry.is_empty() && self.settling.is_empty();
+        Ok(match (has_jobs, saved) {
+            (true, _) if is_postponed && rows == 0 => SchedulerTurn::Postponed,
+            (false, _) if is_done => SchedulerTurn::Closed,
+            (false, 0) => SchedulerTurn::Idle,
+            (true | false, _) => SchedulerTurn::Worked { rows },
+        })
+    }
+
+    /// Models with rows that carry no scores, or no model yet.
+    fn push_unscored(&mut self) -> Result<(), RepositoryError> {
+        let repository = Arc::clone(&self.parts.repository);
+        for metric in repository.metrics(&[MetricStatus::Active, MetricStatus::CreatePending])? {
+            let is_new = metric.status == MetricStatus::CreatePending;
+            if is_new || repository.scored_up_to(&metric.uid)? < metric.last_rowid {
+                self.hungry.push(metric.uid, Lane::Backlog);
+            }
         }
-        let outcomes = self.step(jobs);
-        let (rows, is_postponed) = self.settle(outcomes)?;
-        self.evict()?;
-        Ok(if is_postponed && rows == 0 { SchedulerTurn::Postponed } else { SchedulerTurn::Worked { rows } })
+        Ok(())
     }
 
-    /// Saves every model that learned rows since it was saved. To be called when the anomaly role has committed
-    /// all scores; a model with uncommitted scores is left as its file is, and stepped again next time.
-    ///
-    /// # Errors
-    /// [`RepositoryError`] from the database. Models that could not be written are reported and skipped.
-    pub fn save_all(&mut self) -> Result<usize, RepositoryError> {
-        let ids: Vec<ModelId> =
-            self.slots.iter().filter(|(_, slot)| slot.unsaved_rows() > 0).map(|(id, _)| id.clone()).collect();
-        self.save_committed(&ids).map(|saved| saved.len())
-    }
-
-    fn push_hungry(&mut self, id: ModelId) {
-        if self.is_hungry.insert(id.clone()) {
-            self.hungry.push_back(id);
+    /// Makes a model hungry; one that settles is so afterwards.
+    fn push_hungry(&mut self, id: ModelId, lane: Lane) {
+        if let Some(settling) = self.residency.get_mut(&id).and_then(|slot| slot.settling.as_mut()) {
+            settling.is_hungry = true;
+            return;
         }
-    }
-
-    fn is_settling(&self, id: &ModelId) -> bool {
-        self.slots.get(id).is_some_and(|slot| slot.settling_since_turn.is_some())
+        self.hungry.push(id, lane);
     }
 
     fn take_hints(&mut self, wait: Duration) {
@@ -223,7 +269,7 @@ impl Scheduler {
             Ok(deliveries) => {
                 let last = deliveries.last().map(|delivery| delivery.tag);
                 for delivery in deliveries {
-                    self.push_hungry(delivery.message.model_id);
+                    self.push_hungry(delivery.message.model_id, Lane::Fresh);
                 }
                 if let Some(tag) = last
                     && let Err(error) = self.parts.bus.hints().acknowledge(tag)
@@ -236,61 +282,69 @@ impl Scheduler {
         }
     }
 
-    /// Makes models hungry that another process announced: it may have created, monitored or deleted them.
+    /// Forgets models that another process announced, and makes them hungry: it may have created, monitored, rebuilt or
+    /// deleted them.
     fn take_changes(&mut self) -> Result<(), RepositoryError> {
         let now = self.parts.clock.monotonic();
         if self.last_look.is_some_and(|last| now < last + CHANGES_INTERVAL) {
             return Ok(());
         }
         self.last_look = Some(now);
-        match self.parts.repository.changes_after(self.last_change, MAX_CHANGES_PER_LOOK) {
-            Ok(changes) => {
-                for (number, id) in changes {
-                    self.last_change = number;
-                    // Scores of a model that was given up are never committed: waiting for them would be in vain.
-                    if let Some(slot) = self.slots.get_mut(&id) {
-                        slot.settling_since_turn = None;
-                        self.settling.retain(|settling| *settling != id);
-                    }
-                    self.push_hungry(id);
-                }
-                Ok(())
+        let changes = match self.parts.repository.changes_after(self.last_change, MAX_CHANGES_PER_LOOK) {
+            Ok(changes) => changes,
+            Err(error) => return self.pass_over(error),
+        };
+        // Only the newest are kept; numbers are consecutive.
+        if changes.first().is_some_and(|(number, _)| *number > self.last_change + 1) {
+            let known: Vec<ModelId> = self.records.keys().cloned().collect();
+            for id in known {
+                self.forget(&id);
+                self.hungry.push(id, Lane::Backlog);
             }
-            Err(error) => self.pass_over(error),
+            self.push_unscored().or_else(|error| self.pass_over(error))?;
+        }
+        for (number, id) in changes {
+            self.last_change = number;
+            self.forget(&id);
+            self.hungry.push(id, Lane::Fresh);
+        }
+        Ok(())
+    }
+
+    /// Drops all that is known of a model; its file and its rows stay. Scores of a model that was given up are never
+    /// committed: waiting for them would be in vain.
+    fn forget(&mut self, id: &ModelId) {
+        self.records.remove(id);
+        if self.residency.remove(id).is_some_and(|slot| slot.settling.is_some()) {
+            self.settling.retain(|settling| settling != id);
+        }
+        self.unsaved.remove(id);
+        if let Some(round) = &mut self.round {
+            round.give_up(id);
         }
     }
 
-    /// Takes this turn's models out of the queue, with their slots.
-    fn choose(&mut self) -> Vec<(ModelId, Option<Box<Slot>>)> {
-        let mut jobs = Vec::new();
-        for _ in 0..self.hungry.len() {
-            if jobs.len() == MAX_MODELS_PER_TURN {
-                break;
-            }
-            let Some(id) = self.hungry.pop_front() else { break };
-            if self.is_settling(&id) {
-                self.hungry.push_back(id);
-                continue;
-            }
-            self.is_hungry.remove(&id);
-            let slot = self.slots.remove(&id);
-            jobs.push((id, slot));
-        }
-        jobs
-    }
-
-    fn step(&mut self, jobs: Vec<(ModelId, Option<Box<Slot>>)>) -> Vec<(ModelId, Outcome)> {
-        let share = (ROWS_PER_TURN / jobs.len()).clamp(MIN_ROWS_PER_SHARE, MAX_ROWS_PER_SHARE);
-        let runner =
-            Runner { repository: &*self.parts.repository, store: &self.parts.store, rows_per_turn: share };
+    fn step(&mut self, jobs: Vec<Job>) -> Vec<(ModelId, Outcome)> {
+        let checkpoints_left = AtomicUsize::new(self.checkpoints_allowed());
+        let runner = Runner {
+            repository: &*self.parts.repository,
+            store: &self.parts.store,
+            clock: &*self.parts.clock,
+            shared_params: &self.shared_params,
+            row_memory: &self.row_memory,
+            typical: self.typical,
+            checkpoint_rows: self.parts.options.checkpoint_rows,
+            checkpoints_left: &checkpoints_left,
+        };
         let workspaces = &self.workspaces;
         self.parts.workers.install(|| {
             jobs.into_par_iter()
                 .with_max_len(1)
-                .map(|(id, slot)| {
+                .map(|job| {
+                    let id = job.id.clone();
                     let borrowed = workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let mut workspace = borrowed.unwrap_or_default();
-                    let outcome = runner.run(&id, slot, &mut workspace);
+                    let outcome = runner.run(job, &mut workspace);
                     workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
                     (id, outcome)
                 })
@@ -298,29 +352,35 @@ impl Scheduler {
         })
     }
 
-    /// Puts slots back and publishes scores; returns the rows stepped and whether something was away.
+    /// Puts models back and publishes scores; returns the rows stepped and whether something was away.
     fn settle(&mut self, outcomes: Vec<(ModelId, Outcome)>) -> Result<(usize, bool), RepositoryError> {
         let (mut rows, mut is_postponed) = (0, false);
         for (id, outcome) in outcomes {
             match outcome {
-                Outcome::Stepped { slot, scores, has_more } => {
-                    rows += self.take_back(&id, slot, scores);
-                    if has_more {
-                        self.push_hungry(id);
-                    }
+                Outcome::Stepped(stepped) => {
+                    rows += stepped.new_rows + stepped.replayed_rows;
+                    self.take_back(id, *stepped);
+                }
+                Outcome::NoRoom { record } => {
+                    self.records.insert(id.clone(), record);
+                    self.hungry.push_front(id, Lane::Fresh);
                 }
                 Outcome::Idle { is_gone } => {
+                    self.forget(&id);
                     if is_gone && let Err(error) = self.parts.store.remove(&id) {
                         self.warn(&format!("the file of model {id} could not be removed: {error}"));
                     }
                 }
-                Outcome::Postponed { slot, reason } => {
+                Outcome::Postponed { record, slot, reason } => {
                     is_postponed = true;
                     self.warn(&reason);
-                    if let Some(slot) = slot {
-                        self.slots.insert(id.clone(), slot);
+                    if let Some(record) = record {
+                        self.records.insert(id.clone(), record);
                     }
-                    self.push_hungry(id);
+                    if let Some(slot) = slot {
+                        self.residency.insert(id.clone(), slot);
+                    }
+                    self.hungry.push(id, Lane::Backlog);
                 }
                 Outcome::Failed { reason, may_rebuild } => self.give_up(&id, &reason, may_rebuild)?,
             }
@@ -328,33 +388,46 @@ impl Scheduler {
         Ok((rows, is_postponed))
     }
 
-    fn take_back(&mut self, id: &ModelId, mut slot: Box<Slot>, scores: Option<ScoreMessage>) -> usize {
-        slot.last_used_turn = self.turn;
-        let rows = scores.as_ref().map_or(0, |message| message.scores.len());
-        if slot.unsaved_rows() >= self.parts.options.checkpoint_rows {
-            slot.settling_since_turn = Some(self.turn);
-            self.settling.push(id.clone());
+    fn take_back(&mut self, id: ModelId, stepped: Stepped) {
+        let Stepped { mut record, slot, scores, has_more, .. } = stepped;
+        self.figures.swaps_in += u64::from(stepped.was_swapped_in);
+        self.figures.stepped_rows += stepped.new_rows as u64;
+        self.figures.replayed_rows += stepped.replayed_rows as u64;
+        self.typical.add_steps(stepped.new_rows + stepped.replayed_rows, stepped.elapsed);
+        if let Some(result) = stepped.checkpoint {
+            self.note_checkpoint(result.as_ref().copied());
         }
-        self.slots.insert(id.clone(), slot);
-        if let Some(message) = scores
-            && let Err(error) = self.parts.bus.scores().publish(message)
-        {
-            // Unpublished scores are not committed, so the file stays behind them and they are stepped again.
-            self.slots.remove(id);
-            self.settling.retain(|settling| settling != id);
-            self.warn(&error.to_string());
+        if let Some(message) = scores {
+            let last = message.scores.last().map(|score| score.row_id);
+            if let Err(error) = self.parts.bus.scores().publish(message) {
+                // Unpublished scores are stepped again from the file, and published then.
+                self.warn(&error.to_string());
+                self.records.insert(id.clone(), record);
+                self.hungry.push(id, Lane::Backlog);
+                return;
+            }
+            record.published = last.unwrap_or(record.published);
         }
-        rows
+        let unsaved_rows = slot.position().0 - record.saved.0;
+        let due = record.rows_between_checkpoints(&id, self.parts.options.checkpoint_rows);
+        self.records.insert(id.clone(), record);
+        self.residency.insert(id.clone(), slot);
+        let is_wanted = self.round.as_mut().is_some_and(|round| round.wants(&id, unsaved_rows, has_more));
+        if is_wanted || unsaved_rows >= due {
+            self.begin_settling(&id);
+        }
+        if has_more {
+            self.push_hungry(id, Lane::Backlog);
+        }
     }
 
     /// A model that came from a file may only have a bad file: put it aside and start from the rows. Any other
     /// failure would repeat itself, so the metric goes into error and keeps its samples.
     fn give_up(&mut self, id: &ModelId, reason: &str, may_rebuild: bool) -> Result<(), RepositoryError> {
+        self.forget(id);
         if may_rebuild {
-            if let Err(error) = self.parts.store.put_aside(id, reason) {
-                self.warn(&format!("the file of model {id} could not be put aside: {error}"));
-            }
-            self.push_hungry(id.clone());
+            self.parts.store.put_aside(id, reason);
+            self.hungry.push(id.clone(), Lane::Backlog);
             return Ok(());
         }
         tracing::error!(model = %id, "the model failed and its metric is now in error: {reason}");
@@ -366,91 +439,23 @@ impl Scheduler {
         set.or_else(|error| self.pass_over(error))
     }
 
-    /// Saves the settling models whose scores are committed.
-    fn save_settled(&mut self) -> Result<usize, RepositoryError> {
-        if self.settling.is_empty() {
-            return Ok(0);
-        }
-        let settling = std::mem::take(&mut self.settling);
-        let saved = self.save_committed(&settling)?;
-        for id in settling {
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
-            let is_overdue =
-                slot.settling_since_turn.is_some_and(|since| self.turn > since + MAX_SETTLE_TURNS);
-            if saved.contains(&id) || is_overdue {
-                slot.settling_since_turn = None;
-            } else {
-                self.settling.push(id);
-            }
-        }
-        Ok(saved.len())
-    }
-
-    /// Saves those of the models whose scores are committed, side by side; returns the ones saved.
-    fn save_committed(&mut self, ids: &[ModelId]) -> Result<HashSet<ModelId>, RepositoryError> {
-        let mut ready_ids = Vec::new();
-        for id in ids {
-            let Some(slot) = self.slots.get(id) else { continue };
-            match is_committed(&*self.parts.repository, id, slot.model.last_stepped_row_id()) {
-                Ok(true) => ready_ids.push(id),
-                Ok(false) => {}
-                Err(error) => {
-                    self.pass_over(error)?;
-                    break;
-                }
-            }
-        }
-        let ready: Vec<(&ModelId, &Slot)> = ready_ids.iter().map(|id| (*id, &*self.slots[*id])).collect();
-        let store = &self.parts.store;
-        let results: Vec<_> = self.parts.workers.install(|| {
-            let save = |(id, slot): (&ModelId, &Slot)| {
-                let saved = store.save(id, &slot.generation, &slot.model);
-                (id.clone(), saved)
-            };
-            ready.into_par_iter().with_max_len(1).map(save).collect()
-        });
-        let mut saved = HashSet::new();
-        for (id, result) in results {
-            match result {
-                Ok(()) => {
-                    if let Some(slot) = self.slots.get_mut(&id) {
-                        slot.saved_row_id = slot.model.last_stepped_row_id();
-                    }
-                    saved.insert(id);
-                }
-                Err(error) => self.warn(&format!("model {id} could not be saved: {error}")),
-            }
-        }
-        Ok(saved)
-    }
-
-    /// Drops the least recently used models until the rest fits into the memory budget.
-    fn evict(&mut self) -> Result<(), RepositoryError> {
-        let mut total: usize = self.slots.values().map(|slot| slot.model.memory_bytes()).sum();
-        if total <= self.parts.options.memory_budget_bytes {
-            return Ok(());
-        }
-        let mut order: Vec<(u64, ModelId)> =
-            self.slots.iter().map(|(id, slot)| (slot.last_used_turn, id.clone())).collect();
-        order.sort();
-        let mut chosen = Vec::new();
-        for (_, id) in order {
-            if total <= self.parts.options.memory_budget_bytes {
-                break;
-            }
-            total -= self.slots[&id].model.memory_bytes();
-            chosen.push(id);
-        }
-        let unsaved: Vec<ModelId> =
-            chosen.iter().filter(|id| self.slots[*id].unsaved_rows() > 0).cloned().collect();
-        let saved = self.save_committed(&unsaved)?;
-        for id in chosen {
-            if !unsaved.contains(&id) || saved.contains(&id) {
-                self.slots.remove(&id);
-                self.settling.retain(|settling| *settling != id);
-            }
-        }
-        Ok(())
+    fn show_figures(&mut self) {
+        self.figures = SchedulerFigures {
+            resident_models: self.residency.len(),
+            resident_bytes: self.budget.reserved(),
+            peak_reserved_bytes: self.budget.peak(),
+            memory_budget_bytes: self.budget.limit(),
+            max_resident_models: self.parts.options.max_resident_models,
+            known_models: self.records.len(),
+            remembered_rows: self.row_memory.used(),
+            quarantined: self.parts.store.put_aside_count(),
+            fresh_models: self.hungry.len(Lane::Fresh),
+            backlog_models: self.hungry.len(Lane::Backlog),
+            settling_models: self.settling.len(),
+            ..std::mem::take(&mut self.figures)
+        };
+        let mut shown = self.parts.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clone_from(&self.figures);
     }
 
     /// Lets a transient error pass, to be tried again; a fatal one ends the role.

@@ -1,40 +1,75 @@
 //! Where model files lie, and what happens to one that cannot be used.
 //!
 //! A model file is a cache: whatever is wrong with it, the model can be rebuilt from its rows. So a file that is
-//! damaged or foreign is put aside under a name that says so (the newest one per model is kept) and reported, and
-//! the model starts from the first row.
+//! damaged or foreign is put aside under a name that says so, with the reason in a text beside it (the newest one per
+//! model is kept), reported and counted, and the model starts from the first row.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use htm_core::format::checkpoint::{self, Trust};
-use htm_core::format::mapping::Region;
+use htm_core::format::mapping::BufferPool;
 use htm_core::ids::ModelId;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::params::ModelParams;
 
-use crate::file_system::FileSystem;
+use crate::file_system::{FileStamp, FileSystem};
 
-/// Largest model file that is read: a safeguard, far above what the segment limits allow.
-pub const MAX_MODEL_FILE_BYTES: usize = 4 << 30;
+/// Buffers for images that are kept for the next save, and how large one may be.
+const MAX_IMAGES: usize = 16;
+const MAX_IMAGE_BYTES: usize = 32 << 20;
 
 /// The folder of model files.
 pub struct ModelStore {
     files: Arc<dyn FileSystem>,
     folder: PathBuf,
     templates: Templates,
+    /// Memory that files are read into.
+    pool: Arc<BufferPool>,
+    /// Memory that images are put together in.
+    images: Mutex<Vec<Vec<u8>>>,
+    put_aside_count: AtomicU64,
+}
+
+/// A model that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The saved model, or a new one.
+    pub model: Model,
+    /// Which of the two.
+    pub is_from_file: bool,
+    /// Of the file it came from.
+    pub stamp: Option<FileStamp>,
 }
 
 impl ModelStore {
     /// Files under `folder`, in sub-folders of the first two characters of their id, so that no folder grows
     /// beyond what tools can list.
     pub fn new(files: Arc<dyn FileSystem>, folder: PathBuf) -> Self {
-        Self { files, folder, templates: Templates::new() }
+        Self {
+            files,
+            folder,
+            templates: Templates::new(),
+            pool: BufferPool::new(),
+            images: Mutex::default(),
+            put_aside_count: AtomicU64::new(0),
+        }
     }
 
-    /// The saved model, or a new one if there is no usable file. The flag says whether it was saved.
+    /// Removes what a crash left unfinished; returns how many files that were. Only before anything is saved.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn clean(&self) -> io::Result<usize> {
+        self.files.remove_unfinished(&self.folder)
+    }
+
+    /// The saved model, or a new one if there is no usable file. A file with the stamp `known`, which this process
+    /// wrote or has checked before, is believed; any other is compared with its checksums.
     ///
     /// # Errors
     /// If the file system cannot be read at all.
@@ -43,36 +78,43 @@ impl ModelStore {
         id: &ModelId,
         generation: &str,
         params: &Arc<ModelParams>,
-    ) -> io::Result<(Model, bool)> {
-        let new = || Model::new(Arc::clone(params), &self.templates);
-        let bytes = match self.files.read(&self.path(id)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((new(), false)),
+        known: Option<FileStamp>,
+    ) -> io::Result<Opened> {
+        let (region, stamp) = match self.files.open(&self.path(id), &self.pool) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.new_model(params)),
             Err(error) => return Err(error),
         };
-        let read = if bytes.len() > MAX_MODEL_FILE_BYTES {
-            Err(format!("it is {} bytes long, at most {MAX_MODEL_FILE_BYTES} are expected", bytes.len()))
-        } else {
-            checkpoint::open(Region::copy_of(&bytes), params, generation, &self.templates, Trust::Checksums)
-                .map_err(|error| error.to_string())
-        };
-        match read {
-            Ok(model) => Ok((model, true)),
-            Err(reason) => {
-                self.put_aside(id, &reason)?;
-                Ok((new(), false))
+        let trust = if known == Some(stamp) { Trust::Known } else { Trust::Checksums };
+        match checkpoint::open(region, params, generation, &self.templates, trust) {
+            Ok(model) => Ok(Opened { model, is_from_file: true, stamp: Some(stamp) }),
+            Err(error) => {
+                self.put_aside(id, &error.to_string());
+                Ok(self.new_model(params))
             }
         }
+    }
+
+    /// A model that has seen nothing, whatever file there is.
+    pub fn new_model(&self, params: &Arc<ModelParams>) -> Opened {
+        Opened { model: Model::new(Arc::clone(params), &self.templates), is_from_file: false, stamp: None }
     }
 
     /// Saves a model.
     ///
     /// # Errors
-    /// What the file system said; the previous file is untouched then.
-    pub fn save(&self, id: &ModelId, generation: &str, model: &Model) -> io::Result<()> {
-        let mut image = Vec::new();
+    /// [`SaveError`] says what, where, how much is needed and what to do; the previous file is untouched then.
+    pub fn save(&self, id: &ModelId, generation: &str, model: &Model) -> Result<FileStamp, SaveError> {
+        let path = self.path(id);
+        let mut image = self.images.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         checkpoint::write(model, generation, &mut image);
-        self.files.replace(&self.path(id), &image)
+        let saved =
+            self.files.replace(&path, &image).map_err(|error| self.save_error(&path, image.len(), &error));
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if images.len() < MAX_IMAGES && image.capacity() <= MAX_IMAGE_BYTES {
+            images.push(image);
+        }
+        saved
     }
 
     /// Removes a model's file, if there is one.
@@ -83,11 +125,9 @@ impl ModelStore {
         self.files.remove(&self.path(id))
     }
 
-    /// Renames a file that cannot be used.
-    ///
-    /// # Errors
-    /// What the file system said.
-    pub fn put_aside(&self, id: &ModelId, reason: &str) -> io::Result<()> {
+    /// Renames a file that cannot be used, if there is one, and writes the reason beside it. Where that is not
+    /// possible the file stays: the next save replaces it.
+    pub fn put_aside(&self, id: &ModelId, reason: &str) {
         let path = self.path(id);
         let aside = path.with_extension("model.unusable");
         tracing::warn!(
@@ -96,12 +136,66 @@ impl ModelStore {
             kept_as = %aside.display(),
             "the model file cannot be used: {reason}; the model is rebuilt from its rows"
         );
-        self.files.rename(&path, &aside)
+        match self.files.rename(&path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::warn!("{} could not be renamed: {error}; it is replaced later", path.display());
+            }
+            Ok(()) => {}
+        }
+        self.put_aside_count.fetch_add(1, Ordering::Relaxed);
+        let note =
+            format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
+        if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), note.as_bytes()) {
+            tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
+        }
     }
 
-    fn path(&self, id: &ModelId) -> PathBuf {
+    /// Files put aside since the start.
+    pub fn put_aside_count(&self) -> u64 {
+        self.put_aside_count.load(Ordering::Relaxed)
+    }
+
+    /// Where the model's file lies.
+    pub fn path(&self, id: &ModelId) -> PathBuf {
         let text = id.as_str();
         let shard = text.get(..2).unwrap_or(text);
         self.folder.join(shard).join(format!("{text}.model"))
     }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system has many ways to fail")]
+    fn save_error(&self, path: &Path, needed: usize, error: &io::Error) -> SaveError {
+        let folder = self.folder.display();
+        let free = match self.files.free_bytes(&self.folder) {
+            Ok(free) => format!("{free} bytes are free there"),
+            Err(error) => format!("how much is free there is unknown ({error})"),
+        };
+        let advice = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
+            io::ErrorKind::ReadOnlyFilesystem => "mount the file system writable",
+            io::ErrorKind::PermissionDenied => "let the engine's user write there",
+            _ => "check the disk and the kernel's log",
+        };
+        SaveError {
+            reason: format!(
+                "{} could not be written: {error}; {needed} bytes are needed in {folder}, {free}: {advice}; the old \
+                 file is untouched, no score is lost, and it is tried again by itself",
+                path.display()
+            ),
+        }
+    }
 }
+
+/// Why a model was not saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveError {
+    reason: String,
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for SaveError {}

@@ -1,173 +1,440 @@
-//! One model's share of a turn: open it if it is not resident, step the rows it has not seen, hand out scores.
+//! One model's share of a turn: swap it in if it is not resident, step again what its file has not seen, step new rows,
+//! hand out scores.
 //!
 //! Runs on a worker thread and touches nothing but its own model, the repository's rows and the model's file, so
-//! a broken model costs only itself. A panic while stepping is contained: a model that came from a file is put
-//! aside and rebuilt from its rows; one that fails even then is put into error.
+//! a broken model costs only itself. A share is bounded by time and by memory as well as by rows. A panic while
+//! stepping is contained: a model that came from a file is put aside and rebuilt from its rows; one that fails even
+//! then is put into error.
+//!
+//! Rows whose scores were published are stepped again in silence: their scores are equal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use htm_core::encoder::Record;
+use htm_core::encoder::Record as Sample;
 use htm_core::ids::{ModelId, RowId};
 use htm_core::model::workspace::Workspace;
-use htm_core::params::ModelParams;
 
-use super::model_store::ModelStore;
-use super::slot::Slot;
+use super::costs::Costs;
+use super::memory_budget::{Reservation, with_headroom};
+use super::model_store::{ModelStore, Opened, SaveError};
+use super::outstanding::{OutstandingRows, Row, RowMemory};
+use super::record::{Record, SharedParams};
+use super::residency::Slot;
 use crate::bus::message::{RowScore, ScoreMessage};
+use crate::clock::Clock;
 use crate::model_params::ModelStart;
 use crate::repository::metric::{Metric, MetricStatus};
-use crate::repository::metric_data::MetricRow;
 use crate::repository::{Repository, RepositoryError};
+
+/// How long one share steps rows; a row that has begun is finished.
+const SHARE_TIME: Duration = Duration::from_millis(20);
+/// Rows read in one share.
+const MAX_ROWS_PER_SHARE: usize = 512;
+/// Rows read in one share of a model whose speed is not known yet.
+const FIRST_ROWS_PER_SHARE: usize = 64;
 
 /// What a worker needs.
 pub(super) struct Runner<'a> {
     pub(super) repository: &'a dyn Repository,
     pub(super) store: &'a ModelStore,
-    pub(super) rows_per_turn: usize,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) shared_params: &'a SharedParams,
+    pub(super) row_memory: &'a std::sync::Arc<RowMemory>,
+    pub(super) typical: Costs,
+    pub(super) checkpoint_rows: i64,
+    /// Checkpoints that this turn may still write.
+    pub(super) checkpoints_left: &'a AtomicUsize,
+}
+
+/// One model's turn.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: ModelId,
+    /// `None` the first time.
+    pub(super) record: Option<Box<Record>>,
+    pub(super) seat: Seat,
+    /// It is the only model in memory and may take more than the budget.
+    pub(super) is_lone: bool,
+}
+
+/// A job's place in memory.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// The model is there.
+    Resident(Box<Slot>),
+    /// There is room for it.
+    Free(Reservation),
 }
 
 /// What became of one model's share.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Stepped as far as its share went.
-    Stepped { slot: Box<Slot>, scores: Option<ScoreMessage>, has_more: bool },
+    Stepped(Box<Stepped>),
+    /// It is larger than the room it was given.
+    NoRoom { record: Box<Record> },
     /// There is nothing to step any more: deleted, unmonitored, in error or not yet started.
     Idle {
         /// Whether its file must go, because its metric has no model any more.
         is_gone: bool,
     },
     /// Database or files are away: try again.
-    Postponed { slot: Option<Box<Slot>>, reason: String },
+    Postponed { record: Option<Box<Record>>, slot: Option<Box<Slot>>, reason: String },
     /// The model failed; its metric is to be put into error unless rebuilding may help.
     Failed { reason: String, may_rebuild: bool },
 }
 
+/// A share that went well.
+#[derive(Debug)]
+pub(super) struct Stepped {
+    pub(super) record: Box<Record>,
+    pub(super) slot: Box<Slot>,
+    /// Of rows not published before.
+    pub(super) scores: Option<ScoreMessage>,
+    pub(super) has_more: bool,
+    pub(super) was_swapped_in: bool,
+    pub(super) new_rows: usize,
+    pub(super) replayed_rows: usize,
+    /// What was measured of its steps.
+    pub(super) elapsed: Duration,
+    /// How a checkpoint within the share went, and how long it took.
+    pub(super) checkpoint: Option<Result<Duration, SaveError>>,
+}
+
 impl Runner<'_> {
     /// Takes one share.
-    pub(super) fn run(&self, id: &ModelId, slot: Option<Box<Slot>>, workspace: &mut Workspace) -> Outcome {
-        let metric = match self.repository.metric(id) {
-            Ok(Some(metric)) => metric,
-            Ok(None) => return Outcome::Idle { is_gone: true },
-            Err(error) => return Outcome::Postponed { slot, reason: error.to_string() },
+    pub(super) fn run(&self, job: Job, workspace: &mut Workspace) -> Outcome {
+        let Job { id, record, seat, is_lone } = job;
+        let mut record = match record {
+            Some(record) => record,
+            None => match self.acquire(&id) {
+                Ok(record) => record,
+                Err(outcome) => return outcome,
+            },
         };
-        match metric.status {
-            MetricStatus::Active | MetricStatus::CreatePending => {}
-            MetricStatus::Unmonitored => return Outcome::Idle { is_gone: true },
-            MetricStatus::PendingData | MetricStatus::Error => return Outcome::Idle { is_gone: false },
-        }
-        let slot = match self.open(&metric, slot) {
-            Ok(slot) => slot,
-            Err(outcome) => return outcome,
+        let (slot, was_swapped_in) = match seat {
+            Seat::Resident(slot) => (slot, false),
+            Seat::Free(reservation) => match self.swap_in(&id, &mut record, reservation, is_lone) {
+                Ok(Some(slot)) => (slot, true),
+                Ok(None) => return Outcome::NoRoom { record },
+                Err(reason) => return Outcome::Postponed { record: Some(record), slot: None, reason },
+            },
         };
-        if let Err(outcome) = self.activate(&metric) {
-            return outcome;
+        Share {
+            runner: self,
+            id: &id,
+            record,
+            slot,
+            is_lone,
+            was_swapped_in,
+            scores: Vec::new(),
+            new_rows: 0,
+            replayed_rows: 0,
+            elapsed: Duration::ZERO,
+            checkpoint: None,
         }
-        self.step(&metric, slot, workspace)
+        .take(workspace)
     }
 
-    /// The resident model if it is of the metric's present life, else the saved or a new one.
-    fn open(&self, metric: &Metric, slot: Option<Box<Slot>>) -> Result<Box<Slot>, Outcome> {
+    /// What the database says of a model that this process has not stepped yet; makes its metric active.
+    fn acquire(&self, id: &ModelId) -> Result<Box<Record>, Outcome> {
+        let postponed = |error: RepositoryError| Outcome::Postponed {
+            record: None,
+            slot: None,
+            reason: error.to_string(),
+        };
         let failed = |reason: String| Outcome::Failed { reason, may_rebuild: false };
+        let metric = self.repository.metric(id).map_err(postponed)?;
+        let metric = metric.ok_or(Outcome::Idle { is_gone: true })?;
+        match metric.status {
+            MetricStatus::Active | MetricStatus::CreatePending => {}
+            MetricStatus::Unmonitored => return Err(Outcome::Idle { is_gone: true }),
+            MetricStatus::PendingData | MetricStatus::Error => return Err(Outcome::Idle { is_gone: false }),
+        }
         let text = metric.model_params.as_deref().ok_or_else(|| {
             failed("the metric has no model parameters; unmonitor it and monitor it again".to_owned())
         })?;
         let start = ModelStart::from_json(text).map_err(|error| failed(error.to_string()))?;
-        if let Some(slot) = slot
-            && slot.generation == start.generation
-        {
-            return Ok(slot);
-        }
-        let params =
-            ModelParams::single_metric(start.resolution).map_err(|error| failed(error.to_string()))?;
-        let (model, is_from_file) = self
-            .store
-            .open(&metric.uid, &start.generation, &Arc::new(params))
-            .map_err(|error| Outcome::Postponed { slot: None, reason: error.to_string() })?;
-        let saved_row_id = model.last_stepped_row_id();
-        let scored_up_to = self
-            .repository
-            .scored_up_to(&metric.uid)
-            .map_err(|error| Outcome::Postponed { slot: None, reason: error.to_string() })?;
-        if saved_row_id > scored_up_to {
-            // Older rows came back with a restored database: the file learned rows that no longer exist, and
-            // others may have their ids by now.
-            let reason =
-                format!("it stands at row {saved_row_id}, scores are stored up to row {scored_up_to}");
-            return match self.store.put_aside(&metric.uid, &reason) {
-                Ok(()) => Err(Outcome::Postponed { slot: None, reason }),
-                Err(error) => Err(Outcome::Postponed { slot: None, reason: error.to_string() }),
-            };
-        }
-        Ok(Box::new(Slot {
-            model,
-            generation: start.generation,
-            is_from_file,
-            saved_row_id,
-            last_used_turn: 0,
-            settling_since_turn: None,
+        let params = self.shared_params.get(start.resolution).map_err(|error| failed(error.to_string()))?;
+        let committed = self.repository.scored_up_to(id).map_err(postponed)?;
+        self.activate(&metric).map_err(postponed)?;
+        Ok(Box::new(Record {
+            generation: start.generation.into(),
+            params,
+            saved: RowId(0),
+            stamp: None,
+            stepped: committed,
+            published: committed,
+            committed,
+            outstanding: OutstandingRows::new(self.row_memory),
+            costs: Costs::default(),
+            image_bytes: None,
+            is_first_interval: true,
+            is_oversize_reported: false,
         }))
     }
 
-    /// A model that exists makes its metric active.
-    fn activate(&self, metric: &Metric) -> Result<(), Outcome> {
+    /// A model that exists makes its metric active: only then are its scores taken.
+    fn activate(&self, metric: &Metric) -> Result<(), RepositoryError> {
         if metric.status == MetricStatus::Active {
             return Ok(());
         }
-        let activated = self.repository.transact(&mut |tx| {
+        self.repository.transact(&mut |tx| {
             tx.set_status(&metric.uid, &[MetricStatus::CreatePending], MetricStatus::Active, None).map(|_| ())
-        });
-        activated.map_err(|error| Outcome::Postponed { slot: None, reason: error.to_string() })
+        })
     }
 
-    fn step(&self, metric: &Metric, mut slot: Box<Slot>, workspace: &mut Workspace) -> Outcome {
-        let after = slot.model.last_stepped_row_id();
-        let rows = match self.repository.rows_after(&metric.uid, after, self.rows_per_turn) {
-            Ok(rows) => rows,
-            Err(error) => return Outcome::Postponed { slot: Some(slot), reason: error.to_string() },
-        };
-        if rows.is_empty() {
-            return Outcome::Stepped { slot, scores: None, has_more: false };
-        }
-        let is_from_file = slot.is_from_file;
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
-            let scores = step_rows(&mut slot, &rows, workspace);
-            (slot, scores)
-        }));
-        let (slot, scores) = match stepped {
-            Ok((slot, Ok(scores))) => (slot, scores),
-            Ok((_, Err(reason))) => return Outcome::Failed { reason, may_rebuild: false },
-            Err(panic) => {
-                let reason = format!("stepping rows after {after} failed: {}", panic_text(&*panic));
-                return Outcome::Failed { reason, may_rebuild: is_from_file };
+    /// The saved or a new model; `None` if it does not fit into its reservation, nor that into the budget.
+    fn swap_in(
+        &self,
+        id: &ModelId,
+        record: &mut Record,
+        mut reservation: Reservation,
+        is_lone: bool,
+    ) -> Result<Option<Box<Slot>>, String> {
+        let Opened { model, is_from_file, stamp } = self.open(id, record)?;
+        record.stamp = stamp;
+        let bytes = model.memory_bytes();
+        record.image_bytes = Some(bytes);
+        if !reservation.try_cover(with_headroom(bytes)) {
+            if !is_lone {
+                return Ok(None);
             }
-        };
-        let has_more = rows.len() == self.rows_per_turn;
-        let message =
-            ScoreMessage { model_id: metric.uid.clone(), generation: slot.generation.clone(), scores };
-        Outcome::Stepped { slot, scores: Some(message), has_more }
+            reservation.cover(with_headroom(bytes));
+        }
+        record.saved = model.last_stepped_row_id();
+        Ok(Some(Box::new(Slot { model, reservation, is_from_file, settling: None })))
+    }
+
+    fn open(&self, id: &ModelId, record: &mut Record) -> Result<Opened, String> {
+        let opened = self
+            .store
+            .open(id, &record.generation, &record.params, record.stamp)
+            .map_err(|error| format!("{} cannot be read: {error}", self.store.path(id).display()))?;
+        let position = opened.model.last_stepped_row_id();
+        if position > record.committed {
+            record.committed = self.repository.scored_up_to(id).map_err(|error| error.to_string())?;
+        }
+        if position <= record.committed {
+            return Ok(opened);
+        }
+        // Older rows came back with a restored database: the file learned rows that no longer exist, and others may
+        // have their ids by now.
+        let committed = record.committed;
+        self.store
+            .put_aside(id, &format!("it stands at row {position}, scores are stored up to row {committed}"));
+        Ok(self.store.new_model(&record.params))
+    }
+
+    /// Rows worth reading: what a share can step, and one to see that there are more.
+    fn rows_per_share(&self, record: &Record) -> usize {
+        let step = record.costs.step().or(self.typical.step());
+        let Some(step) = step.filter(|step| !step.is_zero()) else { return FIRST_ROWS_PER_SHARE };
+        let rows = SHARE_TIME.as_nanos() / step.as_nanos().max(1);
+        usize::try_from(rows).unwrap_or(MAX_ROWS_PER_SHARE).clamp(1, MAX_ROWS_PER_SHARE)
     }
 }
 
-fn step_rows(
-    slot: &mut Slot,
-    rows: &[MetricRow],
-    workspace: &mut Workspace,
-) -> Result<Vec<RowScore>, String> {
-    let mut scores = Vec::with_capacity(rows.len());
-    for row in rows {
-        let record = Record { timestamp: row.timestamp, value: row.value };
-        let score = slot
-            .model
-            .step(workspace, row.row_id, record)
-            .map_err(|error| format!("row {}: {error}", row.row_id))?;
-        scores.push(RowScore {
-            row_id: row.row_id,
-            raw_anomaly_score: f64::from(score.raw_anomaly_score),
-            anomaly_score: score.anomaly_score,
+/// How far a share came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Through all rows given.
+    Done,
+    /// Time or memory ran out.
+    Stopped,
+}
+
+/// A share being taken.
+struct Share<'a> {
+    runner: &'a Runner<'a>,
+    id: &'a ModelId,
+    record: Box<Record>,
+    slot: Box<Slot>,
+    is_lone: bool,
+    was_swapped_in: bool,
+    scores: Vec<RowScore>,
+    new_rows: usize,
+    replayed_rows: usize,
+    elapsed: Duration,
+    checkpoint: Option<Result<Duration, SaveError>>,
+}
+
+impl Share<'_> {
+    fn take(mut self, workspace: &mut Workspace) -> Outcome {
+        let after = self.slot.position();
+        // Unwinding leaves a half-stepped model, which is dropped with the share.
+        let stepped = catch_unwind(AssertUnwindSafe(|| self.step_all(workspace)));
+        let has_more = match stepped {
+            Ok(Ok(has_more)) => has_more,
+            Ok(Err(ShareError::Refused(reason))) => return Outcome::Failed { reason, may_rebuild: false },
+            Ok(Err(ShareError::Away(reason))) => {
+                // What it stepped so far stands, and its scores follow with the next share.
+                if self.scores.is_empty() {
+                    let (record, slot) = (Some(self.record), Some(self.slot));
+                    return Outcome::Postponed { record, slot, reason };
+                }
+                true
+            }
+            Err(panic) => {
+                let reason = format!("stepping rows after {after} failed: {}", panic_text(&*panic));
+                return Outcome::Failed { reason, may_rebuild: self.slot.is_from_file };
+            }
+        };
+        let bytes = self.slot.bytes();
+        self.record.image_bytes = Some(bytes);
+        self.slot.reservation.cover(bytes);
+        let scores = (!self.scores.is_empty()).then(|| ScoreMessage {
+            model_id: self.id.clone(),
+            generation: self.record.generation.to_string(),
+            scores: self.scores,
         });
+        Outcome::Stepped(Box::new(Stepped {
+            record: self.record,
+            slot: self.slot,
+            scores,
+            has_more,
+            was_swapped_in: self.was_swapped_in,
+            new_rows: self.new_rows,
+            replayed_rows: self.replayed_rows,
+            elapsed: self.elapsed,
+            checkpoint: self.checkpoint,
+        }))
     }
-    Ok(scores)
+
+    /// Steps outstanding and new rows; returns whether there may be more.
+    fn step_all(&mut self, workspace: &mut Workspace) -> Result<bool, ShareError> {
+        let deadline = self.runner.clock.monotonic() + SHARE_TIME;
+        let position = self.slot.position();
+        match self.record.outstanding.after(position) {
+            Some([]) => {}
+            Some(rows) => {
+                let rows = rows.to_vec();
+                if self.step_rows(&rows, deadline, workspace)? == End::Stopped {
+                    return Ok(true);
+                }
+            }
+            // The repository gives the outstanding rows together with the new ones.
+            None => self.record.outstanding.start_after(position),
+        }
+        self.save_if_worth();
+        let limit = self.runner.rows_per_share(&self.record);
+        let rows = self
+            .runner
+            .repository
+            .rows_after(self.id, self.slot.position(), limit)
+            .map_err(|error| ShareError::Away(error.to_string()))?;
+        let is_full = rows.len() == limit;
+        let rows: Vec<Row> = rows
+            .into_iter()
+            .map(|row| Row { row_id: row.row_id, timestamp: row.timestamp, value: row.value })
+            .collect();
+        Ok(self.step_rows(&rows, deadline, workspace)? == End::Stopped || is_full)
+    }
+
+    fn step_rows(
+        &mut self,
+        rows: &[Row],
+        deadline: Duration,
+        workspace: &mut Workspace,
+    ) -> Result<End, ShareError> {
+        let started = self.runner.clock.monotonic();
+        let (mut now, mut end) = (started, End::Done);
+        let mut stepped = 0;
+        for row in rows {
+            let is_first = self.new_rows + self.replayed_rows == 0;
+            if !is_first && (now >= deadline || !self.has_headroom()) {
+                end = End::Stopped;
+                break;
+            }
+            self.step_row(row, workspace)?;
+            stepped += 1;
+            now = self.runner.clock.monotonic();
+        }
+        let elapsed = now.saturating_sub(started);
+        self.elapsed += elapsed;
+        self.record.costs.add_steps(stepped, elapsed);
+        Ok(end)
+    }
+
+    fn step_row(&mut self, row: &Row, workspace: &mut Workspace) -> Result<(), ShareError> {
+        let sample = Sample { timestamp: row.timestamp, value: row.value };
+        let score = self
+            .slot
+            .model
+            .step(workspace, row.row_id, sample)
+            .map_err(|error| ShareError::Refused(format!("row {}: {error}", row.row_id)))?;
+        self.record.outstanding.add(*row);
+        if row.row_id > self.record.stepped {
+            self.record.stepped = row.row_id;
+            self.new_rows += 1;
+        } else {
+            self.replayed_rows += 1;
+        }
+        if row.row_id > self.record.published {
+            self.scores.push(RowScore {
+                row_id: row.row_id,
+                raw_anomaly_score: f64::from(score.raw_anomaly_score),
+                anomaly_score: score.anomaly_score,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether one more row may be stepped within the budget; grows the reservation if need be.
+    fn has_headroom(&mut self) -> bool {
+        let needed = with_headroom(self.slot.bytes());
+        let reservation = &mut self.slot.reservation;
+        if needed <= reservation.bytes() || reservation.try_cover(needed) {
+            return true;
+        }
+        if self.is_lone {
+            reservation.cover(needed);
+        }
+        self.is_lone
+    }
+
+    /// Saves a model that was just swapped in and stepped again over so many rows that a checkpoint is cheaper than
+    /// doing so again. Here all its scores have mostly been committed long since, which they never are right after
+    /// new rows; so this is where most checkpoints of models that do not stay in memory are made.
+    fn save_if_worth(&mut self) {
+        let runner = self.runner;
+        let unsaved = self.slot.position().0 - self.record.saved.0;
+        let worth = self.record.rows_worth_a_checkpoint(self.id, &runner.typical, runner.checkpoint_rows);
+        if !self.was_swapped_in || unsaved < worth {
+            return;
+        }
+        if !is_committed(runner.repository, self.id, &mut self.record, self.slot.position()).unwrap_or(false)
+        {
+            return;
+        }
+        let left = runner
+            .checkpoints_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
+            self.checkpoint = Some(self.runner.save(self.id, &mut self.record, &self.slot));
+        }
+    }
+}
+
+impl Runner<'_> {
+    fn save(&self, id: &ModelId, record: &mut Record, slot: &Slot) -> Result<Duration, SaveError> {
+        let started = self.clock.monotonic();
+        let stamp = self.store.save(id, &record.generation, &slot.model)?;
+        let elapsed = self.clock.monotonic().saturating_sub(started);
+        record.costs.add_checkpoint(elapsed);
+        record.note_saved(slot.position(), stamp);
+        Ok(elapsed)
+    }
+}
+
+/// Why a share ended early.
+enum ShareError {
+    /// The model refused a row: its metric goes into error.
+    Refused(String),
+    /// The database is away.
+    Away(String),
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -182,7 +449,11 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 pub(super) fn is_committed(
     repository: &dyn Repository,
     id: &ModelId,
+    record: &mut Record,
     row_id: RowId,
 ) -> Result<bool, RepositoryError> {
-    Ok(repository.scored_up_to(id)? >= row_id)
+    if record.committed < row_id {
+        record.committed = repository.scored_up_to(id)?;
+    }
+    Ok(record.committed >= row_id)
 }

@@ -1,0 +1,94 @@
+//! `htmengine status`: what the running engine holds and has done, in numbers.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::time_text;
+use super::{CliError, DataDir};
+use crate::control::{EngineFigures, read_figures};
+
+/// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
+///
+/// The figures are at most a second or two old. Without a running engine, its last ones are shown.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
+    let shown = args.data_dir.data_dir.display();
+    let is_running = args.data_dir.is_engine_running()?;
+    let figures = read_figures(&args.data_dir.data_dir)
+        .map_err(|error| CliError::new(format!("the figures in {shown} cannot be read: {error}")))?;
+    let figures = figures.ok_or_else(|| {
+        CliError::new(format!(
+            "no engine has run over {shown}; start `htmengine serve`, or name its folder with --data-dir"
+        ))
+    })?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let mut value = json!(figures);
+        if let Value::Object(object) = &mut value {
+            object.insert("is_running".to_owned(), is_running.into());
+        }
+        serde_json::to_writer_pretty(&mut out, &value)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    write_figures(&mut out, &figures, is_running)?;
+    Ok(())
+}
+
+fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool) -> io::Result<()> {
+    let state = match (is_running, figures.is_stopped) {
+        (true, _) => format!("running, process {}", figures.process_id),
+        (false, true) => "stopped in order".to_owned(),
+        (false, false) => "ended without saving (killed); nothing is lost".to_owned(),
+    };
+    let models = &figures.models;
+    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+    let lines: [(&str, String); 20] = [
+        ("engine", state),
+        ("started (UTC)", time_text(figures.started_at)),
+        ("figures of (UTC)", time_text(figures.taken_at)),
+        ("models in memory", format!("{} of {} known", models.resident_models, models.known_models)),
+        (
+            "memory for models",
+            format!("{} of {}", mib(models.resident_bytes), mib(models.memory_budget_bytes)),
+        ),
+        ("most memory reserved", mib(models.peak_reserved_bytes)),
+        ("models in memory, limit", models.max_resident_models.to_string()),
+        ("rows remembered", models.remembered_rows.to_string()),
+        ("models swapped in", models.swaps_in.to_string()),
+        ("models swapped out", models.swaps_out.to_string()),
+        ("of these dropped unsaved", models.dropped.to_string()),
+        ("rows stepped", models.stepped_rows.to_string()),
+        ("rows stepped again", models.replayed_rows.to_string()),
+        ("checkpoints", models.checkpoints.to_string()),
+        ("checkpoints that failed", models.failed_checkpoints.to_string()),
+        ("model files put aside", models.quarantined.to_string()),
+        ("hungry models", format!("{} fresh, {} with a backlog", models.fresh_models, models.backlog_models)),
+        ("models being saved", models.settling_models.to_string()),
+        (
+            "queues",
+            format!(
+                "data {}, hints {}, scores {}",
+                figures.data_queue, figures.hints_queue, figures.scores_queue
+            ),
+        ),
+        ("page faults", format!("{} minor, {} major", figures.minor_page_faults, figures.major_page_faults)),
+    ];
+    for (name, value) in lines {
+        writeln!(out, "{name:<26}{value}")?;
+    }
+    if let Some(trouble) = &models.checkpoint_trouble {
+        writeln!(out, "trouble: {trouble}")?;
+    }
+    Ok(())
+}

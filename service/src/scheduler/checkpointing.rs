@@ -1,0 +1,357 @@
+//! When models are saved: those that are due, those that somebody asked for, all at the end; and what happens when the
+//! disk refuses.
+//!
+//! Invariant: a file never stands beyond committed scores, so a model is saved only when [`is_committed`] says so.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use htm_core::ids::ModelId;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+use super::Scheduler;
+use super::checkpoint_desk::CheckpointAnswer;
+use super::hungry::Lane;
+use super::model_store::SaveError;
+use super::residency::{Settling, Slot};
+use super::runner::is_committed;
+use crate::file_system::FileStamp;
+use crate::repository::RepositoryError;
+
+/// Models saved in one turn, a turn's shares and its saving each; bounds how long fresh samples wait for the disk.
+const MAX_CHECKPOINTS_PER_TURN: usize = 16;
+/// Settling models looked at in one turn.
+const MAX_SETTLING_LOOKS: usize = 256;
+/// After so long without committed scores a model is dropped and its scores are published again.
+const MAX_SETTLING: Duration = Duration::from_secs(30);
+/// First pause after the disk refused; doubles up to the last.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
+const LAST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// Whether saving is worth trying after it failed. The disk is the same for all models.
+#[derive(Debug, Default)]
+pub(super) struct SaveBackOff {
+    /// When it may be tried again, and the pause that ends then.
+    until: Option<(Duration, Duration)>,
+}
+
+impl SaveBackOff {
+    /// Models that may be saved now; after a failure one, to see whether it works again.
+    fn allowed(&self, now: Duration) -> usize {
+        match self.until {
+            None => MAX_CHECKPOINTS_PER_TURN,
+            Some((until, _)) if now < until => 0,
+            Some(_) => 1,
+        }
+    }
+
+    fn note_failure(&mut self, now: Duration) {
+        let pause = match self.until {
+            // More failures of the same turn.
+            Some((until, _)) if now < until => return,
+            Some((_, pause)) => (pause * 2).min(LAST_BACK_OFF),
+            None => FIRST_BACK_OFF,
+        };
+        self.until = Some((now + pause, pause));
+    }
+}
+
+/// A request to save every model, being worked off.
+#[derive(Debug, Default)]
+pub(super) struct CheckpointRound {
+    tickets: Vec<u64>,
+    wanted: HashSet<ModelId>,
+    answer: CheckpointAnswer,
+}
+
+impl CheckpointRound {
+    /// Whether a model that was stepped is to be saved now; notes it as done if it has nothing to save.
+    pub(super) fn wants(&mut self, id: &ModelId, unsaved_rows: i64, has_more: bool) -> bool {
+        if unsaved_rows == 0 && !has_more {
+            self.note_saved(id);
+        }
+        unsaved_rows > 0 && self.wanted.contains(id)
+    }
+
+    /// The model is no more.
+    pub(super) fn give_up(&mut self, id: &ModelId) {
+        self.wanted.remove(id);
+    }
+
+    fn note_saved(&mut self, id: &ModelId) {
+        self.answer.saved += usize::from(self.wanted.remove(id));
+    }
+
+    fn note_failed(&mut self, id: &ModelId, reason: &str) {
+        if self.wanted.remove(id) {
+            self.answer.failed += 1;
+            self.answer.reason = Some(reason.to_owned());
+        }
+    }
+}
+
+impl Scheduler {
+    /// Saves every model in memory that learned rows since it was saved. To be called when the anomaly role has
+    /// committed all scores; a model with uncommitted scores is left as its file is, and stepped again next time, as
+    /// is one that left memory with a few rows outstanding.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database. Models that could not be written are reported and skipped.
+    pub fn save_all(&mut self) -> Result<usize, RepositoryError> {
+        let ids: Vec<ModelId> = self
+            .residency
+            .least_recently_used()
+            .filter(|(id, slot)| self.unsaved_rows(id, slot) > 0)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let saved = self.save_committed(&ids)?.len();
+        self.show_figures();
+        Ok(saved)
+    }
+
+    /// Models that may be saved in this turn's shares.
+    pub(super) fn checkpoints_allowed(&self) -> usize {
+        self.back_off.allowed(self.parts.clock.monotonic())
+    }
+
+    fn is_backing_off(&self) -> bool {
+        self.checkpoints_allowed() == 0
+    }
+
+    /// Rows that a model in memory has learned since its file.
+    pub(super) fn unsaved_rows(&self, id: &ModelId, slot: &Slot) -> i64 {
+        slot.position().0 - self.records.get(id).map_or(0, |record| record.saved.0)
+    }
+
+    /// Stops stepping a model until it is saved.
+    pub(super) fn begin_settling(&mut self, id: &ModelId) {
+        let now = self.parts.clock.monotonic();
+        if self.is_backing_off() {
+            let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
+            self.put_off(id, &reason);
+            return;
+        }
+        let Some(slot) = self.residency.get_mut(id) else { return };
+        if slot.settling.is_none() {
+            let is_hungry = self.hungry.remove(id).is_some();
+            slot.settling = Some(Settling { since: now, is_hungry });
+            self.settling.push_back(id.clone());
+        }
+    }
+
+    /// Steps a model on; returns whether it settled.
+    fn end_settling(&mut self, id: &ModelId) -> bool {
+        let settling = self.residency.get_mut(id).and_then(|slot| slot.settling.take());
+        if settling.is_some_and(|settling| settling.is_hungry) {
+            self.hungry.push(id.clone(), Lane::Backlog);
+        }
+        settling.is_some()
+    }
+
+    /// Saves a model another time.
+    fn put_off(&mut self, id: &ModelId, reason: &str) {
+        self.end_settling(id);
+        self.unsaved.insert(id.clone());
+        if let Some(round) = &mut self.round {
+            round.note_failed(id, reason);
+        }
+    }
+
+    /// Saves settling models whose scores are committed; returns how many.
+    pub(super) fn save_settled(&mut self) -> Result<usize, RepositoryError> {
+        let now = self.parts.clock.monotonic();
+        let allowed = self.back_off.allowed(now);
+        while self.settling.len() < allowed
+            && let Some(id) = self.unsaved.pop_first()
+        {
+            self.begin_settling(&id);
+        }
+        let mut ready = Vec::new();
+        for _ in 0..self.settling.len().min(MAX_SETTLING_LOOKS) {
+            if ready.len() >= allowed {
+                break;
+            }
+            let Some(id) = self.settling.pop_front() else { break };
+            let (Some(slot), Some(record)) = (self.residency.get(&id), self.records.get_mut(&id)) else {
+                continue;
+            };
+            let since = slot.settling.map_or(now, |settling| settling.since);
+            match is_committed(&*self.parts.repository, &id, record, slot.position()) {
+                Ok(true) => ready.push(id),
+                Ok(false) if now > since + MAX_SETTLING => self.publish_again(&id),
+                Ok(false) => self.settling.push_back(id),
+                Err(error) => {
+                    self.settling.push_back(id);
+                    self.pass_over(error)?;
+                    break;
+                }
+            }
+        }
+        let saved = self.save_committed(&ready)?;
+        for id in &ready {
+            if saved.contains(id) {
+                self.end_settling(id);
+            }
+        }
+        if self.is_backing_off() {
+            // Nobody is to stand still because the disk is full.
+            let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
+            for id in std::mem::take(&mut self.settling) {
+                self.put_off(&id, &reason);
+            }
+        }
+        Ok(saved.len())
+    }
+
+    /// Drops a model whose scores do not arrive in the database, to step it again and publish them once more.
+    fn publish_again(&mut self, id: &ModelId) {
+        self.warn(&format!("the scores of model {id} are not committed; they are published again"));
+        self.residency.remove(id);
+        if let Some(record) = self.records.get_mut(id) {
+            record.published = record.committed;
+        }
+        if let Some(round) = &mut self.round {
+            round.note_failed(id, "its scores were not committed in time");
+        }
+        self.figures.dropped += 1;
+        self.hungry.push(id.clone(), Lane::Backlog);
+    }
+
+    /// Saves those of the models whose scores are committed, side by side; returns the ones saved. The others that
+    /// were tried are put off.
+    pub(super) fn save_committed(&mut self, ids: &[ModelId]) -> Result<HashSet<ModelId>, RepositoryError> {
+        let mut ready: HashMap<&ModelId, &Slot> = HashMap::new();
+        let mut trouble = None;
+        for id in ids {
+            let (Some(slot), Some(record)) = (self.residency.get(id), self.records.get_mut(id)) else {
+                continue;
+            };
+            match is_committed(&*self.parts.repository, id, record, slot.position()) {
+                Ok(true) => drop(ready.insert(id, slot)),
+                Ok(false) => {}
+                Err(error) => {
+                    trouble = Some(error);
+                    break;
+                }
+            }
+        }
+        let (store, clock, records) = (&self.parts.store, &self.parts.clock, &self.records);
+        let jobs: Vec<(&ModelId, &Slot)> = ready.into_iter().collect();
+        let results: Vec<(ModelId, Result<(FileStamp, Duration), SaveError>)> =
+            self.parts.workers.install(|| {
+                let save = |(id, slot): (&ModelId, &Slot)| {
+                    let started = clock.monotonic();
+                    let result = store.save(id, &records[id].generation, &slot.model);
+                    (id.clone(), result.map(|stamp| (stamp, clock.monotonic().saturating_sub(started))))
+                };
+                jobs.into_par_iter().with_max_len(1).map(save).collect()
+            });
+        let mut saved = HashSet::new();
+        for (id, result) in results {
+            self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));
+            match result {
+                Ok((stamp, elapsed)) => {
+                    self.note_saved(&id, stamp, elapsed);
+                    saved.insert(id);
+                }
+                Err(error) => self.put_off(&id, &error.to_string()),
+            }
+        }
+        trouble.map_or(Ok(()), |error| self.pass_over(error))?;
+        Ok(saved)
+    }
+
+    fn note_saved(&mut self, id: &ModelId, stamp: FileStamp, elapsed: Duration) {
+        if let (Some(slot), Some(record)) = (self.residency.get(id), self.records.get_mut(id)) {
+            record.costs.add_checkpoint(elapsed);
+            record.note_saved(slot.position(), stamp);
+        }
+        self.unsaved.remove(id);
+        if let Some(round) = &mut self.round {
+            round.note_saved(id);
+        }
+    }
+
+    /// Counts a checkpoint, and lets the next ones wait after a failure.
+    pub(super) fn note_checkpoint(&mut self, result: Result<Duration, &SaveError>) {
+        match result {
+            Ok(elapsed) => {
+                self.figures.checkpoints += 1;
+                self.typical.add_checkpoint(elapsed);
+                if self.back_off.until.take().is_some() {
+                    tracing::info!("models can be saved again");
+                }
+                self.figures.checkpoint_trouble = None;
+            }
+            Err(error) => {
+                self.figures.failed_checkpoints += 1;
+                self.back_off.note_failure(self.parts.clock.monotonic());
+                let reason = error.to_string();
+                // The first failure always, the lasting trouble now and then.
+                if self.figures.checkpoint_trouble.is_none() {
+                    tracing::warn!("{reason}");
+                } else {
+                    self.warn(&reason);
+                }
+                self.figures.checkpoint_trouble = Some(reason);
+            }
+        }
+    }
+
+    /// Begins to save every model with unsaved rows, if somebody asks for that. Models that are not in memory come in
+    /// once more for it.
+    pub(super) fn take_checkpoint_requests(&mut self) {
+        if self.round.is_some() {
+            return;
+        }
+        let tickets = self.parts.desk.take_requests();
+        if tickets.is_empty() {
+            return;
+        }
+        // Somebody may just have made room.
+        self.back_off = SaveBackOff::default();
+        let wanted: HashSet<ModelId> = self
+            .records
+            .iter()
+            .filter(|(id, record)| {
+                self.residency.get(id).map_or(record.stepped, Slot::position) > record.saved
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        let ids: Vec<ModelId> = wanted.iter().cloned().collect();
+        self.round = Some(CheckpointRound { tickets, wanted, answer: CheckpointAnswer::default() });
+        for id in ids {
+            if self.residency.get(&id).is_some() {
+                self.begin_settling(&id);
+            } else {
+                self.hungry.push(id, Lane::Backlog);
+            }
+        }
+    }
+
+    /// Answers the request once nothing is left to save.
+    pub(super) fn finish_checkpoint_round(&mut self) {
+        if let Some(round) = self.round.take_if(|round| round.wanted.is_empty()) {
+            self.parts.desk.give_answer(&round.tickets, &round.answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_disk_is_tried_again_ever_more_rarely() {
+        let mut back_off = SaveBackOff::default();
+        let mut now = Duration::from_secs(100);
+        assert_eq!(back_off.allowed(now), MAX_CHECKPOINTS_PER_TURN);
+        for pause in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Duration::from_millis) {
+            back_off.note_failure(now);
+            back_off.note_failure(now);
+            assert_eq!(back_off.allowed(now + pause * 9 / 10), 0, "{pause:?}");
+            now += pause;
+            assert_eq!(back_off.allowed(now), 1, "{pause:?}");
+        }
+    }
+}
