@@ -2,11 +2,12 @@
 //! not wait for the backlogs of others.
 
 use htm_core::encoder::Record;
-use htm_tests::lone_run::{assert_equal, padded_range};
+use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
-use htm_tests::stored::{monitor, scored_count, wait_for_rows, wait_for_scores};
+use htm_tests::stored::{monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
+use htm_tests::waiting::wait_until;
 use htmengine::engine::EngineOptions;
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
@@ -69,28 +70,28 @@ fn the_number_of_models_in_memory_is_kept() {
 
 #[test]
 fn a_fresh_sample_does_not_wait_for_the_backlogs_of_others() {
-    let long = samples("nyc_taxi", 3000);
+    let long = samples("nyc_taxi", 2000);
     let range = padded_range(&long);
     let running = RunningEngine::start(|_| {});
-    let names: Vec<String> = (0..6).map(|number| format!("backlog.{number}")).collect();
+    let names: Vec<String> = (0..5).map(|number| format!("backlog.{number}")).collect();
     for name in &names {
         send(running.address(), lines(name, &long).as_bytes());
     }
     for name in &names {
         wait_for_rows(running.repository(), name, long.len());
-        monitor(running.repository(), name, Some(range));
     }
     monitor(running.repository(), "fresh", Some(range));
-    let scored = || names.iter().map(|name| scored_count(running.repository(), name)).sum::<i64>();
-    htm_tests::waiting::wait_until("backlogs are worked off", || scored() > 0);
-    for row in 0..3 {
-        send(running.address(), lines("fresh", &long[row..=row]).as_bytes());
-        wait_for_scores(running.repository(), "fresh", row + 1);
-    }
-    let unfinished = names.iter().filter(|name| scored_count(running.repository(), name) < 3000).count();
+    let all_names: Vec<&str> = names.iter().map(String::as_str).collect();
+    monitor_all(running.repository(), &all_names, Some(range));
+    let scored = |name: &String| scored_count(running.repository(), name);
+    wait_until("backlogs are worked off", || names.iter().any(|name| scored(name) > 0));
+    send(running.address(), lines("fresh", &long[..1]).as_bytes());
+    wait_for_scores(running.repository(), "fresh", 1);
+    let unfinished = names.iter().filter(|name| scored(name) < 2000).count();
     assert_eq!(unfinished, names.len(), "every backlog was still being worked off");
+    let expected = scores(&long, range);
     for name in &names {
-        assert_equal(name, &wait_for_scores(running.repository(), name, long.len()), &long, range);
+        assert_scored(name, &wait_for_scores(running.repository(), name, long.len()), &expected);
     }
     running.stop();
 }

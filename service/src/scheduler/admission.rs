@@ -19,6 +19,8 @@ use crate::repository::RepositoryError;
 const MAX_FRESH_PER_TURN: usize = 64;
 /// Backlog shares in one turn for each worker thread: they are long, and a fresh sample waits for them.
 const BACKLOG_SHARES_PER_WORKER: usize = 2;
+/// Score messages waiting to be committed above which no backlog is stepped: a fresh sample's score waits behind them.
+const MAX_SCORES_AHEAD: usize = 16;
 /// Every so often a turn fills its room from the backlog first, so that fresh models never take all of it.
 const BACKLOG_FIRST_EVERY: u64 = 4;
 /// Models in memory looked at for leaving in one turn.
@@ -65,7 +67,9 @@ impl Scheduler {
     }
 
     fn candidates(&mut self) -> Vec<(ModelId, Lane)> {
-        let backlog = BACKLOG_SHARES_PER_WORKER * self.parts.workers.current_num_threads();
+        self.is_ahead = self.parts.bus.scores().depth() > MAX_SCORES_AHEAD;
+        let shares = BACKLOG_SHARES_PER_WORKER * self.parts.workers.current_num_threads();
+        let backlog = if self.is_ahead { 0 } else { shares };
         let mut order = [(Lane::Fresh, MAX_FRESH_PER_TURN), (Lane::Backlog, backlog)];
         if self.turn.is_multiple_of(BACKLOG_FIRST_EVERY) {
             order.reverse();

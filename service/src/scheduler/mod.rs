@@ -142,6 +142,8 @@ pub struct Scheduler {
     turn: u64,
     /// Turns in a row in which hungry models found no room.
     stuck_turns: u32,
+    /// Backlogs wait because the anomaly role does not keep up.
+    is_ahead: bool,
     last_change: i64,
     last_look: Option<Duration>,
     last_warning: Option<Duration>,
@@ -179,6 +181,7 @@ impl Scheduler {
             figures: SchedulerFigures::default(),
             turn: 0,
             stuck_turns: 0,
+            is_ahead: false,
             last_look: None,
             last_warning: None,
             hints_closed: false,
@@ -209,10 +212,12 @@ impl Scheduler {
     /// [`RepositoryError::Fatal`] from the database: stop the role.
     pub fn run_once(&mut self, wait: Duration) -> Result<SchedulerTurn, RepositoryError> {
         self.turn += 1;
-        let wait = match (self.hungry.is_empty(), self.settling.is_empty(), self.stuck_turns) {
-            (false, _, 0) => Duration::ZERO,
-            (true, true, _) => wait,
-            (true, false, _) | (false, ..) => SETTLE_WAIT,
+        let must_wait = self.stuck_turns > 0 || (self.is_ahead && self.hungry.len(Lane::Fresh) == 0);
+        let wait = match (self.hungry.is_empty(), self.settling.is_empty()) {
+            (true, true) => wait,
+            (true, false) => SETTLE_WAIT,
+            (false, _) if must_wait => SETTLE_WAIT,
+            (false, _) => Duration::ZERO,
         };
         self.take_hints(wait);
         self.take_changes()?;
