@@ -65,7 +65,7 @@ fn bench_count_active(criterion: &mut Criterion, trained: &Trained) {
             let (cells, columns) = rows.next().expect("a cycle does not end");
             counters.fill(0);
             let columns = columns.iter().copied();
-            activity::count(&view.posting_lists(), cells, columns, segment_count, black_box(&mut counters));
+            activity::count(&view.posting_lists(), cells, &columns, segment_count, black_box(&mut counters));
         });
     });
     let mut rows = sets.iter().cycle();

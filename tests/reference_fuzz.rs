@@ -13,6 +13,7 @@ use htm_core::model::workspace::Workspace;
 use htm_core::params::{standard_spatial_pooler, standard_temporal_memory};
 use htm_core::trace::{Fnv, cells, confidences};
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
+use htm_kernels::isa::Isa;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
 use htm_tests::recording::golden;
 use htm_tests::state_digest;
@@ -75,13 +76,26 @@ fn describe(kind: &str, memory: &TemporalMemory, workspace: &Workspace) -> Strin
     format!("{hashes} {} {} {}", scalars.segment_count, scalars.synapse_count, scalars.pam)
 }
 
+/// Every form that a memory can take, with the code of every instruction set.
 fn check_temporal_memory(name: &str, steps: usize) {
+    let forms: [fn(BacktrackingTmParams) -> TemporalMemory; 3] =
+        [TemporalMemory::new, TemporalMemory::without_codes, |params| {
+            TemporalMemory::new(params).with_kept_activity()
+        }];
+    for isa in Isa::available() {
+        check_form(name, steps, isa, forms[0]);
+    }
+    check_form(name, steps, Isa::chosen(), forms[1]);
+    check_form(name, steps, Isa::chosen(), forms[2]);
+}
+
+fn check_form(name: &str, steps: usize, isa: Isa, memory_of: fn(BacktrackingTmParams) -> TemporalMemory) {
     let text = golden(name);
     let mut lines = text.lines();
     let header: Value = serde_json::from_str(lines.next().expect("a header")).expect("JSON");
     let kind = header["kind"].as_str().expect("a kind");
-    let mut memory = TemporalMemory::new(temporal_memory_params(&header));
-    let mut workspace = Workspace::new().with_confidence();
+    let mut memory = memory_of(temporal_memory_params(&header));
+    let mut workspace = Workspace::new().with_isa(isa).with_confidence();
     let (mut stepped, mut states) = (0, 0);
     for line in lines {
         let context = format!("{name}, step {stepped}");

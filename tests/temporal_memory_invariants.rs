@@ -1,6 +1,7 @@
 //! Promise: whatever a temporal memory goes through, its index, counters, queue and predictions say what its
 //! segments say. The fuzz target `temporal_memory_model` looks for counterexamples without a bound on time.
 
+use htm_core::model::temporal_memory::TemporalMemory;
 use htm_tests::memory_scenario::{Event, HEADER_BYTES, Scenario};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,6 +12,19 @@ proptest! {
     #[test]
     fn a_memory_never_contradicts_its_segments(bytes in vec(any::<u8>(), HEADER_BYTES..280)) {
         Scenario::from_bytes(&bytes).live();
+    }
+
+    #[test]
+    fn a_memory_that_keeps_counts_never_contradicts_its_segments(
+        bytes in vec(any::<u8>(), HEADER_BYTES..280),
+        has_codes in any::<bool>(),
+    ) {
+        let scenario = Scenario::from_bytes(&bytes);
+        let of = if has_codes { TemporalMemory::new } else { TemporalMemory::without_codes };
+        let kept = scenario.live_as(of(scenario.params).with_kept_activity());
+        let counted = scenario.live();
+        prop_assert_eq!(kept.infer_predicted(), counted.infer_predicted());
+        prop_assert_eq!(kept.scalars().synapse_count, counted.scalars().synapse_count);
     }
 
     /// Only known patterns in a fixed order: sequences are learned, so that predictions are right, too.

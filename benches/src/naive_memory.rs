@@ -43,7 +43,13 @@ mod tests {
         let segment_count = memory.scalars().segment_count as usize;
         let (mut indexed, mut naive) = (vec![0; BANK_COUNTERS], vec![0; segment_count]);
         let view = memory.view();
-        activity::count(&view.posting_lists(), &active, columns.iter().copied(), segment_count, &mut indexed);
+        activity::count(
+            &view.posting_lists(),
+            &active,
+            &columns.iter().copied(),
+            segment_count,
+            &mut indexed,
+        );
         count_active(&view, params.synapse_stride(), &active, &mut naive);
         assert_eq!(indexed[..segment_count], naive);
         assert!(naive.iter().any(|&count| count > 0), "something was counted");

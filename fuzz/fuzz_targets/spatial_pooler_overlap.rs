@@ -1,7 +1,8 @@
-//! Overlap counts by bit planes against a loop over columns and inputs.
+//! Overlap counts by bit planes, with every instruction set of the machine, against a loop over columns and inputs.
 #![no_main]
 
-use htm_kernels::spatial_pooler::{MAX_PLANES, overlap};
+use htm_kernels::isa::Isa;
+use htm_kernels::spatial_pooler::{ConnectedRows, MAX_PLANES, NO_SLOT, overlap};
 use htm_kernels::word;
 use libfuzzer_sys::fuzz_target;
 
@@ -18,12 +19,17 @@ fuzz_target!(|data: &[u8]| {
     let rows: Vec<u64> = (0..usize::from(INPUTS) * row_words)
         .map(|word| u64::from_le_bytes(std::array::from_fn(|byte| byte_at(word * 11 + byte))))
         .collect();
-    let mut planes = vec![u64::MAX; MAX_PLANES * row_words];
-    let used = overlap::count(&rows, row_words, &active, &mut planes);
-    assert!(planes[used * row_words..].iter().all(|&word| word == 0), "planes from {used} on are empty");
-    for column in 0..columns {
-        let is_connected = |input: &&u16| word::get(&rows[usize::from(**input) * row_words..], column);
-        let expected = active.iter().filter(is_connected).count();
-        assert_eq!(overlap::of_column(&planes, row_words, column) as usize, expected, "column {column}");
+    // Half of the inputs have a row of their own: the template's, inverted.
+    let private: Vec<u64> = rows.iter().map(|word| !word).collect();
+    let slots: Vec<u16> = (0..INPUTS).map(|input| if input % 2 == 0 { NO_SLOT } else { input }).collect();
+    let rows = ConnectedRows { row_words, slots: &slots, private: &private, template: &rows };
+    for isa in Isa::available() {
+        let mut planes = vec![u64::MAX; MAX_PLANES * row_words];
+        let used = overlap::count(isa, rows, &active, &mut planes);
+        assert!(planes[used * row_words..].iter().all(|&word| word == 0), "planes from {used} on are empty");
+        for column in 0..columns {
+            let expected = active.iter().filter(|&&input| word::get(rows.row(input), column)).count();
+            assert_eq!(overlap::of_column(&planes, row_words, column) as usize, expected, "{isa}, column {column}");
+        }
     }
 });

@@ -57,7 +57,14 @@ impl Scenario {
     /// # Panics
     /// If the memory contradicts itself.
     pub fn live(&self) -> TemporalMemory {
-        let mut memory = TemporalMemory::new(self.params);
+        self.live_as(TemporalMemory::new(self.params))
+    }
+
+    /// Same, with a memory of these parameters in any of its forms.
+    ///
+    /// # Panics
+    /// As [`Self::live`].
+    pub fn live_as(&self, mut memory: TemporalMemory) -> TemporalMemory {
         let mut workspace = Workspace::new();
         assert_consistent(&mut memory);
         for event in &self.events {

@@ -2,8 +2,9 @@
 //!
 //! `step_cost [--rows N] [--last M] [--isa NAME] FILE.csv...`: a new model per file steps all its rows, or N, the
 //! file repeated with time moving on. Printed per file: rows; microseconds a record, mean over all rows and over
-//! the last M; median and 99th percentile over those last; segments, synapses and state bytes at the end. Last
-//! the mean of the means over the files. Each record is timed alone, so the clock's some 30 ns are in the figures.
+//! the last M, of processor time; median and 99th percentile over those last, of wall time; segments, synapses and
+//! state bytes at the end. Last the mean of the means over the files. The means count what the scheduler gave this
+//! thread, so that a shared machine spoils them less; the clock's some 30 ns a record are in all figures.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ fn main() -> io::Result<()> {
     )?;
     let mut means = Vec::new();
     for file in &options.files {
-        let cost = measure(file, &options, &templates, &mut workspace);
+        let cost = measure(file, &options, &templates, &mut workspace)?;
         let name = file.file_stem().unwrap_or_default().display();
         writeln!(
             out,
@@ -85,35 +86,59 @@ fn options() -> Option<Options> {
     (!options.files.is_empty()).then_some(options)
 }
 
-fn measure(file: &Path, options: &Options, templates: &Templates, workspace: &mut Workspace) -> Cost {
+fn measure(
+    file: &Path,
+    options: &Options,
+    templates: &Templates,
+    workspace: &mut Workspace,
+) -> io::Result<Cost> {
     let series = Series::read_file(file);
     let rows = options.rows.unwrap_or(series.records.len());
     let mut model = Model::new(series.params.clone(), templates);
-    let mut times = Vec::with_capacity(rows);
-    for (row_id, record) in (1..).map(RowId).zip(series.repeated(rows)) {
+    // Drawn here once, not in the first file's first record.
+    templates.get(series.params.spatial_pooler());
+    let last_from = rows.saturating_sub(options.last);
+    let mut last = Vec::with_capacity(rows - last_from);
+    let (start, mut before_last) = (cpu_us()?, 0.0);
+    for ((row, row_id), record) in (1..).map(RowId).enumerate().zip(series.repeated(rows)) {
+        if row == last_from {
+            before_last = cpu_us()?;
+        }
         let started = Instant::now();
         model.step(workspace, row_id, record).expect("the benchmark's rows are valid");
-        times.push(started.elapsed().as_secs_f64() * 1e6);
+        if row >= last_from {
+            last.push(started.elapsed().as_secs_f64() * 1e6);
+        }
     }
-    let mean_us = mean(times.iter().copied());
-    let mut last = times.split_off(rows.saturating_sub(options.last));
-    let last_mean_us = mean(last.iter().copied());
+    let end = cpu_us()?;
     last.sort_unstable_by(f64::total_cmp);
     let scalars = model.temporal_memory().scalars();
-    Cost {
+    Ok(Cost {
         rows,
-        mean_us,
-        last_mean_us,
+        mean_us: (end - start) / as_f64(rows),
+        last_mean_us: (end - before_last) / as_f64(last.len()),
         median_us: last[last.len() / 2],
         percentile_99_us: last[last.len() * 99 / 100],
         segments: scalars.segment_count,
         synapses: scalars.synapse_count,
         state_bytes: model.memory_bytes(),
-    }
+    })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few thousand numbers")]
+/// Processor time of this thread; exact to a tick of the scheduler, some milliseconds.
+fn cpu_us() -> io::Result<f64> {
+    let path = "/proc/thread-self/schedstat";
+    let text = std::fs::read_to_string(path)?;
+    let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+    Ok(nanoseconds.ok_or_else(|| io::Error::other(format!("{path} does not begin with a number")))? / 1e3)
+}
+
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
+    let count = as_f64(values.len());
     values.sum::<f64>() / count
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
 }

@@ -109,6 +109,11 @@ impl TemporalMemory {
         Self::with_codes(params, PermanenceCodes::of(&params).map(Arc::new))
     }
 
+    /// A memory that has seen nothing and keeps permanences as they are even where codes would do.
+    pub fn without_codes(params: BacktrackingTmParams) -> Self {
+        Self::with_codes(params, None)
+    }
+
     /// A memory that has seen nothing and keeps permanences as these codes, or as they are.
     pub fn with_codes(params: BacktrackingTmParams, codes: Option<Arc<PermanenceCodes>>) -> Self {
         let permanences = match codes {

@@ -17,7 +17,7 @@ use crate::word::Ones;
 pub fn count(
     lists: &PostingLists<'_>,
     active: &[u32],
-    columns: impl Iterator<Item = usize> + Clone,
+    columns: &(impl Iterator<Item = usize> + Clone),
     segment_count: usize,
     counters: &mut [u8],
 ) {
@@ -44,14 +44,11 @@ pub fn recount(
     counters: &mut [u8],
 ) {
     let banks = bank::banks_for(segment_count);
-    let columns = active.iter().enumerate().filter(|(_, cells)| **cells != 0).map(|(column, _)| column);
-    let before = before.filter(|before| {
-        let changes = before.iter().zip(active).map(|(before, active)| before ^ active);
-        postings_of(lists, banks, changes) < postings_of(lists, banks, active.iter().copied())
-    });
+    let before = before.filter(|before| is_cheaper_by_difference(lists, before, active));
     let Some(before) = before else {
         counters.fill(0);
-        count(lists, active, columns, segment_count, counters);
+        let columns = active.iter().enumerate().filter(|(_, cells)| **cells != 0).map(|(column, _)| column);
+        count(lists, active, &columns, segment_count, counters);
         return;
     };
     for (bank, counters) in bank::chunks(counters)[..banks].iter_mut().enumerate() {
@@ -68,17 +65,22 @@ pub fn recount(
     }
 }
 
-/// Postings of a set of cells.
-fn postings_of(lists: &PostingLists<'_>, banks: usize, cells: impl Iterator<Item = u32> + Clone) -> usize {
-    let mut total = 0;
-    for bank in 0..banks {
-        for (column, cells) in cells.clone().enumerate().filter(|(_, cells)| *cells != 0) {
-            let Some(first) = lists.first_entry(bank, column) else { continue };
-            let counts = Ones(u64::from(cells)).map(|cell| usize::from(lists.lists[first + cell].count));
-            total += counts.sum::<usize>();
+/// Whether the cells that came and went have fewer postings than all that are active now. The first bank speaks for
+/// all.
+fn is_cheaper_by_difference(lists: &PostingLists<'_>, before: &[u32], active: &[u32]) -> bool {
+    let (mut changed_count, mut active_count) = (0, 0);
+    for (column, (&before, &active)) in before.iter().zip(active).enumerate() {
+        if before | active == 0 {
+            continue;
+        }
+        let Some(first) = lists.first_entry(0, column) else { continue };
+        for cell in Ones(u64::from(before | active)) {
+            let count = usize::from(lists.lists[first + cell].count);
+            changed_count += count * ((before ^ active) >> cell & 1) as usize;
+            active_count += count * (active >> cell & 1) as usize;
         }
     }
-    total
+    changed_count < active_count
 }
 
 /// Lists waiting to be counted together.
@@ -118,9 +120,9 @@ impl<'a, const STEP: u8> ListBatch<'a, STEP> {
                 self.count_all(counters);
             }
             // The hardware follows on its own from the third line on.
-            for line in 0..postings.len().div_ceil(LINE).min(12) {
-                prefetch(postings, line * LINE);
-            }
+            // The hardware follows on its own from the third line on.
+            prefetch(postings, 0);
+            prefetch(postings, LINE);
             self.lists[self.count] = postings;
             self.count += 1;
         }

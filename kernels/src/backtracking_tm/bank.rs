@@ -44,6 +44,9 @@ pub fn chunks(counters: &mut [u8]) -> &mut [BankCounters] {
 }
 
 /// First id of each bank in use and the segments it has, given `segment_count` in all.
+///
+/// # Panics
+/// If ids do not fit 32 bits.
 pub fn in_use(segment_count: usize) -> impl Iterator<Item = (u32, usize)> {
     let firsts = (0..segment_count).step_by(BANK_SEGMENTS);
     firsts.map(move |first| {

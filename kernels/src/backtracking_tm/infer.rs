@@ -74,17 +74,6 @@ pub(super) fn predict(
     } else {
         scan(scratch.isa, state.kept_activity, segment_count, threshold, After::Keep, &mut scratch.found);
     }
-    let decay = Decay::at(state.scalars.iteration);
-    for &segment in scratch.found.segments() {
-        let segment = segment as usize;
-        prefetch(state.segments.duty_cycles, segment);
-        prefetch(state.segments.duty_cycle_iterations, segment);
-        prefetch(state.segments.infos, segment);
-        prefetch(state.segments.cells, segment);
-    }
-    for &segment in scratch.found.segments() {
-        decay.update(&mut state.segments, segment as usize, false);
-    }
     mark_predicted(params, state, scratch);
     if scratch.wants_confidence {
         sum_confidence(state, scratch);
@@ -101,7 +90,7 @@ fn count_active(state: &mut TmState<'_>, scratch: &mut TmScratch<'_>, columns: &
     let lists = state.posting_lists();
     if kept.is_empty() {
         let columns = columns.iter().map(|&column| usize::from(column));
-        activity::count(&lists, state.infer_active, columns, segment_count, scratch.activity);
+        activity::count(&lists, state.infer_active, &columns, segment_count, scratch.activity);
     } else {
         let before = &scratch.counted_cells[..state.infer_active.len()];
         let before = (state.scalars.has_kept_activity != 0).then_some(before);
@@ -112,7 +101,12 @@ fn count_active(state: &mut TmState<'_>, scratch: &mut TmScratch<'_>, columns: &
     state.kept_activity = kept;
 }
 
-/// Predicts the columns of the segments found, and the cells of those of them that are active.
+/// Segments whose memory is asked for before it is their turn. In an old memory thousands are found a step, most of
+/// them in no near cache.
+const LOOK_AHEAD: usize = 24;
+
+/// Predicts the columns of the segments found, and the cells of those of them that are active. Their duty cycles are
+/// asked for on the way.
 ///
 /// Most need no look at their synapses: with fewer connected synapses than the threshold a segment cannot be active,
 /// and if the active ones outnumber the unconnected ones by the threshold it must be.
@@ -121,7 +115,16 @@ fn mark_predicted(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratc
     state.predicted_columns.fill(0);
     let threshold = params.activation_threshold;
     let mut undecided_count = 0;
-    for (segment, active_count) in scratch.found.iter() {
+    let decay = Decay::at(state.scalars.iteration);
+    let found = scratch.found.segments();
+    for (position, (segment, active_count)) in scratch.found.iter().enumerate() {
+        if let Some(&ahead) = found.get(position + LOOK_AHEAD) {
+            prefetch(state.segments.infos, ahead as usize);
+            prefetch(state.segments.cells, ahead as usize);
+            prefetch(state.segments.duty_cycles, ahead as usize);
+            prefetch(state.segments.duty_cycle_iterations, ahead as usize);
+        }
+        decay.update(&mut state.segments, segment as usize, false);
         let cell = usize::from(state.segments.cells[segment as usize]);
         let column = cell / CELL_STRIDE;
         word::set(state.predicted_columns, column);
@@ -129,26 +132,34 @@ fn mark_predicted(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratc
         let (count, connected_count) = (usize::from(info.count), usize::from(info.connected_count));
         let may_be = connected_count >= threshold;
         let must_be = usize::from(active_count) + connected_count >= threshold + count;
-        state.infer_predicted[column] |= u32::from(may_be & must_be) << (cell % CELL_STRIDE);
+        state.infer_predicted[column] |= (u32::from(may_be) & u32::from(must_be)) << (cell % CELL_STRIDE);
         // Appended without a branch, which would be guessed wrong.
         scratch.undecided[undecided_count] = segment;
-        undecided_count += usize::from(may_be & !must_be);
+        undecided_count += usize::from(may_be) & usize::from(!must_be);
     }
-    let active = match state.infer_active.as_ref().try_into() {
-        Ok(active) => active,
-        Err(_) => {
-            // A smaller region.
-            scratch.counted_cells[..state.infer_active.len()].copy_from_slice(state.infer_active);
-            &*scratch.counted_cells
-        }
+    let active = if let Ok(active) = (&*state.infer_active).try_into() {
+        active
+    } else {
+        // A smaller region.
+        scratch.counted_cells[..state.infer_active.len()].copy_from_slice(state.infer_active);
+        &*scratch.counted_cells
     };
+    // Many cells of an old memory have several segments, of which one is enough.
+    let mut open_count = 0;
+    for position in 0..undecided_count {
+        let segment = scratch.undecided[position];
+        let cell = usize::from(state.segments.cells[segment as usize]);
+        scratch.undecided[open_count] = segment;
+        let is_open = state.infer_predicted[cell / CELL_STRIDE] >> (cell % CELL_STRIDE) & 1 == 0;
+        open_count += usize::from(is_open);
+    }
     let question = Question {
         active,
         threshold: u32::try_from(threshold).expect("at most 64"),
         synapse_stride: params.synapse_stride(),
         connected_permanence: params.connected_permanence,
     };
-    let undecided = &scratch.undecided[..undecided_count];
+    let undecided = &scratch.undecided[..open_count];
     verify::predict(scratch.isa, &question, &state.segments, undecided, state.infer_predicted);
 }
 

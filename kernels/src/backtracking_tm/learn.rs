@@ -6,6 +6,7 @@
 //! The synapses of a bursting column's segments on the previous learning cells are counted again, as the reference
 //! does it: keeping the counts of the previous phase 2 would make them part of the state.
 
+use super::duty_cycle::Decay;
 use super::pattern::{indices, remember};
 use super::scan::{After, scan};
 use super::segment::{CellForNewSegment, cell_for_new_segment, create};
@@ -192,7 +193,7 @@ fn count_and_scan(
 ) {
     let segment_count = state.scalars.segment_count as usize;
     let columns = counted.cells.iter().map(|&cell| usize::from(cell) / CELL_STRIDE);
-    activity::count(&state.posting_lists(), counted.set, columns, segment_count, counters);
+    activity::count(&state.posting_lists(), counted.set, &columns, segment_count, counters);
     scan(isa, counters, segment_count, threshold, After::Clear, found);
 }
 
@@ -221,7 +222,8 @@ fn reinforce_match(
     let cell_count = indices(scratch.learn_cells_before).len();
     let picks = draw_picks(params, &mut state.scalars.random, cell_count, active_count);
     state.segments.infos[segment as usize].total_activations += 1;
-    adapt(params, state, scratch, SegmentUpdate { segment, picks });
+    let decay = Decay::at(state.scalars.iteration);
+    adapt(params, state, scratch, decay, SegmentUpdate { segment, picks });
 }
 
 fn start_segment(

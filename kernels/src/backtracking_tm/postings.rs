@@ -161,12 +161,14 @@ fn is_kept(state: &TmState<'_>, cell: usize) -> bool {
 fn position_of(postings: &[u16], wanted: u16) -> Option<usize> {
     const BLOCK: usize = 32;
     let (blocks, rest) = postings.as_chunks::<BLOCK>();
-    let has_wanted = |block: &&[u16; BLOCK]| block.iter().fold(false, |any, &word| any | (word == wanted));
-    for (number, block) in blocks.iter().enumerate().filter(|(_, block)| has_wanted(block)) {
-        let position = block.iter().position(|&word| word == wanted)?;
-        return Some(number * BLOCK + position);
+    let hits = |block: &[u16; BLOCK]| block.iter().map(|&word| u16::from(word == wanted)).sum::<u16>();
+    match blocks.iter().position(|block| hits(block) != 0) {
+        Some(number) => {
+            let position = blocks[number].iter().position(|&word| word == wanted)?;
+            Some(number * BLOCK + position)
+        }
+        None => rest.iter().position(|&word| word == wanted).map(|position| blocks.len() * BLOCK + position),
     }
-    rest.iter().position(|&word| word == wanted).map(|position| blocks.len() * BLOCK + position)
 }
 
 fn take_block(state: &mut TmState<'_>, class: u8) -> u32 {

@@ -27,6 +27,7 @@ pub(super) fn apply_queued(
     scratch: &TmScratch<'_>,
     columns: &[u16],
 ) {
+    let decay = Decay::at(state.scalars.iteration);
     let stride = params.synapse_stride();
     for &segment in &state.queue_segments[..state.scalars.queue_count as usize] {
         state.segments.prefetch(segment, stride);
@@ -38,7 +39,8 @@ pub(super) fn apply_queued(
         let column = usize::from(state.segments.cells[segment as usize]) / CELL_STRIDE;
         while columns.next_if(|&active| active < column).is_some() {}
         if columns.peek() == Some(&column) {
-            adapt(params, state, scratch, SegmentUpdate { segment, picks: state.queue_picks[position] });
+            let picks = state.queue_picks[position];
+            adapt(params, state, scratch, decay, SegmentUpdate { segment, picks });
         }
     }
     state.scalars.queue_count = 0;
@@ -49,6 +51,7 @@ pub(super) fn adapt(
     params: &BacktrackingTmParams,
     state: &mut TmState<'_>,
     scratch: &TmScratch<'_>,
+    decay: Decay,
     update: SegmentUpdate,
 ) {
     let segment = update.segment as usize;
@@ -58,7 +61,7 @@ pub(super) fn adapt(
     info.last_active_iteration = iteration;
     info.positive_activations += 1;
     segments.infos[segment] = info;
-    Decay::at(iteration).update(segments, segment, true);
+    decay.update(segments, segment, true);
 
     let start = segment * params.synapse_stride();
     let row = start..start + params.synapse_stride();

@@ -122,7 +122,7 @@ mod tests {
             let tables = tables();
             let (params, table) = &tables[table.index(tables.len())];
             let active: &CellSet = active.as_slice().try_into().expect("all columns");
-            let codes: Vec<u8> = codes.iter().map(|code| (usize::from(*code) % table.len()) as u8).collect();
+            let codes: Vec<u8> = codes.iter().map(|code| u8::try_from(usize::from(*code) % table.len()).expect("a code")).collect();
             for (stride, count) in [(32, 0), (32, 1), (32, 16), (32, 31), (32, 32), (64, 33), (64, 63), (64, 64)] {
                 for isa in Isa::available() {
                     let mut changed = codes[..stride].to_vec();

@@ -8,7 +8,7 @@
 mod vector;
 
 /// Asks for the cache line of `elements[index]`; outside the slice nothing happens.
-#[inline(always)]
+#[inline]
 pub(super) fn prefetch<T>(elements: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(element) = elements.get(index) {

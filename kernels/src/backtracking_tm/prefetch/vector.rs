@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-#[inline(always)]
+#[inline]
 pub(super) fn prefetch<T>(element: &T) {
     // SAFETY: the pointer comes from a reference, and a prefetch reads nothing into the program.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) }

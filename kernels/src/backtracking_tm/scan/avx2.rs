@@ -19,7 +19,7 @@ pub(super) fn scan(block: Block<'_>, found: &mut Found<'_>) {
     let Block { counters, first_id, threshold, after } = block;
     let limit = _mm256_set1_epi8(threshold.cast_signed());
     let (chunks, rest) = counters.as_chunks_mut::<{ LANES * VECTORS }>();
-    let rest_id = first_id + (chunks.len() * LANES * VECTORS) as u32;
+    let rest_id = first_id + u32::try_from(chunks.len() * LANES * VECTORS).expect("a bank");
     for (chunk, id) in chunks.iter_mut().zip((first_id..).step_by(LANES * VECTORS)) {
         let (lanes, _) = chunk.as_chunks_mut::<LANES>();
         let vectors: [__m256i; VECTORS] = std::array::from_fn(|vector| load(&lanes[vector]));
@@ -27,7 +27,7 @@ pub(super) fn scan(block: Block<'_>, found: &mut Found<'_>) {
         if masks.iter().any(|mask| *mask != 0) {
             for ((lanes, mask), id) in lanes.iter().zip(masks).zip((id..).step_by(LANES)) {
                 for bit in Ones(u64::from(mask)) {
-                    found.segments[found.count] = id + bit as u32;
+                    found.segments[found.count] = id + u32::try_from(bit).expect("below 32");
                     found.activity[found.count] = lanes[bit];
                     found.count += 1;
                 }

@@ -19,7 +19,7 @@ pub(super) fn scan(block: Block<'_>, found: &mut Found<'_>) {
     let Block { counters, first_id, threshold, after } = block;
     let limit = _mm512_set1_epi8(threshold.cast_signed());
     let (chunks, rest) = counters.as_chunks_mut::<{ LANES * VECTORS }>();
-    let rest_id = first_id + (chunks.len() * LANES * VECTORS) as u32;
+    let rest_id = first_id + u32::try_from(chunks.len() * LANES * VECTORS).expect("a bank");
     for (chunk, id) in chunks.iter_mut().zip((first_id..).step_by(LANES * VECTORS)) {
         let (lanes, _) = chunk.as_chunks_mut::<LANES>();
         let vectors: [__m512i; VECTORS] = std::array::from_fn(|vector| load(&lanes[vector]));
@@ -67,9 +67,10 @@ fn append(found: &mut Found<'_>, first_id: u32, counters: __m512i, mask: u64) {
 /// 0, 1, ... 63.
 static NUMBERS: [u8; LANES] = {
     let mut numbers = [0; LANES];
-    let mut number = 0;
-    while number < LANES {
-        numbers[number] = number as u8;
+    let (mut index, mut number) = (0, 0);
+    while index < LANES {
+        numbers[index] = number;
+        index += 1;
         number += 1;
     }
     numbers

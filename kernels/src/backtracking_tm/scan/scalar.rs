@@ -15,7 +15,8 @@ pub(super) fn scan(block: Block<'_>, found: &mut Found<'_>) {
             let (words, rest) = counters.as_chunks::<8>();
             for (word, id) in words.iter().zip((first_id..).step_by(8)) {
                 for bit in Ones(reached(u64::from_le_bytes(*word), threshold)) {
-                    push(found, id + bit as u32 / 8, word[bit / 8]);
+                    let place = bit / 8;
+                    push(found, id + u32::try_from(place).expect("below 8"), word[place]);
                 }
             }
             let rest_id = first_id + u32::try_from(words.len() * 8).expect("at most 64");
@@ -42,5 +43,5 @@ fn push(found: &mut Found<'_>, segment: u32, active: u8) {
 fn reached(counters: u64, threshold: u8) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let low = counters & (127 * EACH);
-    (low + u64::from(128 - threshold) * EACH | counters) & (128 * EACH)
+    ((low + u64::from(128 - threshold) * EACH) | counters) & (128 * EACH)
 }

@@ -18,10 +18,8 @@ pub(super) fn predict(
     candidates: &[u32],
     predicted: &mut [u32],
 ) {
-    for &segment in candidates {
-        rows.prefetch(segment);
-    }
-    for &segment in candidates {
+    for (position, &segment) in candidates.iter().enumerate() {
+        rows.prefetch(candidates, position);
         mark_if(segments, segment, predicted, || {
             let count = segments.infos[segment as usize].count;
             let mut active_count = 0;

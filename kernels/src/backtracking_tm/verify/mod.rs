@@ -80,15 +80,18 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Asks for the synapses of one segment.
-    #[inline(always)]
-    fn prefetch(&self, segment: u32) {
-        prefetch(self.cells, segment as usize * self.stride);
-        prefetch(self.codes, segment as usize * self.stride);
+    /// Asks for the synapses of a candidate some places ahead of this one.
+    #[inline]
+    fn prefetch(&self, candidates: &[u32], position: usize) {
+        const LOOK_AHEAD: usize = 12;
+        if let Some(&segment) = candidates.get(position + LOOK_AHEAD) {
+            prefetch(self.cells, segment as usize * self.stride);
+            prefetch(self.codes, segment as usize * self.stride);
+        }
     }
 
     /// The chunks of one segment.
-    #[inline(always)]
+    #[inline]
     fn chunks(
         &self,
         segment: u32,
@@ -101,6 +104,10 @@ impl<'a> Rows<'a> {
 }
 
 /// Marks the segment's cell, if it is not yet and the segment has `threshold` of what is counted.
+#[expect(
+    clippy::inline_always,
+    reason = "what it calls is code for an instruction set, to be inlined with it"
+)]
 #[inline(always)]
 fn mark_if(
     segments: &SegmentArrays<'_>,
@@ -116,7 +123,7 @@ fn mark_if(
 }
 
 /// Bits of the synapses of a chunk that exist, given how many a segment has and where the chunk starts.
-#[inline(always)]
+#[inline]
 fn used(count: u8, first: usize) -> u32 {
     let count = usize::from(count).saturating_sub(first).min(SYNAPSE_CHUNK);
     u32::try_from((1u64 << count) - 1).unwrap_or(u32::MAX)
@@ -133,4 +140,66 @@ fn connected_active_values(question: &Question<'_>, segments: &SegmentArrays<'_>
         active_count += is_active & u32::from(is_connected);
     }
     active_count >= question.threshold
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::MAX_COLUMNS;
+    use crate::backtracking_tm::state::SegmentInfo;
+    use crate::backtracking_tm::tests::standard_params;
+    use crate::permanence::PermanenceCodes;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Codes under every instruction set, and the values they stand for, against a count of the synapses.
+        #[test]
+        fn every_form_predicts_the_same_cells(
+            sources in proptest::collection::vec(any::<u16>(), 64),
+            codes in proptest::collection::vec(0u8..23, 64),
+            active in proptest::collection::vec(any::<u32>(), MAX_COLUMNS),
+            threshold in 1u32..20,
+        ) {
+            let params = standard_params();
+            let table = PermanenceCodes::of(&params).expect("few values");
+            let active: &CellSet = active.as_slice().try_into().expect("all columns");
+            for (stride, count) in [(32, 0), (32, 1), (32, 31), (32, 32), (64, 33), (64, 63), (64, 64)] {
+                let question =
+                    Question { active, threshold, synapse_stride: stride, connected_permanence: 0.5 };
+                let values: Vec<f32> = codes.iter().map(|&code| table.value(code)).collect();
+                let is_counted = |synapse: &usize| {
+                    let cell = usize::from(sources[*synapse]);
+                    active[cell / 32] >> (cell % 32) & 1 == 1 && values[*synapse] >= 0.5
+                };
+                let is_active = (0..count).filter(is_counted).count() >= threshold as usize;
+                let found = |isa: Isa, has_codes: bool| {
+                    let (mut sources, mut codes, mut values) = (sources.clone(), codes.clone(), values.clone());
+                    let mut infos = [SegmentInfo { count: u8::try_from(count).expect("small"), ..SegmentInfo::default() }];
+                    let segments = SegmentArrays {
+                        presynaptic_cells: &mut sources,
+                        permanences: if has_codes {
+                            Permanences::Codes { codes: &mut codes, table: &table }
+                        } else {
+                            Permanences::Values(&mut values)
+                        },
+                        infos: &mut infos,
+                        cells: &mut [70],
+                        duty_cycles: &mut [0.0],
+                        duty_cycle_iterations: &mut [0],
+                    };
+                    let mut predicted = [0; 4];
+                    predict(isa, &question, &segments, &[0], &mut predicted);
+                    predicted
+                };
+                let expected = [0, 0, u32::from(is_active) << 6, 0];
+                prop_assert_eq!(found(Isa::SCALAR, false), expected);
+                for isa in Isa::available() {
+                    prop_assert_eq!(found(isa, true), expected, "{}, {} synapses", isa, count);
+                }
+            }
+        }
+    }
 }

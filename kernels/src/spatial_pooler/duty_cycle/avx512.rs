@@ -14,7 +14,7 @@ use super::{Average, CHUNK, FIRST_NORMAL_BITS, ONE_BITS, Work, step_subnormals, 
 #[target_feature(
     enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vpopcntdq"
 )]
-pub(super) fn update(work: Work<'_>) -> bool {
+pub(super) fn update(work: &mut Work<'_>) -> bool {
     update_each(work, |chunk, hits, average| step(chunk, hits, average))
 }
 
@@ -40,7 +40,8 @@ fn step(chunk: &mut [f32; CHUNK], hits: u16, average: Average) {
     let updated = _mm512_mask_mov_ps(quotient, is_small & !hits, duties);
     // SAFETY: `chunk` is sixteen numbers.
     unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), updated) };
-    if is_small & !hits & !is_still != 0 {
-        step_subnormals(chunk, hits, average);
+    let fading = is_small & !hits & !is_still;
+    if fading != 0 {
+        step_subnormals(chunk, fading, average);
     }
 }

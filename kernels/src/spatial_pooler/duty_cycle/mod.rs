@@ -12,6 +12,7 @@
 //!   ([`step_subnormal`]).
 //!
 //! Source: `updateDutyCycles_` and `updateMinDutyCyclesGlobal_` of `SpatialPooler.cpp`.
+#![expect(clippy::inline_always, reason = "shared code must be compiled for its caller's instruction set")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -52,7 +53,7 @@ pub fn update(
     for &column in active_columns {
         word::set(&mut active, usize::from(column));
     }
-    let work = Work {
+    let mut work = Work {
         average: Average::over(state.scalars.iteration.min(params.duty_cycle_period)),
         minimum: state.scalars.min_overlap_duty,
         planes: &planes[..used_planes * params.row_words()],
@@ -61,7 +62,7 @@ pub fn update(
         overlap_duty: state.overlap_duty,
         active_duty: state.active_duty,
     };
-    update_both(isa, work)
+    update_both(isa, &mut work)
 }
 
 /// Names the columns whose overlap duty cycle is below the minimum, ascending.
@@ -109,7 +110,7 @@ impl Average {
         let half = period / 2;
         let last_fixed_bits = match period {
             4097.. => 0,
-            _ if period % 2 == 0 && half % 2 == 1 => half - 1,
+            _ if period % 4 == 2 => half - 1,
             _ => half,
         };
         #[expect(clippy::cast_precision_loss, reason = "at most 2^24")]
@@ -124,8 +125,8 @@ impl Average {
     /// number of units, ties to even. In `f64` it carries an error below 2^-29 units, while a quotient that is no
     /// tie differs from one by at least 1 / (2 period) >= 2^-25: rounding it again gives what rounding once gives.
     fn step_subnormal(self, bits: u32) -> u32 {
-        /// Adding it leaves no binary digits behind the point, ties to even.
-        const WHOLE: f64 = (1u64 << 52) as f64;
+        /// 2^52: adding it leaves no binary digits behind the point, ties to even.
+        const WHOLE: f64 = 4_503_599_627_370_496.0;
         #[expect(clippy::cast_precision_loss, reason = "a subnormal number has at most 23 digits")]
         let product = bits as f32 * self.before;
         let quotient = f64::from(product) / f64::from(self.period) + WHOLE;
@@ -146,20 +147,18 @@ struct Work<'a> {
     active_duty: &'a mut [f32],
 }
 
-/// Steps those of a chunk that are subnormal, not at a fixed point, and without a hit.
+/// Steps those `lanes` of a chunk, which are subnormal, not at a fixed point, and without a hit. (They must be told:
+/// other lanes may have become subnormal in this very step.)
 #[cold]
-fn step_subnormals(duties: &mut [f32; CHUNK], hits: u16, average: Average) {
-    for (lane, duty) in duties.iter_mut().enumerate() {
-        let bits = duty.to_bits().cast_signed();
-        if average.last_fixed_bits < bits && bits < FIRST_NORMAL_BITS && hits >> lane & 1 == 0 {
-            *duty = f32::from_bits(average.step_subnormal(duty.to_bits()));
-        }
+fn step_subnormals(duties: &mut [f32; CHUNK], lanes: u16, average: Average) {
+    for lane in word::Ones(u64::from(lanes)) {
+        duties[lane] = f32::from_bits(average.step_subnormal(duties[lane].to_bits()));
     }
 }
 
 /// Steps both averages; `step` does so for a chunk and its hits. Returns whether a column starves.
 #[inline(always)]
-fn update_each(work: Work<'_>, step: impl Fn(&mut [f32; CHUNK], u16, Average)) -> bool {
+fn update_each(work: &mut Work<'_>, step: impl Fn(&mut [f32; CHUNK], u16, Average)) -> bool {
     let mut overlapping = [0; MAX_HIT_WORDS];
     for plane in work.planes.chunks_exact(work.row_words.max(1)) {
         for (overlapping, plane) in overlapping.iter_mut().zip(plane) {
@@ -192,7 +191,7 @@ fn update_chunks(duties: &mut [f32], hits: &[u64; MAX_HIT_WORDS], step: impl Fn(
 }
 
 #[expect(unsafe_code, reason = "the dispatch call")]
-fn update_both(isa: Isa, work: Work<'_>) -> bool {
+fn update_both(isa: Isa, work: &mut Work<'_>) -> bool {
     match isa.kind() {
         IsaKind::Scalar => scalar::update(work),
         #[cfg(target_arch = "x86_64")]
@@ -237,7 +236,7 @@ mod tests {
                 let minimum = 1e-3;
                 let is_any_starving = update_both(
                     isa,
-                    Work {
+                    &mut Work {
                         average: Average::over(period),
                         minimum,
                         planes: &hit_words[..row_words],

@@ -6,32 +6,31 @@ use wide::{f32x8, i32x8};
 use super::{Average, CHUNK, FIRST_NORMAL_BITS, ONE_BITS, Work, step_subnormals, update_each};
 
 /// Steps both averages; whether a column starves.
-pub(super) fn update(work: Work<'_>) -> bool {
-    update_each(work, |chunk, hits, average| step(chunk, hits, average))
+pub(super) fn update(work: &mut Work<'_>) -> bool {
+    update_each(work, step)
 }
 
 #[inline(always)]
 fn step(chunk: &mut [f32; CHUNK], hits: u16, average: Average) {
-    let mut is_fading = false;
-    for (half, duties) in chunk.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        is_fading |= step_eight(duties, i32::from(hits) >> (8 * half), average);
-    }
-    if is_fading {
-        step_subnormals(chunk, hits, average);
+    let (halves, _) = chunk.as_chunks_mut::<8>();
+    let low = step_eight(&mut halves[0], i32::from(hits), average);
+    let high = step_eight(&mut halves[1], i32::from(hits >> 8), average);
+    let fading = low | high << 8;
+    if fading != 0 {
+        step_subnormals(chunk, u16::try_from(fading).expect("sixteen bits"), average);
     }
 }
 
-/// Steps eight duty cycles, except those that [`step_subnormals`] must; returns whether there are any.
+/// Steps eight duty cycles, except those that [`step_subnormals`] must; returns their lanes.
 #[inline(always)]
-fn step_eight(chunk: &mut [f32; 8], hits: i32, average: Average) -> bool {
+fn step_eight(chunk: &mut [f32; 8], hits: i32, average: Average) -> u32 {
     const LANE_BITS: i32x8 = i32x8::new([1, 2, 4, 8, 16, 32, 64, 128]);
-    let none = i32x8::ZERO;
     let bits = i32x8::new(chunk.map(|duty| duty.to_bits().cast_signed()));
     let is_hit = (i32x8::splat(hits) & LANE_BITS).simd_eq(LANE_BITS);
     let is_moving = bits.simd_gt(i32x8::splat(average.last_fixed_bits));
     let is_one = bits.simd_eq(i32x8::splat(ONE_BITS));
     if ((is_hit & is_one) | !(is_hit | is_moving)).all() {
-        return false;
+        return 0;
     }
     let is_small = bits.simd_lt(i32x8::splat(FIRST_NORMAL_BITS));
     let float = |bits: i32x8| f32x8::new(bits.to_array().map(|bits| f32::from_bits(bits.cast_unsigned())));
@@ -42,5 +41,5 @@ fn step_eight(chunk: &mut [f32; 8], hits: i32, average: Average) -> bool {
     let is_kept = is_small & !is_hit;
     let updated = (is_kept & bits) | (!is_kept & quotient);
     *chunk = float(updated).to_array();
-    (is_kept & is_moving) != none
+    (is_kept & is_moving).to_bitmask()
 }

@@ -6,6 +6,7 @@
 //! Source: `inhibitColumnsGlobal_` of `SpatialPooler.cpp`, whose insertion before the first winner that is not
 //! stronger gives the higher index precedence. There is no stimulus threshold: without any overlap the highest
 //! columns win.
+#![expect(clippy::inline_always, reason = "shared code must be compiled for its caller's instruction set")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -20,7 +20,7 @@ pub(super) fn select_on_words(planes: &[u64], used_planes: usize, columns: usize
     let mut chosen = [0u64; MAX_ROW_WORDS];
     let mut undecided = [0u64; MAX_ROW_WORDS];
     undecided[..columns / 64].fill(u64::MAX);
-    if columns % 64 > 0 {
+    if !columns.is_multiple_of(64) {
         undecided[columns / 64] = (1 << (columns % 64)) - 1;
     }
     let (chosen, undecided) = (&mut chosen[..row_words], &mut undecided[..row_words]);

@@ -58,7 +58,7 @@ fn prefetch(chunks: &[[f32; CHUNK]]) {
         #[allow(unused_unsafe, reason = "this became a safe function after Rust 1.89")]
         // SAFETY: fetching ahead has no effect that a program can see, whatever the address.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().cast())
-        };
+            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().cast());
+        }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Source: `adaptSynapses_`, `bumpUpWeakColumns_` and `updatePermanencesForColumn_` of `SpatialPooler.cpp`.
 //! Departure: no clipping at 0, as what would be clipped is below the trim threshold and becomes 0 anyway.
+#![expect(clippy::inline_always, reason = "shared code must be compiled for its caller's instruction set")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -294,3 +295,6 @@ fn open_slot(params: &SpatialPoolerParams, state: &mut SpatialPoolerState<'_>, c
     }
     usize::from(state.column_slots[column])
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //!
 //! The tree is written once, in `scalar.rs`, on arrays of 64-bit words; the other files compile it for wider
 //! registers. A count over all 2048 columns by AND and popcount reads twelve times as much memory.
+#![expect(clippy::inline_always, reason = "shared code must be compiled for its caller's instruction set")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
