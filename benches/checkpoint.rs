@@ -14,6 +14,9 @@ use htm_core::model::template::Templates;
 
 const GENERATION: &str = "measurement";
 
+/// Name, how the file becomes memory, and how far it is believed.
+type Case<'a> = (&'a str, &'a dyn Fn(&File) -> Region, Trust);
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let model = Trained::on(&Series::read(NYC_TAXI)).model;
@@ -35,7 +38,7 @@ fn main() {
     let pool = BufferPool::new();
     let map = |file: &File| Region::map(file).expect("mapped");
     let read = |file: &File| Region::read(file, &pool).expect("read");
-    let cases: [(&str, &dyn Fn(&File) -> Region, Trust); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("map_known", &map, Trust::Known),
         ("read_known", &read, Trust::Known),
         ("read_and_check_sums", &read, Trust::Checksums),

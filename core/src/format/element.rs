@@ -1,21 +1,27 @@
 //! Elements of a section as text, for people who look into a file.
 
+use std::fmt::Write;
+
 use super::section::ElementKind;
 
 /// One element of a section, given its bytes: a number, or the hexadecimal bytes of a record.
 pub fn text(elements: ElementKind, bytes: &[u8]) -> String {
     match elements {
         ElementKind::Text => String::from_utf8_lossy(bytes).into_owned(),
-        ElementKind::Record(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ElementKind::Record(_) => bytes.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }),
         ElementKind::Unsigned(_) => {
             let value = bytes.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
             value.to_string()
         }
-        ElementKind::Float(_) => match *bytes {
-            [a, b, c, d] => f32::from_le_bytes([a, b, c, d]).to_string(),
-            [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]).to_string(),
-            _ => format!("{bytes:?}"),
-        },
+        ElementKind::Float(_) => {
+            let single = bytes.try_into().map(|bytes| f32::from_le_bytes(bytes).to_string());
+            let double = bytes.try_into().map(|bytes| f64::from_le_bytes(bytes).to_string());
+            single.or(double).unwrap_or_else(|_| format!("{bytes:?}"))
+        }
     }
 }
 

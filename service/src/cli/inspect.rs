@@ -56,10 +56,8 @@ fn write_elements(
     is_json: bool,
 ) -> Result<(), CliError> {
     let used = &file[section.range.start..section.range.start + section.used_bytes];
-    let size = match section.elements {
-        ElementKind::Text => section.used_bytes.max(1),
-        other => other.size_bytes() as usize,
-    };
+    let is_text = section.elements == ElementKind::Text;
+    let size = if is_text { section.used_bytes.max(1) } else { section.elements.size_bytes() as usize };
     let texts = used.chunks_exact(size).map(|bytes| element::text(section.elements, bytes));
     if is_json {
         serde_json::to_writer(&mut *out, &texts.collect::<Vec<_>>())?;

@@ -90,6 +90,9 @@ impl CheckpointRound {
     }
 }
 
+/// The new file and how long it took.
+type Saved = Result<(FileStamp, Duration), SaveError>;
+
 impl Scheduler {
     /// Saves every model in memory that learned rows since it was saved. To be called when the anomaly role has
     /// committed all scores; a model with uncommitted scores is left as its file is, and stepped again next time, as
@@ -237,15 +240,14 @@ impl Scheduler {
         }
         let (store, clock, records) = (&self.parts.store, &self.parts.clock, &self.records);
         let jobs: Vec<(&ModelId, &Slot)> = ready.into_iter().collect();
-        let results: Vec<(ModelId, Result<(FileStamp, Duration), SaveError>)> =
-            self.parts.workers.install(|| {
-                let save = |(id, slot): (&ModelId, &Slot)| {
-                    let started = clock.monotonic();
-                    let result = store.save(id, &records[id].generation, &slot.model);
-                    (id.clone(), result.map(|stamp| (stamp, clock.monotonic().saturating_sub(started))))
-                };
-                jobs.into_par_iter().with_max_len(1).map(save).collect()
-            });
+        let results: Vec<(ModelId, Saved)> = self.parts.workers.install(|| {
+            let save = |(id, slot): (&ModelId, &Slot)| {
+                let started = clock.monotonic();
+                let result = store.save(id, &records[id].generation, &slot.model);
+                (id.clone(), result.map(|stamp| (stamp, clock.monotonic().saturating_sub(started))))
+            };
+            jobs.into_par_iter().with_max_len(1).map(save).collect()
+        });
         let mut saved = HashSet::new();
         for (id, result) in results {
             self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));

@@ -192,7 +192,7 @@ fn postings(memory: &TemporalMemory) -> Result<(), FormatError> {
     for (number, blocks) in memory.column_blocks.chunks(columns).enumerate() {
         for (column, &block) in blocks.iter().enumerate().filter(|(_, block)| **block != NO_COLUMN_BLOCK) {
             let lists = &memory.posting_lists[usize::from(block) * CELL_STRIDE..][..CELL_STRIDE];
-            for (cell, list) in (column * CELL_STRIDE..).zip(lists) {
+            for (cell, &list) in (column * CELL_STRIDE..).zip(lists) {
                 ensure(is_list_right(memory, number, cell, list), || {
                     format!("the postings of cell {cell} in bank {number} are not those of its synapses")
                 })?;
@@ -204,7 +204,7 @@ fn postings(memory: &TemporalMemory) -> Result<(), FormatError> {
     ensure(total == synapses, || format!("there are {total} postings for {synapses} synapses"))
 }
 
-fn is_list_right(memory: &TemporalMemory, number: usize, cell: usize, list: &PostingList) -> bool {
+fn is_list_right(memory: &TemporalMemory, number: usize, cell: usize, list: PostingList) -> bool {
     if list.class == NO_CLASS {
         return list.count == 0;
     }

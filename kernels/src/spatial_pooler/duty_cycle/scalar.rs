@@ -1,5 +1,5 @@
-//! Portable update of duty cycles, on the portable vectors of `wide`: written as plain loops, the tests for fixed
-//! points and subnormal numbers were not turned into vector code.
+//! Portable update of duty cycles, on the portable vectors of `wide`, so that no compiler need recognise the masks
+//! for fixed points and subnormal numbers in a plain loop.
 
 use wide::{f32x8, i32x8};
 
