@@ -171,11 +171,11 @@ impl TemporalMemory {
     }
 
     pub(super) fn step(&mut self, workspace: &mut Workspace) {
-        self.make_room(&workspace.active_columns);
+        let room = self.make_room(&workspace.active_columns);
         let capacity = self.segments.infos.len();
         let params = self.params;
         let (mut scratch, columns) = workspace.for_temporal_memory(params.columns, capacity);
-        backtracking_tm::step(&params, &mut self.view(), &mut scratch, columns);
+        backtracking_tm::step(&params, &mut self.view(), &mut scratch, columns, room);
     }
 
     /// The state as the kernels see it.
@@ -261,7 +261,7 @@ impl TemporalMemory {
     }
 
     /// Makes room for what a step over `columns` may create.
-    fn make_room(&mut self, columns: &[u16]) {
+    fn make_room(&mut self, columns: &[u16]) -> room::Room {
         const HEADROOM_SEGMENTS: usize = 64;
         const HEADROOM_BLOCKS: usize = 64;
         let params = self.params;
@@ -280,6 +280,7 @@ impl TemporalMemory {
         if self.scalars.segment_count >= KEPT_ACTIVITY_FROM || !self.kept_activity.is_empty() {
             self.kept_activity.grow(room.banks * BANK_COUNTERS);
         }
+        room
     }
 }
 

@@ -179,9 +179,10 @@ pub fn step(
     state: &mut TmState<'_>,
     scratch: &mut TmScratch<'_>,
     columns: &[u16],
+    room: room::Room,
 ) {
     check_pattern(params, columns);
-    room::assert_for_step(params, state, scratch, columns);
+    room::assert_made(params, state, scratch, room);
     if !*scratch.is_activity_clear {
         scratch.activity.fill(0);
     }

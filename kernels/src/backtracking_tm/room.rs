@@ -36,52 +36,77 @@ pub fn for_step(params: &BacktrackingTmParams, state: &TmState<'_>, columns: &[u
     }
     let may_restart =
         state.scalars.pam <= 1 || state.scalars.sequence_length + 1 >= params.max_sequence_length;
-    // The current pattern will be remembered, too, and the oldest forgotten if there are too many.
-    let remembered = state.scalars.learn_history_count as usize;
-    let first = remembered.min(usize::from(remembered > params.max_learn_backtrack));
-    let patterns = state.learn_history.chunks_exact(PATTERN_STRIDE).take(remembered).skip(first).map(indices);
-    let patterns = patterns.take(if may_restart { usize::MAX } else { 0 });
-    let unpredicted = columns.iter().filter(|&&column| state.learn_predicted[usize::from(column)] == 0);
-    let again = if may_restart { columns } else { &[] };
-    let owners = unpredicted.chain(again).chain(patterns.clone().skip(1).flatten()).copied();
-    let stride = u16::try_from(CELL_STRIDE).expect("32");
-    let learning = indices(state.learn_cells).iter().map(|cell| cell / stride);
-    let sources = learning.chain(patterns.flatten().copied());
-
-    let segments = owners.clone().count();
+    let patterns = if may_restart { patterns_to_come(params, state) } else { &[] };
+    let unpredicted =
+        columns.iter().filter(|&&column| state.learn_predicted[usize::from(column)] == 0).count();
+    let mut segments = unpredicted;
+    if may_restart {
+        segments += columns.len();
+        segments +=
+            patterns.chunks_exact(PATTERN_STRIDE).skip(1).map(|record| indices(record).len()).sum::<usize>();
+    }
     let banks = bank::banks_for(state.scalars.segment_count as usize + segments);
-    let mut blocks = missing_blocks(params, state, 0, sources.clone().chain(owners));
-    for bank in 1..banks {
-        blocks += missing_blocks(params, state, bank, sources.clone());
+    let mut blocks = 0;
+    for bank in 0..banks {
+        let mut missing = MissingBlocks::of_bank(params, state, bank);
+        for &cell in indices(state.learn_cells) {
+            missing.note(usize::from(cell) / CELL_STRIDE);
+        }
+        for record in patterns.chunks_exact(PATTERN_STRIDE) {
+            missing.note_all(indices(record));
+        }
+        if bank == 0 {
+            missing.note_all(columns);
+        }
+        blocks += missing.count;
     }
     Room { segments, blocks, banks }
 }
 
-/// How many of `columns` lack a block in a bank; they may come more than once.
-fn missing_blocks(
-    params: &BacktrackingTmParams,
-    state: &TmState<'_>,
-    bank: usize,
-    columns: impl Iterator<Item = u16>,
-) -> usize {
-    let mut missing = [0u64; words_for(MAX_COLUMNS)];
-    for column in columns.map(usize::from) {
-        let block = state.column_blocks.get(bank * params.columns + column);
-        if block.is_none_or(|&block| block == NO_COLUMN_BLOCK) {
-            word::set(&mut missing, column);
-        }
-    }
-    missing.iter().map(|word| word.count_ones() as usize).sum()
+/// The remembered patterns that learning may run over once it has remembered the current one, too: the oldest is
+/// forgotten if there are too many.
+fn patterns_to_come<'a>(params: &BacktrackingTmParams, state: &'a TmState<'_>) -> &'a [u16] {
+    let remembered = state.scalars.learn_history_count as usize;
+    let first = usize::from(remembered > params.max_learn_backtrack);
+    &state.learn_history[first * PATTERN_STRIDE..remembered.max(first) * PATTERN_STRIDE]
 }
 
-/// Panics, with numbers, if the owner did not make room.
-pub(super) fn assert_for_step(
+/// The columns that lack a block in one bank, each counted once.
+struct MissingBlocks<'a> {
+    /// Of the bank; those beyond its end are missing.
+    blocks: &'a [u16],
+    columns: [u64; words_for(MAX_COLUMNS)],
+    count: usize,
+}
+
+impl<'a> MissingBlocks<'a> {
+    fn of_bank(params: &BacktrackingTmParams, state: &'a TmState<'_>, bank: usize) -> Self {
+        let blocks = state.column_blocks.get(bank * params.columns..).unwrap_or(&[]);
+        Self { blocks, columns: [0; words_for(MAX_COLUMNS)], count: 0 }
+    }
+
+    fn note(&mut self, column: usize) {
+        let is_missing = self.blocks.get(column).is_none_or(|&block| block == NO_COLUMN_BLOCK);
+        if is_missing && !word::get(&self.columns, column) {
+            word::set(&mut self.columns, column);
+            self.count += 1;
+        }
+    }
+
+    fn note_all(&mut self, columns: &[u16]) {
+        for &column in columns {
+            self.note(usize::from(column));
+        }
+    }
+}
+
+/// Panics, with numbers, if the owner did not make this room.
+pub(super) fn assert_made(
     params: &BacktrackingTmParams,
     state: &TmState<'_>,
     scratch: &TmScratch<'_>,
-    columns: &[u16],
+    room: Room,
 ) {
-    let room = for_step(params, state, columns);
     let used = state.scalars.segment_count as usize;
     let needed = used + room.segments;
     let segments = &state.segments;
