@@ -3,10 +3,10 @@
 //! `duty = (duty * (period - 1) + hit) / period` in `f32`, in this order and with a true division.
 //!
 //! Two departures, which do not change a bit:
-//! - *Fixed points stay unread by the arithmetic.* 1 is one under a hit, 0 is one without, and so is, without a hit,
-//!   a subnormal number of `m` units of 2^-149 if `m / period` is less than one half (or equal to it, and `m` even):
-//!   the quotient `m - m / period` rounds back to `m`. A column that was active once ends there for good, some
-//!   90,000 steps later. Where all of a chunk's columns are at their fixed points, nothing is computed or written.
+//! - *Fixed points stay as they are.* 1 is one under a hit: nearly all overlap duty cycles, which are neither computed
+//!   nor written. Without a hit a subnormal number of `m` units of 2^-149 is one if `m / period` is less than one half
+//!   (or equal to it, and `m` even): the quotient `m - m / period` rounds back to `m`. A column that was active once
+//!   ends there for good, some 90,000 steps later.
 //! - *No subnormal number meets the floating-point unit*, which would take a hundred times as long. With a hit it
 //!   adds nothing to 1 and counts as 0. Without one, on its way down, it is stepped as the integer `m`
 //!   ([`step_subnormal`]).

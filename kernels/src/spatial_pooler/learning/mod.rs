@@ -81,7 +81,7 @@ pub fn adapt(
 /// Raises every permanence of `column`, whose overlap duty cycle is below the minimum. Returns how many synapses
 /// crossed the threshold; they are the first of `flips`.
 ///
-/// The state of the art never gets here (a column must go without overlap for thousands of steps), so there is only
+/// No recorded series gets here (a column must go without overlap for thousands of steps), so there is only
 /// portable code.
 ///
 /// # Panics
