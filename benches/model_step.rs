@@ -1,10 +1,10 @@
 //! Whole steps of a model, encoder to likelihood, learning. One element is one record.
 //!
 //! `whole_file` steps a new model through all rows of a series, as a replay does: the mean over a model's youth.
-//! `fleet` steps 64 copies of a model that has seen all of `nyc_taxi` (about 1 GB) through the same rows in two
-//! orders: model after model, where all but the first row of each find the model in cache, and one row of each
-//! model in turn, shuffled, where every row finds it cold. Real models differ, so the branch predictor is still
-//! flattered.
+//! `fleet` steps 64 copies of a model that has seen all of `nyc_taxi` through the same rows in two orders: model after
+//! model, where all but the first row of each find the model in cache, and one row of each model in turn, shuffled,
+//! where every row finds it cold; each with every instruction set that the machine has, portable code being the
+//! baseline. Real models differ, so the branch predictor is still flattered.
 
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
 use htm_bench::series::{ALL, NYC_TAXI, Series};
@@ -14,6 +14,7 @@ use htm_core::ids::RowId;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
+use htm_kernels::isa::Isa;
 use htm_kernels::random::Random;
 
 const MODELS: usize = 64;
@@ -55,7 +56,6 @@ fn bench_fleet(criterion: &mut Criterion) {
     let series = Series::read(NYC_TAXI);
     let trained = Trained::on(&series).model;
     let records = &series.records[..ROUNDS];
-    let mut workspace = Workspace::new();
     let model_after_model: Vec<usize> =
         (0..MODELS).flat_map(|model| std::iter::repeat_n(model, ROUNDS)).collect();
     let mut random = Random::new(1);
@@ -70,16 +70,19 @@ fn bench_fleet(criterion: &mut Criterion) {
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements((MODELS * ROUNDS) as u64));
     for (name, order) in [("hot_model_after_model", model_after_model), ("cold_round_robin", round_robin)] {
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched(
-                || vec![trained.clone(); MODELS],
-                |mut models| {
-                    step_in_order(&mut models, &order, records, &mut workspace);
-                    models
-                },
-                BatchSize::PerIteration,
-            );
-        });
+        for isa in Isa::available() {
+            let mut workspace = Workspace::new().with_isa(isa);
+            group.bench_function(format!("{name}/{isa}"), |bencher| {
+                bencher.iter_batched(
+                    || vec![trained.clone(); MODELS],
+                    |mut models| {
+                        step_in_order(&mut models, &order, records, &mut workspace);
+                        models
+                    },
+                    BatchSize::PerIteration,
+                );
+            });
+        }
     }
     group.finish();
 }

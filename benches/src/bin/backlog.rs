@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use htm_bench::meter::Reading;
 use htm_bench::series::{NYC_TAXI, Series};
 use htmengine::engine::{Engine, EngineOptions};
 use htmengine::model_params::ModelSpec;
@@ -45,8 +46,7 @@ fn main() -> io::Result<()> {
         }
     }
     let mut results = engine.bus().results().subscribe();
-    let cpu_before = cpu_seconds()?;
-    let started = Instant::now();
+    let before = Reading::now()?;
     let address = engine.graphite_address();
     let sender = std::thread::spawn(move || TcpStream::connect(address)?.write_all(lines.as_bytes()));
     let (mut finished, mut last_progress) = (0, Instant::now());
@@ -59,11 +59,10 @@ fn main() -> io::Result<()> {
             return Err(io::Error::other(format!("stalled at {finished} of {total} rows")));
         }
     }
-    let wall = started.elapsed().as_secs_f64();
-    let cpu = cpu_seconds()? - cpu_before;
+    let usage = before.until(&Reading::now()?);
     sender.join().map_err(|_| io::Error::other("the sender failed"))??;
     engine.stop().map_err(io::Error::other)?;
-    report(&options, total, wall, cpu)
+    report(&options, total, usage.wall_s, usage.cpu_s)
 }
 
 fn options() -> Option<Options> {
@@ -90,18 +89,6 @@ fn monitor(engine: &Engine, name: &str) -> io::Result<()> {
     })
     .map(|_| ())
     .map_err(io::Error::other)
-}
-
-/// User and system time of this process so far, all threads.
-fn cpu_seconds() -> io::Result<f64> {
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok((user + system) / TICKS_PER_SECOND),
-        _ => Err(io::Error::other("/proc/self/stat has an unknown form")),
-    }
 }
 
 fn report(options: &Options, total: usize, wall: f64, cpu: f64) -> io::Result<()> {

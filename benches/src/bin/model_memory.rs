@@ -4,10 +4,10 @@
 //! workspace, one per thread, is made before it too, but fits itself to the model only while that grows, so its
 //! growth (some 6 bytes a segment) is in the resident figure.
 
-use std::fs::read_to_string;
 use std::io::{self, Write};
 use std::time::Instant;
 
+use htm_bench::meter::resident_bytes;
 use htm_bench::series::{NYC_TAXI, Series};
 use htm_core::format::checkpoint;
 use htm_core::ids::RowId;
@@ -64,17 +64,6 @@ fn measure() -> io::Result<Measured> {
         checkpoint_bytes: image.len(),
         mean_us_per_record: elapsed.as_secs_f64() * 1e6 / record_count,
     })
-}
-
-/// Resident memory of this process. `smaps_rollup` walks the page table; `statm` reads counters that lag behind by
-/// up to some hundred KiB on recent kernels, and counts in pages of a size it does not tell.
-fn resident_bytes() -> io::Result<u64> {
-    let path = "/proc/self/smaps_rollup";
-    let text = read_to_string(path)?;
-    let kibibytes = text.lines().find_map(|line| line.strip_prefix("Rss:")?.split_whitespace().next());
-    let kibibytes = kibibytes.and_then(|text| text.parse::<u64>().ok());
-    let error = || io::Error::other(format!("{path} has no line `Rss: <number> kB`"));
-    Ok(kibibytes.ok_or_else(error)? * 1024)
 }
 
 fn as_json(measured: &Measured) -> serde_json::Value {

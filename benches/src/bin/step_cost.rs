@@ -92,7 +92,7 @@ fn measure(
     templates: &Templates,
     workspace: &mut Workspace,
 ) -> io::Result<Cost> {
-    let series = Series::read_file(file);
+    let series = Series::read_file(file)?;
     let rows = options.rows.unwrap_or(series.records.len());
     let mut model = Model::new(series.params.clone(), templates);
     // Drawn here once, not in the first file's first record.
