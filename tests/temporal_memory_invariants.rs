@@ -62,8 +62,8 @@ fn lives_reach_what_the_checks_are_about() {
     let mut per_column = vec![0; params.columns];
     let mut memory = memory.clone();
     let view = memory.view();
-    for cell in &view.segments.cells[..view.scalars.segment_count as usize] {
-        per_column[usize::from(cell / 32)] += 1;
+    for info in &view.segments.infos[..view.scalars.segment_count as usize] {
+        per_column[usize::from(info.cell / 32)] += 1;
     }
     assert!(per_column.contains(&room), "a column is full, so segments were evicted: {per_column:?}");
 }

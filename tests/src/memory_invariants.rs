@@ -103,7 +103,7 @@ fn segments(params: &BacktrackingTmParams, state: &TmState<'_>) -> Vec<Segment> 
             };
             Segment {
                 rest: cells.map(unused).fold(0, |rest, bits| rest | bits),
-                cell: usize::from(state.segments.cells[id]),
+                cell: usize::from(state.segments.infos[id].cell),
                 synapses: synapses
                     .map(|synapse| {
                         let cell = state.segments.presynaptic_cells[synapse];
@@ -132,7 +132,7 @@ fn assert_segments(params: &BacktrackingTmParams, state: &TmState<'_>, segments:
             connected,
             "segment {id}: {segment:?}"
         );
-        assert!(state.segments.duty_cycle_iterations[id] <= state.scalars.iteration, "segment {id}");
+        assert!(state.segments.infos[id].duty_cycle_iteration <= state.scalars.iteration, "segment {id}");
     }
     let synapse_count: usize = segments.iter().map(|segment| segment.synapses.len()).sum();
     assert_eq!(state.scalars.synapse_count as usize, synapse_count, "synapses");

@@ -68,7 +68,7 @@ pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     let mut order: Vec<usize> = (0..view.scalars.segment_count as usize)
         .filter(|&segment| segments.infos[segment].count > 0)
         .collect();
-    order.sort_by_key(|&segment| (segments.cells[segment], segments.infos[segment].slot));
+    order.sort_by_key(|&segment| (segments.infos[segment].cell, segments.infos[segment].slot));
     let external = |cell: u16| {
         let (column, cell) = (usize::from(cell) / CELL_STRIDE, usize::from(cell) % CELL_STRIDE);
         u32::try_from(column * params.cells_per_column + cell).expect("small")
@@ -78,15 +78,15 @@ pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     for &segment in &order {
         let count = usize::from(segments.infos[segment].count);
         synapse_count += count;
-        structure.push(external(segments.cells[segment]));
+        structure.push(external(segments.infos[segment].cell));
         structure.push(u32::from(segments.infos[segment].slot));
         structure.push(u32::from(segments.infos[segment].count));
         structure.push(1);
-        structure.push(segments.infos[segment].positive_activations);
-        structure.push(segments.infos[segment].total_activations);
-        structure.push(segments.infos[segment].last_active_iteration);
-        structure.push(segments.duty_cycles[segment].to_bits());
-        structure.push(segments.duty_cycle_iterations[segment]);
+        structure.push(segments.activations[segment].positive_activations);
+        structure.push(segments.activations[segment].total_activations);
+        structure.push(segments.activations[segment].last_active_iteration);
+        structure.push(segments.infos[segment].duty_cycle.to_bits());
+        structure.push(segments.infos[segment].duty_cycle_iteration);
         let start = segment * params.synapse_stride();
         for synapse in start..start + count {
             structure.push(external(segments.presynaptic_cells[synapse]));

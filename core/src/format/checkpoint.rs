@@ -206,9 +206,7 @@ fn push_segments(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
         StoredPermanences::Values(values) => image.push(51, &values[..count * stride], roomy * stride),
     }
     image.push(52, &segments.infos[..count], roomy);
-    image.push(53, &segments.cells[..count], roomy);
-    image.push(54, &segments.duty_cycles[..count], roomy);
-    image.push(55, &segments.duty_cycle_iterations[..count], roomy);
+    image.push(53, &segments.activations[..count], roomy);
     image.push(56, &memory.kept_activity, 0);
 }
 
@@ -322,9 +320,7 @@ fn take_segments(
             None => StoredPermanences::Values(image.take_used(51, synapses)?),
         },
         infos: image.take_used(52, count)?,
-        cells: image.take_used(53, count)?,
-        duty_cycles: image.take_used(54, count)?,
-        duty_cycle_iterations: image.take_used(55, count)?,
+        activations: image.take_used(53, count)?,
     })
 }
 

@@ -89,9 +89,7 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(50, "presynaptic_cells", U16),
     kind(51, "permanences", &[ElementKind::Unsigned(1), ElementKind::Float(4)]),
     kind(52, "segment_infos", &[ElementKind::Record(16)]),
-    kind(53, "cells", U16),
-    kind(54, "duty_cycles", F32),
-    kind(55, "duty_cycle_iterations", U32),
+    kind(53, "segment_activations", &[ElementKind::Record(12)]),
     kind(56, "kept_activity", U8),
     kind(70, "likelihood", &[ElementKind::Record(240)]),
     kind(71, "window_values", F64),
@@ -99,7 +97,7 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
 ];
 
 /// Number of sections in every file.
-pub const SECTION_COUNT: usize = 34;
+pub const SECTION_COUNT: usize = 32;
 
 /// Where the first section may begin.
 pub const TABLE_END: usize = HEADER_BYTES + SECTION_COUNT * size_of::<Entry>();

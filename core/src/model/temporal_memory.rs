@@ -5,7 +5,9 @@ use std::sync::Arc;
 use htm_kernels::backtracking_tm::bank::BANK_COUNTERS;
 use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
 use htm_kernels::backtracking_tm::postings::{PostingArena, PostingList};
-use htm_kernels::backtracking_tm::state::{NO_COLUMN_BLOCK, SegmentArrays, SegmentInfo, TmState};
+use htm_kernels::backtracking_tm::state::{
+    NO_COLUMN_BLOCK, SegmentActivations, SegmentArrays, SegmentInfo, TmState,
+};
 use htm_kernels::backtracking_tm::{self, BacktrackingTmParams, CELL_STRIDE, TmScalars, room};
 use htm_kernels::permanence::{PermanenceCodes, Permanences};
 use htm_kernels::word::words_for;
@@ -47,9 +49,7 @@ pub(crate) struct Segments {
     pub(crate) presynaptic_cells: Array<u16>,
     pub(crate) permanences: StoredPermanences,
     pub(crate) infos: Array<SegmentInfo>,
-    pub(crate) cells: Array<u16>,
-    pub(crate) duty_cycles: Array<f32>,
-    pub(crate) duty_cycle_iterations: Array<u32>,
+    pub(crate) activations: Array<SegmentActivations>,
 }
 
 /// Permanences in the form that the parameters allow.
@@ -138,9 +138,7 @@ impl TemporalMemory {
                 presynaptic_cells: Array::empty(),
                 permanences,
                 infos: Array::empty(),
-                cells: Array::empty(),
-                duty_cycles: Array::empty(),
-                duty_cycle_iterations: Array::empty(),
+                activations: Array::empty(),
             },
             kept_activity: Array::empty(),
             postings: Postings::default(),
@@ -180,8 +178,7 @@ impl TemporalMemory {
 
     /// The state as the kernels see it.
     pub fn view(&mut self) -> TmState<'_> {
-        let Segments { presynaptic_cells, permanences, infos, cells, duty_cycles, duty_cycle_iterations } =
-            &mut self.segments;
+        let Segments { presynaptic_cells, permanences, infos, activations } = &mut self.segments;
         TmState {
             scalars: &mut self.scalars,
             infer_active: &mut self.infer_active,
@@ -200,9 +197,7 @@ impl TemporalMemory {
                 presynaptic_cells,
                 permanences: permanences.view(),
                 infos,
-                cells,
-                duty_cycles,
-                duty_cycle_iterations,
+                activations,
             },
             kept_activity: &mut self.kept_activity,
             postings: &mut self.postings,
@@ -290,17 +285,13 @@ impl Segments {
         self.presynaptic_cells.grow(synapses);
         self.permanences.grow(synapses);
         self.infos.grow(capacity);
-        self.cells.grow(capacity);
-        self.duty_cycles.grow(capacity);
-        self.duty_cycle_iterations.grow(capacity);
+        self.activations.grow(capacity);
     }
 
     fn own_bytes(&self) -> usize {
         self.presynaptic_cells.own_bytes()
             + self.permanences.own_bytes()
             + self.infos.own_bytes()
-            + self.cells.own_bytes()
-            + self.duty_cycles.own_bytes()
-            + self.duty_cycle_iterations.own_bytes()
+            + self.activations.own_bytes()
     }
 }

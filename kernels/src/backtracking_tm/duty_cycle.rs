@@ -56,21 +56,21 @@ impl Decay {
     pub fn update(&self, segments: &mut SegmentArrays<'_>, segment: usize, is_active: bool) -> f32 {
         let duty = if self.iteration <= TIERS[1] {
             #[expect(clippy::cast_precision_loss, reason = "at most 100 here")]
-            let duty = segments.infos[segment].positive_activations as f32 / self.iteration as f32;
+            let duty = segments.activations[segment].positive_activations as f32 / self.iteration as f32;
             duty
         } else {
             // An age of 0 decays by a factor of exactly 1.
-            let age = self.iteration - segments.duty_cycle_iterations[segment];
+            let age = self.iteration - segments.infos[segment].duty_cycle_iteration;
             let power = match self.powers.get(age as usize) {
                 Some(&power) => power,
                 None => decay(self.alpha, age),
             };
             #[expect(clippy::cast_possible_truncation, reason = "the reference rounds this f64 to an f32")]
-            let duty = (power * f64::from(segments.duty_cycles[segment])) as f32;
+            let duty = (power * f64::from(segments.infos[segment].duty_cycle)) as f32;
             if is_active { duty + self.alpha } else { duty }
         };
-        segments.duty_cycles[segment] = duty;
-        segments.duty_cycle_iterations[segment] = self.iteration;
+        segments.infos[segment].duty_cycle = duty;
+        segments.infos[segment].duty_cycle_iteration = self.iteration;
         duty
     }
 }

@@ -120,12 +120,9 @@ fn mark_predicted(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratc
     for (position, (segment, active_count)) in scratch.found.iter().enumerate() {
         if let Some(&ahead) = found.get(position + LOOK_AHEAD) {
             prefetch(state.segments.infos, ahead as usize);
-            prefetch(state.segments.cells, ahead as usize);
-            prefetch(state.segments.duty_cycles, ahead as usize);
-            prefetch(state.segments.duty_cycle_iterations, ahead as usize);
         }
         decay.update(&mut state.segments, segment as usize, false);
-        let cell = usize::from(state.segments.cells[segment as usize]);
+        let cell = usize::from(state.segments.infos[segment as usize].cell);
         let column = cell / CELL_STRIDE;
         word::set(state.predicted_columns, column);
         let info = &state.segments.infos[segment as usize];
@@ -148,7 +145,7 @@ fn mark_predicted(params: &BacktrackingTmParams, state: &mut TmState<'_>, scratc
     let mut open_count = 0;
     for position in 0..undecided_count {
         let segment = scratch.undecided[position];
-        let cell = usize::from(state.segments.cells[segment as usize]);
+        let cell = usize::from(state.segments.infos[segment as usize].cell);
         scratch.undecided[open_count] = segment;
         let is_open = state.infer_predicted[cell / CELL_STRIDE] >> (cell % CELL_STRIDE) & 1 == 0;
         open_count += usize::from(is_open);
@@ -168,7 +165,7 @@ fn sum_confidence(state: &TmState<'_>, scratch: &mut TmScratch<'_>) {
     scratch.confidence.fill(0.0);
     let order = &mut scratch.order[..scratch.found.count];
     for (key, &segment) in order.iter_mut().zip(scratch.found.segments()) {
-        let cell = u64::from(state.segments.cells[segment as usize]);
+        let cell = u64::from(state.segments.infos[segment as usize].cell);
         let slot = u64::from(state.segments.infos[segment as usize].slot);
         *key = cell << 40 | slot << 32 | u64::from(segment);
     }
@@ -182,7 +179,7 @@ fn sum_confidence(state: &TmState<'_>, scratch: &mut TmScratch<'_>) {
         let mut sum = 0.0f32;
         for &key in own {
             let segment = usize::try_from(key & 0xFFFF_FFFF).expect("32 bits");
-            sum += state.segments.duty_cycles[segment];
+            sum += state.segments.infos[segment].duty_cycle;
         }
         scratch.confidence[column] = sum;
         total += sum;

@@ -129,7 +129,7 @@ pub(super) fn predict(
     state.learn_predicted.fill(0);
     for column in word::ones(scratch.best.columns) {
         let Some(BestMatch { segment, active_count }) = scratch.best.of(column) else { continue };
-        let cell = usize::from(state.segments.cells[segment as usize]);
+        let cell = usize::from(state.segments.infos[segment as usize].cell);
         state.learn_predicted[column] |= 1 << (cell % CELL_STRIDE);
         if mode == Mode::ReadOnly {
             continue;
@@ -139,7 +139,7 @@ pub(super) fn predict(
         state.queue_segments[position] = segment;
         state.queue_picks[position] = picks;
         state.scalars.queue_count += 1;
-        state.segments.infos[segment as usize].total_activations += 1;
+        state.segments.activations[segment as usize].total_activations += 1;
     }
 }
 
@@ -217,11 +217,11 @@ fn reinforce_match(
     best: BestMatch,
 ) {
     let BestMatch { segment, active_count } = best;
-    let cell = usize::from(state.segments.cells[segment as usize]);
+    let cell = usize::from(state.segments.infos[segment as usize].cell);
     state.activate_learning_cell(cell);
     let cell_count = indices(scratch.learn_cells_before).len();
     let picks = draw_picks(params, &mut state.scalars.random, cell_count, active_count);
-    state.segments.infos[segment as usize].total_activations += 1;
+    state.segments.activations[segment as usize].total_activations += 1;
     let decay = Decay::at(state.scalars.iteration);
     adapt(params, state, scratch, decay, SegmentUpdate { segment, picks });
 }
@@ -235,7 +235,7 @@ fn start_segment(
     let place = cell_for_new_segment(params, state, column);
     let cell = match place {
         CellForNewSegment::WithRoom(cell) => cell,
-        CellForNewSegment::Evicted(segment) => usize::from(state.segments.cells[segment as usize]),
+        CellForNewSegment::Evicted(segment) => usize::from(state.segments.infos[segment as usize].cell),
     };
     state.activate_learning_cell(cell);
     let sources = indices(scratch.learn_cells_before);

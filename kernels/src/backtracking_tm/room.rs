@@ -110,8 +110,7 @@ pub(super) fn assert_made(
     let used = state.scalars.segment_count as usize;
     let needed = used + room.segments;
     let segments = &state.segments;
-    let arrays = [segments.infos.len(), segments.cells.len(), segments.duty_cycles.len()];
-    let capacity = arrays.into_iter().fold(segments.duty_cycle_iterations.len(), usize::min);
+    let capacity = segments.infos.len().min(segments.activations.len());
     let synapses = segments.presynaptic_cells.len().min(segments.permanences.capacity());
     assert!(
         capacity >= needed && synapses >= needed * params.synapse_stride(),

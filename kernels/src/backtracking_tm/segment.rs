@@ -3,7 +3,7 @@
 //! Source: `getCellForNewSegment` of `Cells4.cpp` and the new-segment branch of `adaptSegment`.
 
 use super::duty_cycle::Decay;
-use super::state::{SegmentInfo, TmState};
+use super::state::{SegmentActivations, SegmentInfo, TmState};
 use super::{BacktrackingTmParams, CELL_STRIDE, duty_cycle, postings};
 use crate::permanence::Permanences;
 use crate::word::Ones;
@@ -69,15 +69,17 @@ pub(super) fn create(
     let count = u8::try_from(count).expect("at most 64 synapses");
     let is_connected = params.initial_permanence >= params.connected_permanence;
     segments.infos[segment] = SegmentInfo {
-        positive_activations: 1,
-        total_activations: 1,
-        last_active_iteration: iteration,
+        duty_cycle: duty_cycle::of_new(iteration),
+        duty_cycle_iteration: iteration,
         count,
         connected_count: if is_connected { count } else { 0 },
         ..segments.infos[segment]
     };
-    segments.duty_cycles[segment] = duty_cycle::of_new(iteration);
-    segments.duty_cycle_iterations[segment] = iteration;
+    segments.activations[segment] = SegmentActivations {
+        positive_activations: 1,
+        total_activations: 1,
+        last_active_iteration: iteration,
+    };
     state.scalars.synapse_count += u32::from(count);
 }
 
@@ -85,8 +87,8 @@ fn open_slot(state: &mut TmState<'_>, cell: usize) -> u32 {
     let id = state.scalars.segment_count;
     let entry = state.list_entry_or_new(0, cell);
     let slot = &mut state.posting_lists[entry].segment_count;
-    state.segments.cells[id as usize] = u16::try_from(cell).expect("at most 65,536 cells");
-    state.segments.infos[id as usize] = SegmentInfo { slot: *slot, ..SegmentInfo::default() };
+    let cell = u16::try_from(cell).expect("at most 65,536 cells");
+    state.segments.infos[id as usize] = SegmentInfo { cell, slot: *slot, ..SegmentInfo::default() };
     *slot += 1;
     state.scalars.segment_count += 1;
     id
@@ -97,7 +99,7 @@ fn evict_least_used(params: &BacktrackingTmParams, state: &mut TmState<'_>, colu
     let decay = Decay::at(state.scalars.iteration);
     let mut least: Option<(f32, u16, u8, u32)> = None;
     for id in 0..state.scalars.segment_count {
-        let cell = state.segments.cells[id as usize];
+        let cell = state.segments.infos[id as usize].cell;
         if usize::from(cell) / CELL_STRIDE != column {
             continue;
         }

@@ -36,7 +36,7 @@ pub(super) fn apply_queued(
     let mut columns = columns.iter().map(|&column| usize::from(column)).peekable();
     for position in 0..state.scalars.queue_count as usize {
         let segment = state.queue_segments[position];
-        let column = usize::from(state.segments.cells[segment as usize]) / CELL_STRIDE;
+        let column = usize::from(state.segments.infos[segment as usize].cell) / CELL_STRIDE;
         while columns.next_if(|&active| active < column).is_some() {}
         if columns.peek() == Some(&column) {
             let picks = state.queue_picks[position];
@@ -57,11 +57,11 @@ pub(super) fn adapt(
     let segment = update.segment as usize;
     let iteration = state.scalars.iteration;
     let segments = &mut state.segments;
-    let mut info = segments.infos[segment];
-    info.last_active_iteration = iteration;
-    info.positive_activations += 1;
-    segments.infos[segment] = info;
+    let activations = &mut segments.activations[segment];
+    activations.last_active_iteration = iteration;
+    activations.positive_activations += 1;
     decay.update(segments, segment, true);
+    let mut info = segments.infos[segment];
 
     let start = segment * params.synapse_stride();
     let row = start..start + params.synapse_stride();

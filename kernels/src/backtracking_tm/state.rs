@@ -66,14 +66,10 @@ pub struct SegmentArrays<'a> {
     pub presynaptic_cells: &'a mut [u16],
     /// Same shape: permanences; 0 where there is no synapse.
     pub permanences: Permanences<'a>,
-    /// Counts and activations.
+    /// What inference looks at.
     pub infos: &'a mut [SegmentInfo],
-    /// The owning cell.
-    pub cells: &'a mut [u16],
-    /// Moving share of steps with a positive activation.
-    pub duty_cycles: &'a mut [f32],
-    /// Step for which that share was computed.
-    pub duty_cycle_iterations: &'a mut [u32],
+    /// How often it was active.
+    pub activations: &'a mut [SegmentActivations],
 }
 
 impl SegmentArrays<'_> {
@@ -87,22 +83,20 @@ impl SegmentArrays<'_> {
             Permanences::Values(values) => prefetch(values, synapse),
         }
         prefetch(self.infos, segment);
-        prefetch(self.cells, segment);
-        prefetch(self.duty_cycles, segment);
-        prefetch(self.duty_cycle_iterations, segment);
+        prefetch(self.activations, segment);
     }
 }
 
-/// What one segment has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+/// What inference looks at when a segment is found, in one record because in an old memory each is in no near cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SegmentInfo {
-    /// Times it correctly predicted.
-    pub positive_activations: u32,
-    /// Times it was chosen to predict or matched.
-    pub total_activations: u32,
-    /// Step of the last positive activation.
-    pub last_active_iteration: u32,
+    /// Moving share of steps with a positive activation.
+    pub duty_cycle: f32,
+    /// Step for which that share was computed.
+    pub duty_cycle_iteration: u32,
+    /// The owning cell.
+    pub cell: u16,
     /// Synapses on the segment.
     pub count: u8,
     /// Those with a connected permanence.
@@ -110,7 +104,19 @@ pub struct SegmentInfo {
     /// Its place among the cell's segments.
     pub slot: u8,
     /// Always 0.
-    pub zero: u8,
+    pub zero: [u8; 3],
+}
+
+/// How often a segment was active.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SegmentActivations {
+    /// Times it correctly predicted.
+    pub positive_activations: u32,
+    /// Times it was chosen to predict or matched.
+    pub total_activations: u32,
+    /// Step of the last positive activation.
+    pub last_active_iteration: u32,
 }
 
 /// What one step overwrites. Cell sets as in [`TmState`].
@@ -203,10 +209,10 @@ impl BestMatches<'_> {
     /// Takes `segment` as the best of its column if it is better than the one there.
     #[inline]
     pub fn offer(&mut self, segments: &SegmentArrays<'_>, segment: u32, activity: u8) {
-        let cell = usize::from(segments.cells[segment as usize]);
+        let cell = usize::from(segments.infos[segment as usize].cell);
         let slot = segments.infos[segment as usize].slot;
         let column = cell / CELL_STRIDE;
-        let cell_in_column = u32::from(segments.cells[segment as usize]) % 32;
+        let cell_in_column = u32::from(segments.infos[segment as usize].cell) % 32;
         let key = u32::from(activity) << 16 | cell_in_column << 8 | u32::from(u8::MAX - slot);
         if !crate::word::get(self.columns, column) || key > self.keys[column] {
             crate::word::set(self.columns, column);

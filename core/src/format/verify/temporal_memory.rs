@@ -75,14 +75,13 @@ fn segments(memory: &TemporalMemory) -> Result<(), FormatError> {
     let mut synapse_count = 0;
     for id in 0..scalars.segment_count as usize {
         let info = &memory.segments.infos[id];
-        let cell = usize::from(memory.segments.cells[id]);
+        let cell = usize::from(memory.segments.infos[id].cell);
         ensure(is_learning_cell(params, cell), || format!("segment {id} belongs to cell {cell}"))?;
-        let duty_cycle = memory.segments.duty_cycles[id];
         let is_sound = usize::from(info.count) <= params.max_synapses_per_segment
-            && info.zero == 0
-            && memory.segments.duty_cycle_iterations[id] <= scalars.iteration
-            && duty_cycle.is_finite();
-        ensure(is_sound, || format!("segment {id} has {info:?} and duty cycle {duty_cycle}"))?;
+            && info.zero == [0; 3]
+            && info.duty_cycle_iteration <= scalars.iteration
+            && info.duty_cycle.is_finite();
+        ensure(is_sound, || format!("segment {id} has {info:?}"))?;
         ensure(are_synapses_valid(memory, id), || format!("the synapses of segment {id} are not possible"))?;
         synapse_count += u32::from(info.count);
     }
@@ -128,7 +127,7 @@ fn are_synapses_valid(memory: &TemporalMemory, id: usize) -> bool {
 fn queue(memory: &TemporalMemory) -> Result<(), FormatError> {
     let queued = &memory.queue_segments[..memory.scalars.queue_count as usize];
     let are_known = queued.iter().all(|&id| id < memory.scalars.segment_count);
-    let column = |&id: &u32| memory.segments.cells[id as usize] / 32;
+    let column = |&id: &u32| memory.segments.infos[id as usize].cell / 32;
     let is_right = are_known && queued.is_sorted_by(|a, b| column(a) < column(b));
     ensure(is_right, || "the queued updates are not of one segment in each of ascending columns".to_owned())
 }
@@ -136,7 +135,7 @@ fn queue(memory: &TemporalMemory) -> Result<(), FormatError> {
 /// The segments of a cell have the slots 0, 1, 2, ...
 fn slots(memory: &TemporalMemory) -> Result<(), FormatError> {
     let mut slots: Vec<(u16, u8)> = (0..memory.scalars.segment_count as usize)
-        .map(|id| (memory.segments.cells[id], memory.segments.infos[id].slot))
+        .map(|id| (memory.segments.infos[id].cell, memory.segments.infos[id].slot))
         .collect();
     slots.sort_unstable();
     let columns = memory.params().columns;

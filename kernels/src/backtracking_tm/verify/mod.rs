@@ -115,7 +115,7 @@ fn mark_if(
     predicted: &mut [u32],
     is_active: impl FnOnce() -> bool,
 ) {
-    let cell = usize::from(segments.cells[segment as usize]);
+    let cell = usize::from(segments.infos[segment as usize].cell);
     let cells = &mut predicted[cell / CELL_STRIDE];
     if *cells >> (cell % CELL_STRIDE) & 1 == 0 {
         *cells |= u32::from(is_active()) << (cell % CELL_STRIDE);
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::MAX_COLUMNS;
-    use crate::backtracking_tm::state::SegmentInfo;
+    use crate::backtracking_tm::state::{SegmentActivations, SegmentInfo};
     use crate::backtracking_tm::tests::standard_params;
     use crate::permanence::PermanenceCodes;
 
@@ -177,7 +177,8 @@ mod tests {
                 let is_active = (0..count).filter(is_counted).count() >= threshold as usize;
                 let found = |isa: Isa, has_codes: bool| {
                     let (mut sources, mut codes, mut values) = (sources.clone(), codes.clone(), values.clone());
-                    let mut infos = [SegmentInfo { count: u8::try_from(count).expect("small"), ..SegmentInfo::default() }];
+                    let count = u8::try_from(count).expect("small");
+                    let mut infos = [SegmentInfo { cell: 70, count, ..SegmentInfo::default() }];
                     let segments = SegmentArrays {
                         presynaptic_cells: &mut sources,
                         permanences: if has_codes {
@@ -186,9 +187,7 @@ mod tests {
                             Permanences::Values(&mut values)
                         },
                         infos: &mut infos,
-                        cells: &mut [70],
-                        duty_cycles: &mut [0.0],
-                        duty_cycle_iterations: &mut [0],
+                        activations: &mut [SegmentActivations::default()],
                     };
                     let mut predicted = [0; 4];
                     predict(isa, &question, &segments, &[0], &mut predicted);
