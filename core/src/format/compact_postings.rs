@@ -71,6 +71,9 @@ impl CompactPostings {
     /// # Panics
     /// If the memory has changed since.
     pub(super) fn write_words(&self, memory: &TemporalMemory, file: &mut Vec<u8>) {
+        let start = file.len();
+        file.resize(start + self.word_count() * size_of::<u16>(), 0);
+        let arena = &mut file[start..];
         for &block in &self.blocks {
             let entries = usize::from(block) * CELL_STRIDE..(usize::from(block) + 1) * CELL_STRIDE;
             for (new, old) in self.lists[entries.clone()].iter().zip(&memory.posting_lists[entries]) {
@@ -78,9 +81,8 @@ impl CompactPostings {
                     continue;
                 }
                 let postings = &memory.postings.words[old.offset as usize..][..usize::from(old.count)];
-                let end = file.len() + block_len(new.class) * size_of::<u16>();
-                file.extend_from_slice(postings.as_bytes());
-                file.resize(end, 0);
+                let place = &mut arena[new.offset as usize * size_of::<u16>()..];
+                place[..size_of_val(postings)].copy_from_slice(postings.as_bytes());
             }
         }
     }

@@ -14,6 +14,9 @@ use super::{CELL_STRIDE, bank};
 /// Number of block sizes: the largest holds 65,536 postings, more than a bank has segments.
 pub const SIZE_CLASSES: usize = 27;
 
+const SIZE_CLASSES_U8: u8 = 27;
+const _: () = assert!(SIZE_CLASSES_U8 as usize == SIZE_CLASSES);
+
 /// Marks the end of a list of free blocks.
 pub const NO_BLOCK: u32 = u32::MAX;
 
@@ -58,7 +61,11 @@ pub const fn block_len(class: u8) -> usize {
 /// # Panics
 /// If no block does.
 pub fn smallest_class(count: usize) -> u8 {
-    (0u8..).take(SIZE_CLASSES).find(|&class| block_len(class) >= count).expect("at most 65,536 postings")
+    assert!(count <= block_len(SIZE_CLASSES_U8 - 1), "{count} postings");
+    let Some(power) = (count.saturating_sub(1) / 8).checked_ilog2() else { return 0 };
+    // More than 8 << power, and at most twice that.
+    let even = u8::try_from(2 * power).expect("a logarithm is small");
+    if count <= block_len(even + 1) { even + 1 } else { even + 2 }
 }
 
 /// The posting lists, to read.
@@ -216,6 +223,14 @@ mod tests {
                 assert_eq!(position_of(&postings, wanted), Some(position));
             }
             assert_eq!(position_of(&postings, 1), None);
+        }
+    }
+
+    #[test]
+    fn the_smallest_class_is_the_first_that_holds_the_postings() {
+        for count in (0..5000).chain([65_534, 65_535, 65_536]) {
+            let first = (0..SIZE_CLASSES_U8).find(|&class| block_len(class) >= count);
+            assert_eq!(Some(smallest_class(count)), first, "{count}");
         }
     }
 
