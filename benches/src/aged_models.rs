@@ -211,8 +211,8 @@ fn build(
     }
     let mut image = Vec::new();
     checkpoint::write(&model, GENERATION, &mut image);
-    DiskFiles.replace(&path.with_extension("json"), &serde_json::to_vec_pretty(&growth)?)?;
-    DiskFiles.replace(path, &image)?;
+    DiskFiles.replace(&path.with_extension("json"), &[&serde_json::to_vec_pretty(&growth)?])?;
+    DiskFiles.replace(path, &[&image])?;
     Ok(growth)
 }
 

@@ -118,14 +118,13 @@ pub struct Swapper<'a> {
     opening: Opening,
     pool: Arc<BufferPool>,
     workspace: Workspace,
-    image: Vec<u8>,
 }
 
 impl<'a> Swapper<'a> {
     /// Buffers of one thread.
     pub fn new(templates: &'a Templates, opening: Opening) -> Self {
         let (pool, workspace) = (BufferPool::new(), Workspace::new());
-        Self { templates, opening, pool, workspace, image: Vec::new() }
+        Self { templates, opening, pool, workspace }
     }
 
     /// Opens a model's file, trusting all but its header.
@@ -181,8 +180,7 @@ impl<'a> Swapper<'a> {
         let outstanding = u32::try_from(swapped.outstanding.len()).map_or(f64::INFINITY, f64::from);
         let is_checkpoint = outstanding >= swapped.costs.rows_per_checkpoint();
         if is_checkpoint {
-            checkpoint::write(&model, GENERATION, &mut self.image);
-            DiskFiles.replace(&swapped.path, &self.image)?;
+            DiskFiles.replace(&swapped.path, &checkpoint::image(&model, GENERATION).slices())?;
             swapped.outstanding.clear();
         }
         drop(model);

@@ -1,7 +1,7 @@
 //! Files as a trait, so that model storage can be run against a simulated disk.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const UNFINISHED_SUFFIX: &str = ".new";
 
 /// Files up to this size are read, larger ones mapped: reading copies every byte but never faults, mapping copies only
 /// the pages that a step writes.
-const READ_UP_TO_BYTES: u64 = 4 << 20;
+const READ_UP_TO_BYTES: u64 = 16 << 20;
 
 /// What tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +36,13 @@ pub trait FileSystem: Send + Sync {
     /// What the operating system said; `NotFound` if there is none.
     fn open(&self, path: &Path, pool: &Arc<BufferPool>) -> io::Result<(Region, FileStamp)>;
 
-    /// Puts `bytes` at `path`, making its folder: afterwards, whatever happens in between, there is either the
+    /// Puts the bytes of all `parts` at `path`, making its folder: afterwards, whatever happens in between, there is either the
     /// old file or the whole new one, and after success the new one survives a power failure. Space is reserved
     /// before anything is written. Returns the new file's stamp.
     ///
     /// # Errors
     /// What the operating system said; the old file is untouched then.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<FileStamp>;
+    fn replace(&self, path: &Path, parts: &[&[u8]]) -> io::Result<FileStamp>;
 
     /// Moves a file within its folder.
     ///
@@ -91,14 +91,14 @@ impl FileSystem for DiskFiles {
         Ok((region?, stamp))
     }
 
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<FileStamp> {
+    fn replace(&self, path: &Path, parts: &[&[u8]]) -> io::Result<FileStamp> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let new = unfinished(path);
         fs::create_dir_all(folder)?;
         let written = (|| {
             let mut file = File::create(&new)?;
-            reserve(&file, bytes.len() as u64)?;
-            file.write_all(bytes)?;
+            reserve(&file, parts.iter().map(|part| part.len() as u64).sum())?;
+            write_all(&mut file, parts)?;
             file.sync_data()?;
             fs::rename(&new, path)?;
             FileStamp::of(&file)
@@ -151,6 +151,22 @@ impl FileSystem for DiskFiles {
     }
 }
 
+/// Writes all parts with as few calls as the operating system takes.
+fn write_all(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Reserves room, so that a disk that fills up is told before a byte is written.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
@@ -182,8 +198,8 @@ mod tests {
     fn replaces_whole_files_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a").join("b.model");
-        let first = DiskFiles.replace(&path, b"one").expect("written");
-        let second = DiskFiles.replace(&path, b"two").expect("written");
+        let first = DiskFiles.replace(&path, &[b"one"]).expect("written");
+        let second = DiskFiles.replace(&path, &[b"t", b"", b"wo"]).expect("written");
         assert_ne!(first, second);
         let (_, found) = DiskFiles.open(&path, &BufferPool::new()).expect("opened");
         assert_eq!(found, second);
@@ -198,10 +214,10 @@ mod tests {
     fn a_failed_replacement_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("b.model");
-        DiskFiles.replace(&path, b"one").expect("written");
+        DiskFiles.replace(&path, &[b"one"]).expect("written");
         // A folder in the way of the unfinished file.
         fs::create_dir(unfinished(&path)).expect("made");
-        assert!(DiskFiles.replace(&path, b"two").is_err());
+        assert!(DiskFiles.replace(&path, &[b"two"]).is_err());
         assert_eq!(read(&path).expect("read"), b"one");
     }
 
@@ -209,7 +225,7 @@ mod tests {
     fn what_a_crash_left_unfinished_is_removed_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ab").join("abc.model");
-        DiskFiles.replace(&path, b"one").expect("written");
+        DiskFiles.replace(&path, &[b"one"]).expect("written");
         fs::write(unfinished(&path), b"tw").expect("written");
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 1);
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);

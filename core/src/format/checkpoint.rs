@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::FormatError;
 use super::compact_postings::CompactPostings;
 use super::header::Header;
-use super::image::{ImageReader, ImageWriter};
+use super::image::{Image, ImageReader, ImageWriter};
 use super::mapping::Region;
 use super::verify;
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
@@ -73,19 +73,30 @@ const _: () = assert!(size_of::<LikelihoodState>() == 208);
 const _: () = assert!(size_of::<EncoderRecord>() == 152);
 const _: () = assert!(size_of::<TmScalars>() == 296);
 
-/// Writes the image of `model`, which lives its `generation`, over the contents of `file`.
+/// The file of `model`, which lives its `generation`.
 ///
 /// # Panics
 /// If the generation is longer than [`super::header::MAX_GENERATION_BYTES`].
-pub fn write(model: &Model, generation: &str, file: &mut Vec<u8>) {
-    let mut image = ImageWriter::new(file);
+pub fn image<'a>(model: &'a Model, generation: &str) -> Image<'a> {
+    let mut image = ImageWriter::new();
     image.push(1, model.params().description().as_bytes(), 0);
     push_encoder(&mut image, model.encoder());
     push_spatial_pooler(&mut image, model.spatial_pooler());
     push_temporal_memory(&mut image, model.temporal_memory());
     push_segments(&mut image, model.temporal_memory());
     push_likelihood(&mut image, model.likelihood());
-    image.finish(model.last_stepped_row_id(), generation);
+    image.finish(model.last_stepped_row_id(), generation)
+}
+
+/// Same, as bytes, over the contents of `file`.
+///
+/// # Panics
+/// As [`image`].
+pub fn write(model: &Model, generation: &str, file: &mut Vec<u8>) {
+    file.clear();
+    for slice in image(model, generation).slices() {
+        file.extend_from_slice(slice);
+    }
 }
 
 /// A model that works on the image in `region`.
@@ -134,7 +145,7 @@ pub fn open(
     Ok(model)
 }
 
-fn push_encoder(image: &mut ImageWriter<'_>, encoder: &MultiEncoder) {
+fn push_encoder<'a>(image: &mut ImageWriter<'a>, encoder: &'a MultiEncoder) {
     let encoder =
         encoder.random_distributed_scalars().next().expect("the standard model has one value encoder");
     let record = EncoderRecord {
@@ -144,7 +155,7 @@ fn push_encoder(image: &mut ImageWriter<'_>, encoder: &MultiEncoder) {
         zero: 0,
         offset: encoder.offset().unwrap_or(0.0),
     };
-    image.push(10, &[record], 1);
+    image.push_owned(10, &[record], 1);
     image.push(11, encoder.all_bits(), 0);
 }
 
@@ -156,7 +167,7 @@ fn room(used: usize, least: usize, most: usize) -> usize {
     used.saturating_add((used / 16).max(least)).min(most)
 }
 
-fn push_spatial_pooler(image: &mut ImageWriter<'_>, pooler: &SpatialPooler) {
+fn push_spatial_pooler<'a>(image: &mut ImageWriter<'a>, pooler: &'a SpatialPooler) {
     let (params, slots) = (pooler.params(), pooler.scalars.slot_count as usize);
     let used = slots * params.stride();
     image.push(20, std::slice::from_ref(&pooler.scalars), 1);
@@ -171,12 +182,12 @@ fn push_spatial_pooler(image: &mut ImageWriter<'_>, pooler: &SpatialPooler) {
     image.push(26, &pooler.active_duty, 0);
 }
 
-fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
+fn push_temporal_memory<'a>(image: &mut ImageWriter<'a>, memory: &'a TemporalMemory) {
     let (params, blocks) = (memory.params(), memory.scalars.block_count as usize);
     let banks = banks_for(memory.scalars.segment_count as usize);
-    let compact = CompactPostings::of(memory);
-    let scalars = compact.scalars(&memory.scalars);
-    image.push(30, std::slice::from_ref(&scalars), 1);
+    let compact = CompactPostings::of_scattered(memory);
+    let scalars = compact.as_ref().map_or_else(|| memory.scalars.clone(), |compact| compact.scalars(memory));
+    image.push_owned(30, &[scalars], 1);
     image.push(31, &memory.infer_active, 0);
     image.push(32, &memory.infer_predicted, 0);
     image.push(33, &memory.learn_active, 0);
@@ -189,12 +200,19 @@ fn push_temporal_memory(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
     image.push(40, &memory.queue_picks, 0);
     image.push(41, &memory.column_blocks[..banks * params.columns], 0);
     let block_room = if blocks == 0 { 0 } else { room(blocks, 4, usize::MAX) };
-    image.push(42, compact.lists(), block_room * CELL_STRIDE);
-    let words = compact.word_count();
-    image.push_written(43, room(words, 256, usize::MAX), |file| compact.write_words(memory, file));
+    let list_room = block_room * CELL_STRIDE;
+    let word_room = |words: usize| room(words, 256, usize::MAX);
+    if let Some(compact) = compact {
+        image.push_owned(42, compact.lists(), list_room);
+        image.push_owned(43, &compact.words(memory), word_room(compact.word_count()));
+    } else {
+        let words = memory.scalars.posting_words_used as usize;
+        image.push(42, &memory.posting_lists[..blocks * CELL_STRIDE], list_room);
+        image.push(43, &memory.postings.words[..words], word_room(words));
+    }
 }
 
-fn push_segments(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
+fn push_segments<'a>(image: &mut ImageWriter<'a>, memory: &'a TemporalMemory) {
     let segments = &memory.segments;
     let count = memory.scalars.segment_count as usize;
     let stride = memory.params().synapse_stride();
@@ -210,7 +228,7 @@ fn push_segments(image: &mut ImageWriter<'_>, memory: &TemporalMemory) {
     image.push(56, &memory.kept_activity, 0);
 }
 
-fn push_likelihood(image: &mut ImageWriter<'_>, likelihood: &HtmengineLikelihood) {
+fn push_likelihood<'a>(image: &mut ImageWriter<'a>, likelihood: &'a HtmengineLikelihood) {
     let measured = likelihood.measured();
     let (values, raw_scores, oldest) = likelihood.window().ring();
     let record = LikelihoodRecord {
@@ -220,7 +238,7 @@ fn push_likelihood(image: &mut ImageWriter<'_>, likelihood: &HtmengineLikelihood
         oldest: oldest as u64,
         state: measured.map_or_else(zerocopy::FromZeros::new_zeroed, |measured| measured.state),
     };
-    image.push(70, &[record], 1);
+    image.push_owned(70, &[record], 1);
     let rows = room(values.len(), 64, WINDOW_ROWS);
     image.push(71, values, rows);
     image.push(72, raw_scores, rows);

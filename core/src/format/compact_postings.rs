@@ -1,4 +1,4 @@
-//! Posting lists as a file holds them: one after the other by bank, column and cell, without abandoned blocks.
+//! Posting lists put in order for a file: one after the other by bank, column and cell, without abandoned blocks.
 //!
 //! In memory, lists lie where there was room when they grew, and blocks that were outgrown wait for others. The cells
 //! that are active together lie in the same columns, so lists in the order of columns are read from few pages. The
@@ -9,7 +9,6 @@ use htm_kernels::backtracking_tm::postings::{
     NO_BLOCK, NO_CLASS, PostingList, SIZE_CLASSES, block_len, smallest_class,
 };
 use htm_kernels::backtracking_tm::{CELL_STRIDE, state::NO_COLUMN_BLOCK};
-use zerocopy::IntoBytes;
 
 use crate::model::temporal_memory::TemporalMemory;
 
@@ -22,12 +21,22 @@ pub(super) struct CompactPostings {
     words: u32,
 }
 
+/// The arena is put in order when its lists would need this part less: doing so copies it.
+const WORTHWHILE_PART: usize = 8;
+
 impl CompactPostings {
-    /// Lays out the lists of a memory.
+    /// Lays out the lists of a memory anew, if so much of the arena is waste that it pays.
     ///
     /// # Panics
     /// If the memory's blocks and lists do not fit together.
-    pub(super) fn of(memory: &TemporalMemory) -> Self {
+    pub(super) fn of_scattered(memory: &TemporalMemory) -> Option<Self> {
+        let lists = &memory.posting_lists[..memory.scalars.block_count as usize * CELL_STRIDE];
+        let needed: usize = lists.iter().map(|list| words_needed(list.count)).sum();
+        let used = memory.scalars.posting_words_used as usize;
+        (needed + needed / WORTHWHILE_PART < used).then(|| Self::of(memory))
+    }
+
+    fn of(memory: &TemporalMemory) -> Self {
         let used = memory.scalars.block_count as usize * CELL_STRIDE;
         let mut lists = memory.posting_lists[..used].to_vec();
         let blocks: Vec<u16> =
@@ -58,32 +67,33 @@ impl CompactPostings {
     }
 
     /// The scalars that belong to it.
-    pub(super) fn scalars(&self, scalars: &TmScalars) -> TmScalars {
+    pub(super) fn scalars(&self, memory: &TemporalMemory) -> TmScalars {
         TmScalars {
             posting_words_used: self.words,
             posting_free_blocks: [NO_BLOCK; SIZE_CLASSES],
-            ..scalars.clone()
+            ..memory.scalars.clone()
         }
     }
 
-    /// Appends the new arena to `file`.
+    /// The new arena.
     ///
     /// # Panics
     /// If the memory has changed since.
-    pub(super) fn write_words(&self, memory: &TemporalMemory, file: &mut Vec<u8>) {
-        let start = file.len();
-        file.resize(start + self.word_count() * size_of::<u16>(), 0);
-        let arena = &mut file[start..];
+    pub(super) fn words(&self, memory: &TemporalMemory) -> Vec<u16> {
+        let mut arena = vec![0; self.word_count()];
         for &block in &self.blocks {
             let entries = usize::from(block) * CELL_STRIDE..(usize::from(block) + 1) * CELL_STRIDE;
             for (new, old) in self.lists[entries.clone()].iter().zip(&memory.posting_lists[entries]) {
-                if new.count == 0 {
-                    continue;
+                if new.count > 0 {
+                    let postings = &memory.postings.words[old.offset as usize..][..usize::from(old.count)];
+                    arena[new.offset as usize..][..postings.len()].copy_from_slice(postings);
                 }
-                let postings = &memory.postings.words[old.offset as usize..][..usize::from(old.count)];
-                let place = &mut arena[new.offset as usize * size_of::<u16>()..];
-                place[..size_of_val(postings)].copy_from_slice(postings.as_bytes());
             }
         }
+        arena
     }
+}
+
+fn words_needed(count: u16) -> usize {
+    if count == 0 { 0 } else { block_len(smallest_class(usize::from(count))) }
 }

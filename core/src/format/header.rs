@@ -128,28 +128,28 @@ impl Header {
         file[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
     }
 
-    /// Writes header and table over the first bytes of `file`, whose sections are complete.
+    /// Writes header and table of a file of `file_bytes` bytes over the first bytes of `head`.
     ///
     /// # Panics
-    /// If the generation is longer than [`MAX_GENERATION_BYTES`] or the file shorter than the table.
-    pub fn write(&self, file: &mut [u8]) {
+    /// If the generation is longer than [`MAX_GENERATION_BYTES`] or `head` shorter than the table.
+    pub fn write(&self, head: &mut [u8], file_bytes: usize) {
         let mut generation = [0; MAX_GENERATION_BYTES];
         generation[..self.generation.len()].copy_from_slice(self.generation.as_bytes());
-        for (section, entry) in self.sections.iter().zip(file[HEADER_BYTES..].chunks_mut(40)) {
+        for (section, entry) in self.sections.iter().zip(head[HEADER_BYTES..].chunks_mut(40)) {
             entry.copy_from_slice(section.entry().as_bytes());
         }
         let mut raw = RawHeader {
             magic: MAGIC,
             format_version: FORMAT_VERSION.into(),
             section_count: u32::try_from(self.sections.len()).expect("a few dozen sections").into(),
-            file_size_bytes: (file.len() as u64).into(),
+            file_size_bytes: (file_bytes as u64).into(),
             last_stepped_row_id: self.last_stepped_row_id.0.into(),
             generation,
             crc: 0.into(),
             reserved: [0; 60],
         };
-        raw.crc = sum(raw, &file[HEADER_BYTES..TABLE_END]).into();
-        file[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
+        raw.crc = sum(raw, &head[HEADER_BYTES..TABLE_END]).into();
+        head[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
     }
 }
 

@@ -1,79 +1,127 @@
 //! A model file being put together, and one being taken apart into arrays.
 //!
-//! Writing appends one section after the other to reused memory, each with room to grow, so that a model opened
-//! from the file rarely has to move an array. Taking apart copies nothing: every array is a piece of the region.
+//! Writing lists one section after the other where the model has it, each with room to grow, so that a model opened
+//! from the file rarely has to move an array. Taking apart copies nothing either: every array is a piece of the region.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::FormatError;
 use super::header::Header;
 use super::mapping::{ALIGNMENT, Piece, Region};
-use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, SectionKind, TABLE_END};
+use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, TABLE_END};
 use crate::array::{Array, Element};
 use crate::ids::RowId;
+
+/// Room for growing is written from here, piece by piece.
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+/// A file as parts that lie where the model has them, so that writing it copies nothing.
+#[derive(Debug)]
+pub struct Image<'a> {
+    head: Vec<u8>,
+    parts: Vec<Part<'a>>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Part<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+    Zeros(usize),
+}
+
+impl Image<'_> {
+    /// Size of the file.
+    pub fn size_bytes(&self) -> usize {
+        self.len
+    }
+
+    /// The file's bytes, in order.
+    pub fn slices(&self) -> Vec<&[u8]> {
+        let mut slices = vec![&*self.head];
+        for part in &self.parts {
+            match part {
+                Part::Borrowed(bytes) => slices.push(bytes),
+                Part::Owned(bytes) => slices.push(bytes),
+                Part::Zeros(count) => {
+                    slices.extend(std::iter::repeat_n(&ZEROS[..], count / ZEROS.len()));
+                    slices.push(&ZEROS[..count % ZEROS.len()]);
+                }
+            }
+        }
+        slices.retain(|slice| !slice.is_empty());
+        slices
+    }
+}
 
 /// Puts a file together.
 #[derive(Debug)]
 pub struct ImageWriter<'a> {
-    file: &'a mut Vec<u8>,
+    parts: Vec<Part<'a>>,
     sections: Vec<Section>,
+    len: usize,
 }
 
 impl<'a> ImageWriter<'a> {
-    /// Starts a file in `file`, whose old contents are dropped.
-    pub fn new(file: &'a mut Vec<u8>) -> Self {
-        file.clear();
-        file.resize(TABLE_END, 0);
-        Self { file, sections: Vec::with_capacity(SECTION_COUNT) }
+    /// Starts a file.
+    pub fn new() -> Self {
+        Self { parts: Vec::new(), sections: Vec::with_capacity(SECTION_COUNT), len: TABLE_END }
     }
 
     /// Appends the next section: the elements in use, and room for `room` elements in all.
     ///
     /// # Panics
     /// If there are more sections than [`SECTIONS`], the id is not the next one's, or its elements are no `T`s.
-    pub fn push<T: IntoBytes + Immutable>(&mut self, id: u32, used: &[T], room: usize) {
-        let kind = SECTIONS[self.sections.len()];
-        assert_eq!(kind.id, id, "the next section");
-        let is_right = |elements: &&ElementKind| elements.size_bytes() as usize == size_of::<T>();
-        let elements = *kind.elements.iter().find(is_right).expect("elements of the section's size");
-        self.append(kind, elements, room, |file| file.extend_from_slice(used.as_bytes()));
+    pub fn push<T: IntoBytes + Immutable>(&mut self, id: u32, used: &'a [T], room: usize) {
+        self.append(id, size_of::<T>(), room, Part::Borrowed(used.as_bytes()));
     }
 
-    /// Appends the next section, whose only kind of elements `write` appends as bytes.
+    /// Same, of elements that belong to nobody else.
     ///
     /// # Panics
     /// As [`Self::push`].
-    pub fn push_written(&mut self, id: u32, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let kind = SECTIONS[self.sections.len()];
-        assert_eq!(kind.id, id, "the next section");
-        self.append(kind, kind.elements[0], room, write);
+    pub fn push_owned<T: IntoBytes + Immutable>(&mut self, id: u32, used: &[T], room: usize) {
+        self.append(id, size_of::<T>(), room, Part::Owned(used.as_bytes().to_vec()));
     }
 
-    fn append(
-        &mut self,
-        kind: SectionKind,
-        elements: ElementKind,
-        room: usize,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let start = self.file.len().next_multiple_of(ALIGNMENT);
-        self.file.resize(start, 0);
-        write(self.file);
-        let used_bytes = self.file.len() - start;
-        self.file.resize(start + used_bytes.max(room * elements.size_bytes() as usize), 0);
-        let crc = crc32fast::hash(&self.file[start..]);
-        let range = start..self.file.len();
-        self.sections.push(Section { kind, elements, range, used_bytes, crc });
+    fn append(&mut self, id: u32, element_size: usize, room: usize, used: Part<'a>) {
+        let kind = SECTIONS[self.sections.len()];
+        assert_eq!(kind.id, id, "the next section");
+        let is_right = |elements: &&ElementKind| elements.size_bytes() as usize == element_size;
+        let elements = *kind.elements.iter().find(is_right).expect("elements of the section's size");
+        let bytes = match &used {
+            Part::Borrowed(bytes) => bytes,
+            Part::Owned(bytes) => &**bytes,
+            Part::Zeros(_) => &[],
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(bytes);
+        let (used_bytes, start) = (bytes.len(), self.len.next_multiple_of(ALIGNMENT));
+        let end = start + used_bytes.max(room * element_size);
+        let mut rest = end - start - used_bytes;
+        let zeros = rest;
+        while rest > 0 {
+            let piece = rest.min(ZEROS.len());
+            hasher.update(&ZEROS[..piece]);
+            rest -= piece;
+        }
+        self.parts.extend([Part::Zeros(start - self.len), used, Part::Zeros(zeros)]);
+        self.len = end;
+        let crc = hasher.finalize();
+        self.sections.push(Section { kind, elements, range: start..end, used_bytes, crc });
     }
 
     /// Completes the file.
     ///
     /// # Panics
     /// If sections are missing.
-    pub fn finish(self, last_stepped_row_id: RowId, generation: &str) {
+    pub fn finish(self, last_stepped_row_id: RowId, generation: &str) -> Image<'a> {
         assert_eq!(self.sections.len(), SECTION_COUNT, "sections");
         let generation = generation.to_owned();
-        Header { last_stepped_row_id, generation, sections: self.sections }.write(self.file);
+        let header = Header { last_stepped_row_id, generation, sections: self.sections };
+        let mut head = vec![0; TABLE_END];
+        header.write(&mut head, self.len);
+        Image { head, parts: self.parts, len: self.len }
     }
 }
 

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use htm_core::format::checkpoint::{self, Trust};
 use htm_core::format::mapping::BufferPool;
@@ -19,10 +19,6 @@ use htm_core::params::ModelParams;
 
 use crate::file_system::{FileStamp, FileSystem};
 
-/// Buffers for images that are kept for the next save, and how large one may be.
-const MAX_IMAGES: usize = 16;
-const MAX_IMAGE_BYTES: usize = 32 << 20;
-
 /// The folder of model files.
 pub struct ModelStore {
     files: Arc<dyn FileSystem>,
@@ -30,8 +26,6 @@ pub struct ModelStore {
     templates: Templates,
     /// Memory that files are read into.
     pool: Arc<BufferPool>,
-    /// Memory that images are put together in.
-    images: Mutex<Vec<Vec<u8>>>,
     put_aside_count: AtomicU64,
 }
 
@@ -55,7 +49,6 @@ impl ModelStore {
             folder,
             templates: Templates::new(),
             pool: BufferPool::new(),
-            images: Mutex::default(),
             put_aside_count: AtomicU64::new(0),
         }
     }
@@ -106,15 +99,9 @@ impl ModelStore {
     /// [`SaveError`] says what, where, how much is needed and what to do; the previous file is untouched then.
     pub fn save(&self, id: &ModelId, generation: &str, model: &Model) -> Result<FileStamp, SaveError> {
         let path = self.path(id);
-        let mut image = self.images.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        checkpoint::write(model, generation, &mut image);
-        let saved =
-            self.files.replace(&path, &image).map_err(|error| self.save_error(&path, image.len(), &error));
-        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if images.len() < MAX_IMAGES && image.capacity() <= MAX_IMAGE_BYTES {
-            images.push(image);
-        }
-        saved
+        let image = checkpoint::image(model, generation);
+        let saved = self.files.replace(&path, &image.slices());
+        saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
     }
 
     /// Removes a model's file, if there is one.
@@ -146,7 +133,7 @@ impl ModelStore {
         self.put_aside_count.fetch_add(1, Ordering::Relaxed);
         let note =
             format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
-        if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), note.as_bytes()) {
+        if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), &[note.as_bytes()]) {
             tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
         }
     }

@@ -1,7 +1,7 @@
 //! The parts of a swap measured alone, model by model, one thread, files in the page cache.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ pub(crate) fn measure_new(of: &AgedModel) -> io::Result<NewModel> {
 fn measure_model(model: &AgedModel, templates: &Templates, folder: &Path) -> io::Result<Parts> {
     let series = model.id.read()?;
     let path = folder.join("a.model");
-    let mut image = fs::read(&model.path)?;
+    let image = fs::read(&model.path)?;
     fs::write(&path, &image)?;
     let mut of_opening = [(0.0, 0.0); 2];
     let mut step_us = 0.0;
@@ -158,24 +158,31 @@ fn measure_model(model: &AgedModel, templates: &Templates, folder: &Path) -> io:
         map_and_steps_us,
         read_and_steps_us,
         step_us,
-        checkpoint: measure_checkpoint(&opened, &path, &mut image)?,
+        checkpoint: measure_checkpoint(&opened, &path)?,
     })
 }
 
-fn measure_checkpoint(model: &Model, path: &Path, image: &mut Vec<u8>) -> io::Result<CheckpointParts> {
+fn measure_checkpoint(model: &Model, path: &Path) -> io::Result<CheckpointParts> {
+    let size = checkpoint::image(model, GENERATION).size_bytes() as u64;
     let new = path.with_extension("new");
     let folder = File::open(path.parent().unwrap_or(Path::new(".")))?;
     let mut spans: [Vec<Span>; 4] = Default::default();
     // The engine reserves room before it writes, where the file system can.
-    let reserve = fallocate(File::create(&new)?, FallocateFlags::empty(), 0, image.len() as u64).is_ok();
+    let reserve = fallocate(File::create(&new)?, FallocateFlags::empty(), 0, size).is_ok();
     let mut stopwatch = Stopwatch::start();
     for _ in 0..REPEATS {
         stopwatch.lap();
-        checkpoint::write(model, GENERATION, image);
+        let image = checkpoint::image(model, GENERATION);
+        let parts = image.slices();
         spans[0].push(stopwatch.lap());
         let mut file = File::create(&new)?;
-        reserve.then(|| fallocate(&file, FallocateFlags::empty(), 0, image.len() as u64)).transpose()?;
-        file.write_all(image)?;
+        reserve.then(|| fallocate(&file, FallocateFlags::empty(), 0, size)).transpose()?;
+        let mut slices: Vec<IoSlice<'_>> = parts.into_iter().map(IoSlice::new).collect();
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            let written = file.write_vectored(rest)?;
+            IoSlice::advance_slices(&mut rest, written);
+        }
         spans[1].push(stopwatch.lap());
         file.sync_data()?;
         spans[2].push(stopwatch.lap());
