@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use htm_core::format::checkpoint::{self, Trust};
 use htm_core::format::header::FORMAT_VERSION;
-use htm_core::format::mapping::Region;
+use htm_core::format::mapping::{BufferPool, Region};
 use htm_core::ids::RowId;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
-use htmengine::file_system::{DiskFiles, FileSystem};
+use htmengine::file_system::{Caching, DiskFiles, FileSystem};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -211,8 +211,8 @@ fn build(
     }
     let mut image = Vec::new();
     checkpoint::write(&model, GENERATION, &mut image);
-    DiskFiles.replace(&path.with_extension("json"), &[&serde_json::to_vec_pretty(&growth)?])?;
-    DiskFiles.replace(path, &[&image])?;
+    std::fs::write(path.with_extension("json"), serde_json::to_vec_pretty(&growth)?)?;
+    DiskFiles.replace(path, &[&image], &BufferPool::new(), Caching::PageCache)?;
     Ok(growth)
 }
 

@@ -20,7 +20,7 @@ use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::model::{Model, Scores};
 use htm_core::params::ModelParams;
-use htmengine::file_system::{DiskFiles, FileSystem};
+use htmengine::file_system::{Caching, DiskFiles, FileSystem};
 
 use crate::meter::{Span, Stopwatch};
 
@@ -103,8 +103,10 @@ impl SwappedModel {
 /// How a file becomes memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// As the engine does: by size.
-    AsEngine,
+    /// As the engine does while the page cache holds the files: by size.
+    Cached,
+    /// As the engine does with more files than the page cache holds: past it.
+    Direct,
     /// Always mapped.
     Map,
     /// Always read.
@@ -127,6 +129,10 @@ impl<'a> Swapper<'a> {
         Self { templates, opening, pool, workspace }
     }
 
+    fn caching(&self) -> Caching {
+        if self.opening == Opening::Direct { Caching::Direct } else { Caching::PageCache }
+    }
+
     /// Opens a model's file, trusting all but its header.
     ///
     /// # Errors
@@ -134,7 +140,9 @@ impl<'a> Swapper<'a> {
     pub fn open(&self, path: &Path, params: &Arc<ModelParams>) -> io::Result<Model> {
         let error = |cause: &dyn std::fmt::Display| io::Error::other(format!("{}: {cause}", path.display()));
         let region = match self.opening {
-            Opening::AsEngine => DiskFiles.open(path, &self.pool).map(|(region, _)| region),
+            Opening::Cached | Opening::Direct => {
+                DiskFiles.open(path, &self.pool, self.caching()).map(|(region, _)| region)
+            }
             Opening::Map => File::open(path).and_then(|file| Region::map(&file)),
             Opening::Read => File::open(path).and_then(|file| Region::read(&file, &self.pool)),
         };
@@ -180,7 +188,8 @@ impl<'a> Swapper<'a> {
         let outstanding = u32::try_from(swapped.outstanding.len()).map_or(f64::INFINITY, f64::from);
         let is_checkpoint = outstanding >= swapped.costs.rows_per_checkpoint();
         if is_checkpoint {
-            DiskFiles.replace(&swapped.path, &checkpoint::image(&model, GENERATION).slices())?;
+            let image = checkpoint::image(&model, GENERATION);
+            DiskFiles.replace(&swapped.path, &image.slices(), &self.pool, self.caching())?;
             swapped.outstanding.clear();
         }
         drop(model);

@@ -40,6 +40,9 @@ pub struct Config {
     pub memory_budget_mib: Option<usize>,
     /// Models in memory at once; by default what the kernel's limit on mappings allows.
     pub max_resident_models: Option<usize>,
+    /// Page cache that model files may count on, in MiB; by default what memory the budget leaves. Larger ones
+    /// altogether go past it; 0 for always.
+    pub file_cache_mib: Option<u64>,
     /// How far ahead of the clock a sample may be.
     pub max_future_s: Option<u32>,
     /// Open connections at most.
@@ -77,6 +80,7 @@ impl Config {
             checkpoint_rows: self.checkpoint_rows.or(other.checkpoint_rows),
             memory_budget_mib: self.memory_budget_mib.or(other.memory_budget_mib),
             max_resident_models: self.max_resident_models.or(other.max_resident_models),
+            file_cache_mib: self.file_cache_mib.or(other.file_cache_mib),
             max_future_s: self.max_future_s.or(other.max_future_s),
             max_connections: self.max_connections.or(other.max_connections),
             idle_timeout_s: self.idle_timeout_s.or(other.idle_timeout_s),
@@ -101,6 +105,7 @@ impl Config {
             options.memory_budget_bytes = mib.saturating_mul(1 << 20);
         }
         options.max_resident_models = self.max_resident_models;
+        options.file_cache_bytes = self.file_cache_mib.map(|mib| mib.saturating_mul(1 << 20));
         if let Some(seconds) = self.max_future_s {
             options.limits.max_future_seconds = i64::from(seconds);
         }

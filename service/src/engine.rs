@@ -62,6 +62,9 @@ pub struct EngineOptions {
     pub memory_budget_bytes: usize,
     /// Models in memory at once; `None` for what the kernel's limit on mappings allows.
     pub max_resident_models: Option<usize>,
+    /// Page cache that model files may count on; `None` for what memory the budget leaves. Larger ones altogether go
+    /// past it.
+    pub file_cache_bytes: Option<u64>,
     /// What a sample may look like.
     pub limits: SampleLimits,
     /// Connections and time-outs.
@@ -81,6 +84,7 @@ impl EngineOptions {
             checkpoint_rows: 1000,
             memory_budget_bytes: 2 << 30,
             max_resident_models: None,
+            file_cache_bytes: None,
             limits: SampleLimits::default(),
             listener: ListenerOptions::default(),
         }
@@ -139,7 +143,8 @@ impl Engine {
             bus: Arc::clone(&shared),
             repository: Arc::clone(&repository),
             clock: Arc::clone(&clock),
-            store: ModelStore::new(Arc::new(DiskFiles), options.data_dir.join(MODELS_FOLDER)),
+            store: ModelStore::new(Arc::new(DiskFiles), options.data_dir.join(MODELS_FOLDER))
+                .with_cache_bytes(file_cache_bytes(&options)),
             workers: worker_threads(options.jobs)?,
             desk: Arc::clone(&desk),
             figures: Arc::clone(&figures),
@@ -248,6 +253,15 @@ impl Engine {
         self.bus.close();
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }
+}
+
+/// What is left of the memory when the models' budget is used up, or as the settings say.
+fn file_cache_bytes(options: &EngineOptions) -> u64 {
+    let left = || {
+        let budget = options.memory_budget_bytes as u64;
+        machine::memory().map_or(u64::MAX, |memory| memory.available.saturating_sub(budget))
+    };
+    options.file_cache_bytes.unwrap_or_else(left)
 }
 
 fn start_results(address: SocketAddr, bus: &Arc<dyn Bus>) -> Result<ResultStream, EngineError> {

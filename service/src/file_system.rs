@@ -1,13 +1,13 @@
 //! Files as a trait, so that model storage can be run against a simulated disk.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use htm_core::format::mapping::{BufferPool, Region};
-use rustix::fs::{FallocateFlags, fallocate};
+use htm_core::format::mapping::{BufferPool, PAGE, Region};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 
 /// Ending of the name under which a file is written until it is whole.
@@ -16,6 +16,16 @@ const UNFINISHED_SUFFIX: &str = ".new";
 /// Files up to this size are read, larger ones mapped: reading copies every byte but never faults, mapping copies only
 /// the pages that a step writes.
 const READ_UP_TO_BYTES: u64 = 16 << 20;
+
+/// Whether files go through the kernel's page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// They do: a file that was read or written lately is not read from the disk.
+    PageCache,
+    /// They do not, where the file system can: for many more files than memory, whose pages would only push out one
+    /// another, at several times the processor time of the transfer itself.
+    Direct,
+}
 
 /// What tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +44,21 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     /// What the operating system said; `NotFound` if there is none.
-    fn open(&self, path: &Path, pool: &Arc<BufferPool>) -> io::Result<(Region, FileStamp)>;
+    fn open(&self, path: &Path, pool: &Arc<BufferPool>, caching: Caching) -> io::Result<(Region, FileStamp)>;
 
     /// Puts the bytes of all `parts` at `path`, making its folder: afterwards, whatever happens in between, there is either the
     /// old file or the whole new one, and after success the new one survives a power failure. Space is reserved
-    /// before anything is written. Returns the new file's stamp.
+    /// before anything is written. Returns the new file's stamp. `pool` lends memory if need be.
     ///
     /// # Errors
     /// What the operating system said; the old file is untouched then.
-    fn replace(&self, path: &Path, parts: &[&[u8]]) -> io::Result<FileStamp>;
+    fn replace(
+        &self,
+        path: &Path,
+        parts: &[&[u8]],
+        pool: &Arc<BufferPool>,
+        caching: Caching,
+    ) -> io::Result<FileStamp>;
 
     /// Moves a file within its folder.
     ///
@@ -83,22 +99,33 @@ impl FileStamp {
 pub struct DiskFiles;
 
 impl FileSystem for DiskFiles {
-    fn open(&self, path: &Path, pool: &Arc<BufferPool>) -> io::Result<(Region, FileStamp)> {
-        let file = File::open(path)?;
+    fn open(&self, path: &Path, pool: &Arc<BufferPool>, caching: Caching) -> io::Result<(Region, FileStamp)> {
+        let (file, caching) = open_file(File::options().read(true), path, caching)?;
         let stamp = FileStamp::of(&file)?;
-        let region =
-            if stamp.size_bytes <= READ_UP_TO_BYTES { Region::read(&file, pool) } else { Region::map(&file) };
+        let is_read = caching == Caching::Direct || stamp.size_bytes <= READ_UP_TO_BYTES;
+        let region = if is_read { Region::read(&file, pool) } else { Region::map(&file) };
         Ok((region?, stamp))
     }
 
-    fn replace(&self, path: &Path, parts: &[&[u8]]) -> io::Result<FileStamp> {
+    fn replace(
+        &self,
+        path: &Path,
+        parts: &[&[u8]],
+        pool: &Arc<BufferPool>,
+        caching: Caching,
+    ) -> io::Result<FileStamp> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let new = unfinished(path);
         fs::create_dir_all(folder)?;
+        let size = parts.iter().map(|part| part.len() as u64).sum();
         let written = (|| {
-            let mut file = File::create(&new)?;
-            reserve(&file, parts.iter().map(|part| part.len() as u64).sum())?;
-            write_all(&mut file, parts)?;
+            let how = File::options().write(true).create(true).truncate(true).clone();
+            let (mut file, caching) = open_file(&how, &new, caching)?;
+            reserve(&file, size)?;
+            match caching {
+                Caching::PageCache => write_all(&mut file, parts)?,
+                Caching::Direct => write_direct(&mut file, parts, pool, size)?,
+            }
             file.sync_data()?;
             fs::rename(&new, path)?;
             FileStamp::of(&file)
@@ -151,6 +178,34 @@ impl FileSystem for DiskFiles {
     }
 }
 
+/// Opens past the page cache if that is asked for and possible; says which it was.
+fn open_file(how: &OpenOptions, path: &Path, caching: Caching) -> io::Result<(File, Caching)> {
+    if caching == Caching::Direct {
+        let direct = i32::try_from(OFlags::DIRECT.bits()).expect("a flag of open");
+        match how.clone().custom_flags(direct).open(path) {
+            // Some file systems (tmpfs once) cannot.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            other => return other.map(|file| (file, Caching::Direct)),
+        }
+    }
+    how.open(path).map(|file| (file, Caching::PageCache))
+}
+
+/// Writes all parts past the page cache: from one piece of aligned memory, whole pages, cut to size afterwards.
+fn write_direct(file: &mut File, parts: &[&[u8]], pool: &Arc<BufferPool>, size: u64) -> io::Result<()> {
+    let len = usize::try_from(size).map_err(io::Error::other)?;
+    let mut region = Region::reused(len.next_multiple_of(PAGE), pool);
+    let mut rest = region.bytes_mut();
+    for part in parts {
+        let (place, after) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = after;
+    }
+    rest.fill(0);
+    file.write_all(region.bytes())?;
+    file.set_len(size)
+}
+
 /// Writes all parts with as few calls as the operating system takes.
 fn write_all(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
@@ -191,17 +246,39 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> io::Result<Vec<u8>> {
-        DiskFiles.open(path, &BufferPool::new()).map(|(region, _)| region.bytes().to_vec())
+        let opened = DiskFiles.open(path, &BufferPool::new(), Caching::PageCache);
+        opened.map(|(region, _)| region.bytes().to_vec())
+    }
+
+    fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<FileStamp> {
+        DiskFiles.replace(path, parts, &BufferPool::new(), Caching::PageCache)
+    }
+
+    #[test]
+    fn files_past_the_page_cache_are_the_same_files() {
+        // Not below /tmp, which may be a file system that cannot.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let path = folder.path().join("b.model");
+        let pool = BufferPool::new();
+        for len in [0, 1, 511, 4095, 4096, 4097, 100_000] {
+            let bytes: Vec<u8> = (0..len).map(|index: u32| index.to_le_bytes()[0]).collect();
+            let (first, second) = bytes.split_at(bytes.len() / 3);
+            let stamp = DiskFiles.replace(&path, &[first, second], &pool, Caching::Direct).expect("written");
+            assert_eq!(stamp.size_bytes, u64::from(len));
+            assert_eq!(read(&path).expect("read"), bytes, "{len}");
+            let (region, found) = DiskFiles.open(&path, &pool, Caching::Direct).expect("opened");
+            assert_eq!((region.bytes(), found), (&*bytes, stamp), "{len}");
+        }
     }
 
     #[test]
     fn replaces_whole_files_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a").join("b.model");
-        let first = DiskFiles.replace(&path, &[b"one"]).expect("written");
-        let second = DiskFiles.replace(&path, &[b"t", b"", b"wo"]).expect("written");
+        let first = replace(&path, &[b"one"]).expect("written");
+        let second = replace(&path, &[b"t", b"", b"wo"]).expect("written");
         assert_ne!(first, second);
-        let (_, found) = DiskFiles.open(&path, &BufferPool::new()).expect("opened");
+        let (_, found) = DiskFiles.open(&path, &BufferPool::new(), Caching::PageCache).expect("opened");
         assert_eq!(found, second);
         assert_eq!(read(&path).expect("read"), b"two");
         assert_eq!(fs::read_dir(folder.path().join("a")).expect("a folder").count(), 1);
@@ -214,10 +291,10 @@ mod tests {
     fn a_failed_replacement_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("b.model");
-        DiskFiles.replace(&path, &[b"one"]).expect("written");
+        replace(&path, &[b"one"]).expect("written");
         // A folder in the way of the unfinished file.
         fs::create_dir(unfinished(&path)).expect("made");
-        assert!(DiskFiles.replace(&path, &[b"two"]).is_err());
+        assert!(replace(&path, &[b"two"]).is_err());
         assert_eq!(read(&path).expect("read"), b"one");
     }
 
@@ -225,7 +302,7 @@ mod tests {
     fn what_a_crash_left_unfinished_is_removed_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ab").join("abc.model");
-        DiskFiles.replace(&path, &[b"one"]).expect("written");
+        replace(&path, &[b"one"]).expect("written");
         fs::write(unfinished(&path), b"tw").expect("written");
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 1);
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);

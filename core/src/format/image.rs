@@ -62,6 +62,12 @@ pub struct ImageWriter<'a> {
     len: usize,
 }
 
+impl Default for ImageWriter<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<'a> ImageWriter<'a> {
     /// Starts a file.
     pub fn new() -> Self {

@@ -29,6 +29,9 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Regions and sections start at multiples of this: a cache line.
 pub const ALIGNMENT: usize = 64;
 
+/// What direct input and output, past the page cache, asks of addresses and lengths on any disk.
+pub const PAGE: usize = 4096;
+
 /// Memory kept for reuse at most, per pool.
 const MAX_POOLED_BYTES: usize = 64 << 20;
 
@@ -58,8 +61,8 @@ impl Region {
     /// # Panics
     /// If there is no memory left.
     pub fn zeroed(len: usize) -> Self {
-        let words = u64::new_vec_zeroed(words_for(len)).expect("memory for a model's state");
-        Self::of_heap(words, len, None)
+        let words = u64::new_vec_zeroed(words_for(len, ALIGNMENT)).expect("memory for a model's state");
+        Self::of_heap(words, len, ALIGNMENT, None)
     }
 
     /// The whole file, mapped privately.
@@ -76,15 +79,31 @@ impl Region {
         Ok(Self { memory: Memory::Map { _map: map }, start, len })
     }
 
-    /// The whole file, read into memory of `pool`, to which it returns.
+    /// The whole file, read into memory of `pool`, to which it returns. The file may be open for direct input.
     ///
     /// # Errors
     /// What the operating system said; `UnexpectedEof` if the file became shorter meanwhile.
     pub fn read(mut file: &File, pool: &Arc<BufferPool>) -> io::Result<Self> {
         let len = file_len(file)?;
-        let mut region = Self::of_heap(pool.take(words_for(len)), len, Some(Arc::clone(pool)));
-        file.read_exact(region.bytes_mut())?;
+        let mut region = Self::reused(len.next_multiple_of(PAGE), pool);
+        let mut done = 0;
+        // The last read of a direct file ends at the file's end, wherever that is; there is none after it.
+        while done < len {
+            match file.read(&mut region.bytes_mut()[done..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        region.len = len;
         Ok(region)
+    }
+
+    /// `len` bytes of memory of `pool`, to which it returns, with whatever was in them; they start at a multiple of
+    /// [`PAGE`].
+    pub fn reused(len: usize, pool: &Arc<BufferPool>) -> Self {
+        Self::of_heap(pool.take(words_for(len, PAGE)), len, PAGE, Some(Arc::clone(pool)))
     }
 
     /// A copy of `bytes`.
@@ -94,9 +113,9 @@ impl Region {
         region
     }
 
-    fn of_heap(mut words: Vec<u64>, len: usize, pool: Option<Arc<BufferPool>>) -> Self {
+    fn of_heap(mut words: Vec<u64>, len: usize, alignment: usize, pool: Option<Arc<BufferPool>>) -> Self {
         let bytes = words.as_mut_slice().as_mut_bytes();
-        let skipped = bytes.as_ptr().align_offset(ALIGNMENT);
+        let skipped = bytes.as_ptr().align_offset(alignment);
         let aligned = &mut bytes[skipped..skipped + len];
         let start = NonNull::new(aligned.as_mut_ptr()).expect("a slice is not at address 0");
         Self { memory: Memory::Heap { words, pool }, start, len }
@@ -217,8 +236,8 @@ impl BufferPool {
     }
 }
 
-fn words_for(len: usize) -> usize {
-    (len + ALIGNMENT).div_ceil(size_of::<u64>())
+fn words_for(len: usize, alignment: usize) -> usize {
+    (len + alignment).div_ceil(size_of::<u64>())
 }
 
 fn file_len(file: &File) -> io::Result<usize> {

@@ -17,6 +17,10 @@ pub struct SchedulerFigures {
     pub max_resident_models: usize,
     /// Models stepped since the start and not given up.
     pub known_models: usize,
+    /// All their files together, roughly, in bytes.
+    pub model_file_bytes: u64,
+    /// Whether these are so many that they go past the page cache.
+    pub is_direct: bool,
     /// Stepped rows kept in memory for the next swap-in.
     pub remembered_rows: usize,
     /// Models opened.

@@ -74,6 +74,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after the database or the files were away.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
+/// Weight of the newest model in the mean size of models.
+const IMAGE_BYTES_WEIGHT: f64 = 1.0 / 256.0;
+
 /// What a scheduler works with.
 pub struct SchedulerParts {
     /// Hints in, scores out.
@@ -139,6 +142,7 @@ pub struct Scheduler {
     back_off: SaveBackOff,
     workspaces: Mutex<Vec<Workspace>>,
     figures: SchedulerFigures,
+    mean_image_bytes: f64,
     turn: u64,
     /// Turns in a row in which hungry models found no room.
     stuck_turns: u32,
@@ -179,6 +183,7 @@ impl Scheduler {
             back_off: SaveBackOff::default(),
             workspaces: Mutex::new(Vec::new()),
             figures: SchedulerFigures::default(),
+            mean_image_bytes: 0.0,
             turn: 0,
             stuck_turns: 0,
             is_ahead: false,
@@ -399,6 +404,12 @@ impl Scheduler {
         self.figures.stepped_rows += stepped.new_rows as u64;
         self.figures.replayed_rows += stepped.replayed_rows as u64;
         self.typical.add_steps(stepped.new_rows + stepped.replayed_rows, stepped.elapsed);
+        if let Some(bytes) = record.image_bytes {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let bytes = bytes as f64;
+            let weight = if self.mean_image_bytes > 0.0 { IMAGE_BYTES_WEIGHT } else { 1.0 };
+            self.mean_image_bytes += (bytes - self.mean_image_bytes) * weight;
+        }
         if let Some(result) = stepped.checkpoint {
             self.note_checkpoint(result.as_ref().copied());
         }
@@ -445,6 +456,14 @@ impl Scheduler {
     }
 
     fn show_figures(&mut self) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an estimate, not negative; floats saturate"
+        )]
+        let model_file_bytes = (self.mean_image_bytes * self.records.len() as f64) as u64;
+        self.parts.store.note_total(model_file_bytes);
         self.figures = SchedulerFigures {
             resident_models: self.residency.len(),
             resident_bytes: self.budget.reserved(),
@@ -452,6 +471,8 @@ impl Scheduler {
             memory_budget_bytes: self.budget.limit(),
             max_resident_models: self.parts.options.max_resident_models,
             known_models: self.records.len(),
+            model_file_bytes,
+            is_direct: self.parts.store.is_direct(),
             remembered_rows: self.row_memory.used(),
             quarantined: self.parts.store.put_aside_count(),
             fresh_models: self.hungry.len(Lane::Fresh),

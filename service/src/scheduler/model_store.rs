@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use htm_core::format::checkpoint::{self, Trust};
 use htm_core::format::mapping::BufferPool;
@@ -17,7 +17,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::params::ModelParams;
 
-use crate::file_system::{FileStamp, FileSystem};
+use crate::file_system::{Caching, FileStamp, FileSystem};
 
 /// The folder of model files.
 pub struct ModelStore {
@@ -27,6 +27,9 @@ pub struct ModelStore {
     /// Memory that files are read into.
     pool: Arc<BufferPool>,
     put_aside_count: AtomicU64,
+    /// Page cache that files may count on.
+    cache_bytes: u64,
+    is_direct: AtomicBool,
 }
 
 /// A model that was opened.
@@ -50,7 +53,41 @@ impl ModelStore {
             templates: Templates::new(),
             pool: BufferPool::new(),
             put_aside_count: AtomicU64::new(0),
+            cache_bytes: u64::MAX,
+            is_direct: AtomicBool::new(false),
         }
+    }
+
+    /// Lets files go past the page cache once they are more than `cache_bytes` together.
+    #[must_use]
+    pub fn with_cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self.is_direct = AtomicBool::new(cache_bytes == 0);
+        self
+    }
+
+    /// Notes how large all model files are together, roughly.
+    pub fn note_total(&self, bytes: u64) {
+        let was_direct = self.is_direct();
+        // Back only when it is worth it, so that a total near the limit does not change the way all the time.
+        let limit = if was_direct { self.cache_bytes / 8 * 7 } else { self.cache_bytes };
+        self.is_direct.store(bytes > limit || self.cache_bytes == 0, Ordering::Relaxed);
+        if self.is_direct() != was_direct {
+            let (total, cache) = (bytes >> 20, self.cache_bytes >> 20);
+            let way = if was_direct { "through" } else { "past" };
+            tracing::info!(
+                "model files of some {total} MiB go {way} the page cache, which has {cache} MiB for them"
+            );
+        }
+    }
+
+    /// Whether files go past the page cache now.
+    pub fn is_direct(&self) -> bool {
+        self.is_direct.load(Ordering::Relaxed)
+    }
+
+    fn caching(&self) -> Caching {
+        if self.is_direct() { Caching::Direct } else { Caching::PageCache }
     }
 
     /// Removes what a crash left unfinished; returns how many files that were. Only before anything is saved.
@@ -73,7 +110,7 @@ impl ModelStore {
         params: &Arc<ModelParams>,
         known: Option<FileStamp>,
     ) -> io::Result<Opened> {
-        let (region, stamp) = match self.files.open(&self.path(id), &self.pool) {
+        let (region, stamp) = match self.files.open(&self.path(id), &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.new_model(params)),
             Err(error) => return Err(error),
@@ -100,7 +137,7 @@ impl ModelStore {
     pub fn save(&self, id: &ModelId, generation: &str, model: &Model) -> Result<FileStamp, SaveError> {
         let path = self.path(id);
         let image = checkpoint::image(model, generation);
-        let saved = self.files.replace(&path, &image.slices());
+        let saved = self.files.replace(&path, &image.slices(), &self.pool, self.caching());
         saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
     }
 
@@ -133,7 +170,8 @@ impl ModelStore {
         self.put_aside_count.fetch_add(1, Ordering::Relaxed);
         let note =
             format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
-        if let Err(error) = self.files.replace(&path.with_extension("model.reason.txt"), &[note.as_bytes()]) {
+        let (beside, note) = (path.with_extension("model.reason.txt"), [note.as_bytes()]);
+        if let Err(error) = self.files.replace(&beside, &note, &self.pool, Caching::PageCache) {
             tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
         }
     }

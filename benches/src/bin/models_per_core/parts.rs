@@ -101,7 +101,7 @@ pub(crate) fn measure_new(of: &AgedModel) -> io::Result<NewModel> {
     let mut image = Vec::new();
     checkpoint::write(&model, GENERATION, &mut image);
     let file_bytes = image.len() as u64;
-    let mut swapper = Swapper::new(&templates, Opening::AsEngine);
+    let mut swapper = Swapper::new(&templates, Opening::Cached);
     swapper.step(&mut model, RowId(1), series.record(RowId(1)))?;
     checkpoint::write(&model, GENERATION, &mut image);
     Ok(NewModel { create_us: median(&mut times), file_bytes, file_bytes_after_one_row: image.len() as u64 })

@@ -234,10 +234,12 @@ fn play_swapped(config: &PlayConfig, series: &[SeriesVariant]) -> io::Result<Pla
     let rounds = u64::from(config.rounds) + 1;
     progress.set_length(config.count as u64 * rounds);
     let waiting = |index| waiting_model(config, series, index);
+    // As the engine chooses: past a page cache that cannot hold the files.
+    let opening = if config.mode == Mode::Limited { Opening::Direct } else { Opening::Cached };
     let mut threads = Vec::new();
     for thread in 0..config.jobs {
         let models = order_of(config, thread).into_iter().map(waiting).collect::<io::Result<Vec<_>>>()?;
-        threads.push((models, Swapper::new(&templates, Opening::AsEngine)));
+        threads.push((models, Swapper::new(&templates, opening)));
     }
     let paths: Vec<PathBuf> = (0..config.count).map(|index| path_of(&config.folder, index)).collect();
     let mut disk_bytes_per_s = None;
