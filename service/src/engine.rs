@@ -143,16 +143,11 @@ impl Engine {
             bus: Arc::clone(&shared),
             repository: Arc::clone(&repository),
             clock: Arc::clone(&clock),
-            store: ModelStore::new(Arc::new(DiskFiles), options.data_dir.join(MODELS_FOLDER))
-                .with_cache_bytes(file_cache_bytes(&options)),
+            store: model_store(&options),
             workers: worker_threads(options.jobs)?,
             desk: Arc::clone(&desk),
             figures: Arc::clone(&figures),
-            options: SchedulerOptions {
-                checkpoint_rows: options.checkpoint_rows,
-                memory_budget_bytes: options.memory_budget_bytes,
-                max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
-            },
+            options: scheduler_options(&options),
         })?;
         let storer = Storer::new(StorerParts {
             bus: Arc::clone(&shared),
@@ -253,6 +248,19 @@ impl Engine {
         self.bus.close();
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }
+}
+
+fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {
+    SchedulerOptions {
+        checkpoint_rows: options.checkpoint_rows,
+        memory_budget_bytes: options.memory_budget_bytes,
+        max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
+    }
+}
+
+fn model_store(options: &EngineOptions) -> ModelStore {
+    let folder = options.data_dir.join(MODELS_FOLDER);
+    ModelStore::new(Arc::new(DiskFiles), folder).with_cache_bytes(file_cache_bytes(options))
 }
 
 /// What is left of the memory when the models' budget is used up, or as the settings say.

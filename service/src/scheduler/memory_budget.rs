@@ -14,9 +14,10 @@ const GROWTH_PART: usize = 4;
 /// ...and small arrays by more than their size.
 const GROWTH_BYTES: usize = 256 << 10;
 
-/// What a model of `bytes` may need while one more row is stepped.
+/// What a model of `bytes` may need while one more row is stepped: an array that outgrows its section of the model's
+/// file moves, grown, and the section stays where it is; at worst all arrays do so at once.
 pub(super) fn with_headroom(bytes: usize) -> usize {
-    bytes.saturating_add(bytes / GROWTH_PART).saturating_add(GROWTH_BYTES)
+    bytes.saturating_mul(2).saturating_add(bytes / GROWTH_PART).saturating_add(GROWTH_BYTES)
 }
 
 /// The limit and what is reserved of it.

@@ -9,7 +9,7 @@
 //!   ends there for good, some 90,000 steps later.
 //! - *No subnormal number meets the floating-point unit*, which would take a hundred times as long. With a hit it
 //!   adds nothing to 1 and counts as 0. Without one, on its way down, it is stepped as the integer `m`
-//!   ([`step_subnormal`]).
+//!   (`step_subnormal`).
 //!
 //! Source: `updateDutyCycles_` and `updateMinDutyCyclesGlobal_` of `SpatialPooler.cpp`.
 #![expect(clippy::inline_always, reason = "shared code must be compiled for its caller's instruction set")]
@@ -28,7 +28,7 @@ use crate::{MAX_ACTIVE_COLUMNS, MAX_COLUMNS};
 /// Every so many steps the minimum is taken anew.
 pub const UPDATE_PERIOD: u32 = 50;
 
-/// Longest period: up to here a step of one is exact, and so are the bounds in [`step_subnormal`].
+/// Longest period: up to here a step of one is exact, and so are the bounds in `step_subnormal`.
 pub const MAX_PERIOD: u32 = 1 << 24;
 
 /// Brings both duty cycles up to date. `planes` are this step's overlaps, of which those from `used_planes` on are
