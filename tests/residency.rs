@@ -56,7 +56,8 @@ fn models_larger_than_the_memory_budget_are_stepped_one_at_a_time() {
     let running = check_limited("lone", |options| options.memory_budget_bytes = 1);
     let figures = running.engine().figures();
     assert_eq!(figures.resident_models, 1, "{figures:?}");
-    assert!(figures.peak_reserved_bytes < 8 << 20, "never two of them: {figures:?}");
+    // One with the room that its step may need takes some 12 MiB.
+    assert!(figures.peak_reserved_bytes < 16 << 20, "never two of them: {figures:?}");
     running.stop();
 }
 

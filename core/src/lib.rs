@@ -4,7 +4,7 @@
 //! databases, queues or clocks: a record goes in, scores come out, and the same records always give the same
 //! scores.
 //!
-//! Reading order: [`ids`], [`params`], [`sdr`], [`array`], [`encoder`], [`model`], [`anomaly`], [`mod@format`], and [`trace`] for
+//! Reading order: [`ids`], [`params`], [`sdr`], [`mod@array`], [`encoder`], [`model`], [`anomaly`], [`mod@format`], and [`trace`] for
 //! comparing every stage with another implementation.
 
 /// Instruction sets, for those above this crate who choose and report one.
