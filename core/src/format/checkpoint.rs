@@ -465,7 +465,7 @@ mod tests {
 
     /// Bytes changed by someone who also mends the checksums must never do worse than an error.
     fn read_forged(bench: &mut Bench, file: &mut [u8]) {
-        Header::mend_for_tests(file);
+        Header::mend(file);
         if let Ok(mut model) = bench.open(file, Trust::Nothing) {
             // What the checks let through may be a wrong model, and may stop with a panic, but no more.
             let step = std::panic::AssertUnwindSafe(|| bench.run(&mut model, 21..=22));

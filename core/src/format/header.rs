@@ -113,9 +113,12 @@ impl Header {
         Ok(())
     }
 
-    /// Makes all checksums of a changed file right again where its table still makes sense.
-    #[cfg(test)]
-    pub(super) fn mend_for_tests(file: &mut [u8]) {
+    /// Makes the checksums of a changed file right again where its table still makes sense: what someone who forges a
+    /// file would do, so tests and fuzzers do it.
+    ///
+    /// # Panics
+    /// If the file is shorter than a header.
+    pub fn mend(file: &mut [u8]) {
         let table_end = TABLE_END.min(file.len());
         let Ok(sections) = Section::read_table(&file[HEADER_BYTES..table_end], file.len()) else { return };
         for (index, section) in sections.into_iter().enumerate() {
