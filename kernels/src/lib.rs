@@ -8,6 +8,21 @@
 //! Departures from the reference (NuPIC 1.0.5 with nupic.core 1.0.6) are of layout only; every value that the
 //! reference can show is equal to the bit. Each file names the part it follows.
 //!
+//! Which kernel has code for which instruction set; all others are portable. Every one equals its scalar form to the
+//! bit, which is tested at the edges of its vectors.
+//!
+//! | kernel | scalar | AVX2 | AVX-512 |
+//! |---|---|---|---|
+//! | [`spatial_pooler::overlap`], [`spatial_pooler::inhibition`] | plain words | the same, compiled for wider registers | likewise |
+//! | [`spatial_pooler::learning`] | `wide` | intrinsics, `pext` | mask registers |
+//! | [`spatial_pooler::duty_cycle`] | plain loops, `wide` | intrinsics | intrinsics |
+//! | [`backtracking_tm::scan`] | plain words | compare and mask | compress |
+//! | [`backtracking_tm::adapt`] | tables | `pshufb` tables | `vpermb` tables |
+//! | [`backtracking_tm::verify`] | bit tests | gather | gather |
+//!
+//! Counting itself ([`backtracking_tm::activity`]) is scalar everywhere: it is bound by one load and one store a
+//! posting, and scatter instructions are slower than that.
+//!
 //! Reading order: [`isa`], [`word`], [`random`], [`permanence`], [`spatial_pooler`],
 //! [`backtracking_tm`].
 
