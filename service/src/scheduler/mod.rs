@@ -315,7 +315,10 @@ impl Scheduler {
         }
         for (number, id) in changes {
             self.last_change = number;
-            self.forget(&id);
+            // A model that this process itself started has mostly been stepped since.
+            if self.records.get(&id).is_none_or(|record| record.seen_change < number) {
+                self.forget(&id);
+            }
             self.hungry.push(id, Lane::Fresh);
         }
         Ok(())

@@ -20,6 +20,8 @@ use crate::file_system::FileStamp;
 pub(super) struct Record {
     /// Which life of the metric's model it is.
     pub(super) generation: Arc<str>,
+    /// The newest announced change that it was made after: older ones are in it.
+    pub(super) seen_change: i64,
     /// Shared between models with equal ones.
     pub(super) params: Arc<ModelParams>,
     /// The row its file stands at; 0 without a file.

@@ -146,6 +146,7 @@ impl Runner<'_> {
             reason: error.to_string(),
         };
         let failed = |reason: String| Outcome::Failed { reason, may_rebuild: false };
+        let seen_change = self.repository.newest_change().map_err(postponed)?;
         let metric = self.repository.metric(id).map_err(postponed)?;
         let metric = metric.ok_or(Outcome::Idle { is_gone: true })?;
         match metric.status {
@@ -162,6 +163,7 @@ impl Runner<'_> {
         self.activate(&metric).map_err(postponed)?;
         Ok(Box::new(Record {
             generation: start.generation.into(),
+            seen_change,
             params,
             saved: RowId(0),
             stamp: None,
