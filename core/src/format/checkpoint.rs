@@ -463,6 +463,47 @@ mod tests {
         assert!(matches!(read(&other), Err(FormatError::Parameters { .. })));
     }
 
+    #[test]
+    fn verifying_finds_what_no_checksum_tells() {
+        let mut bench = Bench::new();
+        let mut model = bench.model();
+        bench.run(&mut model, 1..=200);
+        let file = image(&model);
+        let header = Header::of(&file).expect("our own file");
+        let forged = [
+            (11, 1, 0xFF), // a bucket's bit
+            (21, 1, 0x07), // a column's slot
+            (22, 3, 0x60), // a permanence
+            (23, 0, 0x55), // a row's slot
+            (24, 0, 0xFF), // a connected column
+            (33, 1, 0x0F), // a learning cell
+            (35, 2, 0xEE), // its list
+            (41, 0, 0x77), // a block
+            (42, 4, 0x63), // a list's length
+            (43, 0, 0xFE), // a posting
+            (50, 0, 0xFD), // a presynaptic cell
+            (51, 0, 0xFC), // a permanence code
+            (52, 10, 31),  // a segment's synapses
+            (52, 12, 99),  // a segment's slot
+        ];
+        for (id, at, byte) in forged {
+            let mut file = file.clone();
+            let section = header.sections.iter().find(|section| section.kind.id == id).expect("a section");
+            assert_ne!(file[section.range.start + at], byte, "section {id}");
+            file[section.range.start + at] = byte;
+            Header::mend(&mut file);
+            let found = bench.open(&file, Trust::Nothing).map(|_| ());
+            assert!(matches!(found, Err(FormatError::Bounds { .. })), "section {id}: {found:?}");
+        }
+        let mut roomy = file.clone();
+        let section = header.sections.iter().find(|section| section.kind.id == 50).expect("a section");
+        roomy[section.range.end - 1] = 1;
+        Header::mend(&mut roomy);
+        let found = verify::file(Region::copy_of(&roomy), &bench.templates).map(|_| ());
+        assert!(matches!(found, Err(FormatError::Section { .. })), "{found:?}");
+        assert!(verify::file(Region::copy_of(&file), &bench.templates).is_ok());
+    }
+
     /// Bytes changed by someone who also mends the checksums must never do worse than an error.
     fn read_forged(bench: &mut Bench, file: &mut [u8]) {
         Header::mend(file);
