@@ -66,6 +66,7 @@ impl Stored {
                 raw_anomaly_score: 0.025,
                 anomaly_score: 0.5,
                 display_value: 1000,
+                best_predictions: None,
             })
             .collect();
         self.repository

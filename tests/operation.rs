@@ -110,6 +110,7 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
         raw_anomaly_score: 0.25,
         anomaly_score: 0.5,
         display_value: 0,
+        best_predictions: None,
     };
     let written = repository.transact(&mut |tx| tx.complete_rows(&uid, &[forged]).map(|_| ()));
     written.expect("a writable database");

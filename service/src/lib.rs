@@ -17,6 +17,8 @@ pub mod sample;
 
 pub mod reject;
 
+pub mod best_predictions;
+
 pub mod bus;
 
 pub mod repository;

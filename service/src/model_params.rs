@@ -40,6 +40,10 @@ pub struct ModelSpec {
     pub range: Option<ValueRange>,
     /// Smallest encoder resolution, in units of the metric; not negative.
     pub min_resolution: Option<f64>,
+    /// Whether the model predicts values.
+    pub enable_classifier: bool,
+    /// Every parameter of the model, instead of range, resolution and classifier; JSON as the original took it.
+    pub complete_model_params: Option<Map<String, Value>>,
 }
 
 impl ModelSpec {
@@ -52,6 +56,8 @@ impl ModelSpec {
             user_info: None,
             range: None,
             min_resolution: None,
+            enable_classifier: false,
+            complete_model_params: None,
         }
     }
 
@@ -146,6 +152,8 @@ impl ModelSpec {
             user_info: read.metric_spec.user_info,
             range: Self::range_of(params.min, params.max)?,
             min_resolution: params.min_resolution,
+            enable_classifier: false,
+            complete_model_params: None,
         };
         spec.validate()?;
         Ok(spec)

@@ -53,7 +53,7 @@ fn main() -> io::Result<()> {
     let total = rows * names.len();
     while finished < total {
         if let Some(message) = results.receive(RECEIVE_WAIT).map_err(io::Error::other)? {
-            finished += message.results.len();
+            finished += message.row_count();
             last_progress = Instant::now();
         } else if last_progress.elapsed() > STALL_LIMIT {
             return Err(io::Error::other(format!("stalled at {finished} of {total} rows")));

@@ -13,7 +13,7 @@ mod rows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::message::{ResultMessage, ScoreMessage};
+use crate::bus::message::{ModelOutput, ResultMessage};
 use crate::bus::{Bus, BusError, Delivery};
 use crate::clock::Clock;
 use crate::repository::{Repository, RepositoryError};
@@ -49,7 +49,7 @@ pub struct Anomaly {
     repository: Arc<dyn Repository>,
     clock: Arc<dyn Clock>,
     /// Received and not yet committed.
-    pending: Vec<Delivery<ScoreMessage>>,
+    pending: Vec<Delivery<ModelOutput>>,
     last_warning: Option<Duration>,
 }
 
@@ -100,7 +100,7 @@ impl Anomaly {
                 return Ok(AnomalyTurn::Postponed);
             }
         };
-        let rows = results.iter().map(|message| message.results.len()).sum();
+        let rows = results.iter().map(ResultMessage::row_count).sum();
         for message in results {
             if let Err(error) = self.bus.results().publish(message) {
                 self.warn(&error.to_string());
@@ -119,7 +119,12 @@ impl Anomaly {
         self.repository.transact(&mut |tx| {
             outcomes.clear();
             for delivery in &self.pending {
-                outcomes.push(rows::complete(tx, &delivery.message)?);
+                outcomes.push(match &delivery.message {
+                    ModelOutput::Scores(message) => {
+                        rows::complete(tx, message)?.map(ResultMessage::Inference)
+                    }
+                    ModelOutput::Command(_) => Err("commands are not handled yet".to_owned()),
+                });
             }
             Ok(())
         })?;
@@ -128,9 +133,8 @@ impl Anomaly {
             match outcome {
                 Ok(message) => results.push(message),
                 Err(reason) => tracing::warn!(
-                    model = %delivery.message.model_id,
-                    scores = delivery.message.scores.len(),
-                    "scores were dropped: {reason}"
+                    model = %delivery.message.model_id(),
+                    "a message of the scheduler was dropped: {reason}"
                 ),
             }
         }

@@ -1,7 +1,7 @@
 //! Scores of one message become updates of its rows, if the metric still wants them.
 
 use crate::anomaly::display_value::stored_display_value;
-use crate::bus::message::{ResultMessage, ResultMetric, ResultRow, ScoreMessage};
+use crate::bus::message::{InferenceResults, ResultMetric, ResultRow, ScoreMessage};
 use crate::model_params::{ModelSpec, ModelStart};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{MetricRow, RowUpdate};
@@ -12,7 +12,7 @@ use crate::repository::{RepositoryError, Transaction};
 pub(super) fn complete(
     tx: &mut dyn Transaction,
     message: &ScoreMessage,
-) -> Result<Result<ResultMessage, String>, RepositoryError> {
+) -> Result<Result<InferenceResults, String>, RepositoryError> {
     let (Some(first), Some(last)) = (message.scores.first(), message.scores.last()) else {
         return Ok(Err("a message without scores".to_owned()));
     };
@@ -41,6 +41,7 @@ pub(super) fn complete(
             raw_anomaly_score: score.raw_anomaly_score,
             anomaly_score: score.anomaly_score,
             display_value: stored_display_value(score.anomaly_score),
+            best_predictions: score.best_predictions.clone(),
         })
         .collect();
     tx.complete_rows(&message.model_id, &updates)?;
@@ -63,7 +64,7 @@ fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {
     }
 }
 
-fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) -> ResultMessage {
+fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) -> InferenceResults {
     let spec = metric
         .parameters
         .as_deref()
@@ -79,7 +80,7 @@ fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) ->
             value: row.value,
             raw_anomaly: score.raw_anomaly_score,
             anomaly: score.anomaly_score,
-            multi_step_best_predictions: None,
+            multi_step_best_predictions: score.best_predictions.clone(),
         })
         .collect();
     let metric = ResultMetric {
@@ -91,5 +92,5 @@ fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) ->
         datasource: metric.datasource.unwrap_or_default(),
         spec,
     };
-    ResultMessage { metric, results }
+    InferenceResults { metric, results }
 }

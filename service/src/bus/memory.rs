@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::message::{DataMessage, ModelHint, ResultMessage, ScoreMessage};
+use super::message::{DataMessage, ModelHint, ModelOutput, ResultMessage};
 use super::{Bus, BusError, Delivery, DeliveryTag, Fanout, Queue, Subscription, TryPublishError};
 
 /// Default of [`MemoryBusLimits::data_messages`].
@@ -58,7 +58,7 @@ impl Default for MemoryBusLimits {
 pub struct MemoryBus {
     data: MemoryQueue<DataMessage>,
     hints: MemoryQueue<ModelHint>,
-    scores: MemoryQueue<ScoreMessage>,
+    scores: MemoryQueue<ModelOutput>,
     results: MemoryFanout<ResultMessage>,
 }
 
@@ -91,7 +91,7 @@ impl Bus for MemoryBus {
         &self.hints
     }
 
-    fn scores(&self) -> &dyn Queue<ScoreMessage> {
+    fn scores(&self) -> &dyn Queue<ModelOutput> {
         &self.scores
     }
 

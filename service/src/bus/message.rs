@@ -2,6 +2,8 @@
 
 use htm_core::ids::{ModelId, RowId};
 
+use crate::best_predictions::BestPredictions;
+
 /// Lines as framed by the listener: whitespace-trimmed, not parsed. At most
 /// [`crate::listener::batch::MAX_BATCH_LINES`] of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,61 @@ pub struct DataMessage {
 pub struct ModelHint {
     /// Whose.
     pub model_id: ModelId,
+    /// Whether the metric itself was changed (monitored, unmonitored, deleted): what is known of it must be read anew.
+    pub is_changed: bool,
+}
+
+/// What the scheduler says of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelOutput {
+    /// Scores of rows.
+    Scores(ScoreMessage),
+    /// A model was made, failed to be made, or was removed.
+    Command(CommandResult),
+}
+
+impl ModelOutput {
+    /// Whose model it is about.
+    pub fn model_id(&self) -> &ModelId {
+        match self {
+            Self::Scores(message) => &message.model_id,
+            Self::Command(result) => &result.model_id,
+        }
+    }
+}
+
+/// How a command to a model ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandResult {
+    /// Whose model.
+    pub model_id: ModelId,
+    /// What was asked.
+    pub method: CommandMethod,
+    /// Names the command: the generation of the model that it is about.
+    pub command_id: String,
+    /// The original's error code: 0 for success, 1 for a general failure.
+    pub status: i64,
+    /// Why it failed; `None` exactly with status 0.
+    pub error_message: Option<String>,
+}
+
+/// What can be asked of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandMethod {
+    /// Make it.
+    DefineModel,
+    /// Remove it.
+    DeleteModel,
+}
+
+impl CommandMethod {
+    /// The original's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DefineModel => "defineModel",
+            Self::DeleteModel => "deleteModel",
+        }
+    }
 }
 
 /// Scores of consecutive rows of one metric, in row order.
@@ -29,7 +86,7 @@ pub struct ScoreMessage {
 }
 
 /// What the model said of one row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RowScore {
     /// The row.
     pub row_id: RowId,
@@ -37,18 +94,60 @@ pub struct RowScore {
     pub raw_anomaly_score: f64,
     /// htmengine's anomaly score (1 - likelihood), 0..=1.
     pub anomaly_score: f64,
+    /// `None` unless the model has a classifier.
+    pub best_predictions: Option<BestPredictions>,
 }
 
-/// Finished rows of one metric, as published to the results exchange.
+/// What is published to the results exchange.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ResultMessage {
+pub enum ResultMessage {
+    /// Finished rows.
+    Inference(InferenceResults),
+    /// A model was made, failed to be made, or was removed.
+    Command(CommandResultMessage),
+}
+
+impl ResultMessage {
+    /// Finished rows in it.
+    pub fn row_count(&self) -> usize {
+        match self {
+            Self::Inference(results) => results.results.len(),
+            Self::Command(_) => 0,
+        }
+    }
+}
+
+/// A [`CommandResult`] as published: with what is known of the metric when a model was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandResultMessage {
+    /// What happened.
+    pub result: CommandResult,
+    /// Only of a model that was made.
+    pub model_info: Option<ModelInfo>,
+}
+
+/// The metric of a model that was made.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelInfo {
+    /// Metric name.
+    pub metric_name: String,
+    /// The metric's server column.
+    pub resource: Option<String>,
+    /// The stored model specification.
+    pub model_spec: serde_json::Value,
+}
+
+/// Finished rows of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InferenceResults {
     /// The metric as it is stored.
     pub metric: ResultMetric,
     /// In row order, at least one.
     pub results: Vec<ResultRow>,
 }
 
-/// The metric part of a [`ResultMessage`]; the fields of the original's inference message.
+/// The metric part of [`InferenceResults`]; the fields of the original's inference message.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResultMetric {
     /// 32 hexadecimal digits.
@@ -67,7 +166,7 @@ pub struct ResultMetric {
     pub spec: serde_json::Value,
 }
 
-/// One finished row of a [`ResultMessage`].
+/// One finished row of [`InferenceResults`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResultRow {
     /// Row number within the metric, from 1.
@@ -81,7 +180,7 @@ pub struct ResultRow {
     pub raw_anomaly: f64,
     /// htmengine's anomaly score.
     pub anomaly: f64,
-    /// Not computed yet: always null.
+    /// Null unless the model has a classifier.
     #[serde(rename = "multiStepBestPredictions")]
-    pub multi_step_best_predictions: Option<serde_json::Value>,
+    pub multi_step_best_predictions: Option<BestPredictions>,
 }

@@ -12,11 +12,12 @@
 
 pub mod memory;
 pub mod message;
+pub mod rabbitmq;
 
 use std::fmt;
 use std::time::Duration;
 
-use self::message::{DataMessage, ModelHint, ResultMessage, ScoreMessage};
+use self::message::{DataMessage, ModelHint, ModelOutput, ResultMessage};
 
 /// The four meeting points of the roles.
 pub trait Bus: Send + Sync {
@@ -24,9 +25,9 @@ pub trait Bus: Send + Sync {
     fn data(&self) -> &dyn Queue<DataMessage>;
     /// "This model has new rows": storer to scheduler. May be lost or repeated.
     fn hints(&self) -> &dyn Queue<ModelHint>;
-    /// Scores of stepped rows: scheduler to anomaly.
-    fn scores(&self) -> &dyn Queue<ScoreMessage>;
-    /// Finished rows: anomaly to whoever listens.
+    /// Scores of stepped rows, and what became of models: scheduler to anomaly.
+    fn scores(&self) -> &dyn Queue<ModelOutput>;
+    /// Finished rows, and what became of models: anomaly to whoever listens.
     fn results(&self) -> &dyn Fanout<ResultMessage>;
 }
 

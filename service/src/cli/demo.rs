@@ -167,7 +167,7 @@ fn follow(
     while finished < total {
         match results.receive(RECEIVE_WAIT) {
             Ok(Some(message)) => {
-                finished += message.results.len();
+                finished += message.row_count();
                 last_progress = Instant::now();
             }
             Ok(None) if engine.has_failed() => {

@@ -69,8 +69,8 @@ fn table_row(repository: &dyn Repository, metric: &Metric) -> Result<Vec<String>
         metric.name.clone(),
         metric.status.label().to_owned(),
         metric.last_rowid.to_string(),
-        last.map_or_else(|| "-".to_owned(), |row| time_text(row.timestamp)),
-        text(last.map(|row| row.value)),
+        last.as_ref().map_or_else(|| "-".to_owned(), |row| time_text(row.timestamp)),
+        text(last.as_ref().map(|row| row.value)),
         text(last.and_then(|row| row.anomaly_score)),
         metric.message.clone().unwrap_or_default(),
     ])
@@ -85,8 +85,8 @@ fn metric_json(repository: &dyn Repository, metric: &Metric) -> Result<serde_jso
         "status_code": metric.status.code(),
         "message": metric.message,
         "rows": metric.last_rowid.0,
-        "last_timestamp": last.map(|row| row.timestamp),
-        "last_value": last.map(|row| row.value),
+        "last_timestamp": last.as_ref().map(|row| row.timestamp),
+        "last_value": last.as_ref().map(|row| row.value),
         "last_anomaly_score": last.and_then(|row| row.anomaly_score),
     }))
 }

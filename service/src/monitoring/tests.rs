@@ -274,16 +274,24 @@ fn unmonitoring_clears_everything_but_the_samples() {
         assert_eq!(fixture.monitor(&metric, &spec(0.0, 1.0)), Ok(MetricStatus::CreatePending));
         fixture.append(&metric, &[1.0]);
         let last = fixture.stored(&metric).last_rowid;
-        let scores =
-            RowUpdate { row_id: RowId(1), raw_anomaly_score: 1.0, anomaly_score: 0.5, display_value: 1_000 };
-        fixture.within(|tx| Ok(tx.complete_rows(&metric.uid, &[scores])?)).expect("completes");
+        let scores = RowUpdate {
+            row_id: RowId(1),
+            raw_anomaly_score: 1.0,
+            anomaly_score: 0.5,
+            display_value: 1_000,
+            best_predictions: None,
+        };
+        fixture
+            .within(|tx| Ok(tx.complete_rows(&metric.uid, std::slice::from_ref(&scores))?))
+            .expect("completes");
         fixture.force(&metric, status);
         let before = fixture.changes();
         for _ in 0..2 {
             assert_eq!(fixture.within(|tx| unmonitor(tx, &metric.uid)), Ok(()));
         }
         assert_eq!(fixture.stored(&metric), Metric { last_rowid: last, ..metric.clone() });
-        let row = fixture.repository.rows_after(&metric.uid, RowId(0), 1).expect("reads")[0];
+        let rows = fixture.repository.rows_after(&metric.uid, RowId(0), 1).expect("reads");
+        let row = &rows[0];
         assert_eq!((row.raw_anomaly_score, row.anomaly_score, row.display_value), (None, None, None));
         assert_eq!(fixture.changes(), before + 2);
     }

@@ -2,6 +2,8 @@
 
 use htm_core::ids::RowId;
 
+use crate::best_predictions::BestPredictions;
+
 /// A sample that passed every check, about to become a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StoredSample {
@@ -12,7 +14,7 @@ pub struct StoredSample {
 }
 
 /// One row of `metric_data`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MetricRow {
     /// From 1, consecutive within the metric.
     pub row_id: RowId,
@@ -26,10 +28,12 @@ pub struct MetricRow {
     pub anomaly_score: Option<f64>,
     /// `None` until stepped.
     pub display_value: Option<i64>,
+    /// `None` until stepped, and without a classifier.
+    pub best_predictions: Option<BestPredictions>,
 }
 
 /// The scores that complete one row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RowUpdate {
     /// Which row.
     pub row_id: RowId,
@@ -39,6 +43,8 @@ pub struct RowUpdate {
     pub anomaly_score: f64,
     /// htmengine's display value, rounded to an integer as its column is.
     pub display_value: i64,
+    /// `None` without a classifier.
+    pub best_predictions: Option<BestPredictions>,
 }
 
 /// Which rows to read.

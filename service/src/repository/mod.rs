@@ -11,6 +11,7 @@
 
 pub mod metric;
 pub mod metric_data;
+pub mod mysql;
 pub mod reject;
 pub mod sqlite;
 

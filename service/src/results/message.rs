@@ -1,16 +1,29 @@
-//! The JSON of a result message: the original's inference message, keys and all.
+//! The JSON of a result message: the original's inference and command-result messages, keys and all.
 //!
-//! Source: `model_inference_results_msg_schema.json` of htmengine. Floats are the shortest text that reads back to
+//! Source: `model_inference_results_msg_schema.json` and `model_command_result_amqp_message.json` of htmengine. Floats are the shortest text that reads back to
 //! the same number.
 
 use serde::Serialize;
 
-use crate::bus::message::{ResultMessage, ResultMetric, ResultRow};
+use crate::bus::message::{CommandResultMessage, ModelInfo, ResultMessage, ResultMetric, ResultRow};
 
 #[derive(Serialize)]
-struct Message<'a> {
+struct Inference<'a> {
     metric: &'a ResultMetric,
-    results: &'a [ResultRow],
+    #[serde(rename = "results")]
+    rows: &'a [ResultRow],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Command<'a> {
+    method: &'static str,
+    model_id: &'a str,
+    command_id: &'a str,
+    status: i64,
+    error_message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_info: Option<&'a ModelInfo>,
 }
 
 /// One line of JSON, without a line end.
@@ -18,17 +31,35 @@ struct Message<'a> {
 /// # Panics
 /// Never: text and finite numbers are always JSON.
 pub fn to_json(message: &ResultMessage) -> String {
-    let message = Message { metric: &message.metric, results: &message.results };
-    serde_json::to_string(&message).expect("text and finite numbers are always JSON")
+    let text = match message {
+        ResultMessage::Inference(message) => {
+            serde_json::to_string(&Inference { metric: &message.metric, rows: &message.results })
+        }
+        ResultMessage::Command(message) => serde_json::to_string(&command(message)),
+    };
+    text.expect("text and finite numbers are always JSON")
+}
+
+fn command(message: &CommandResultMessage) -> Command<'_> {
+    let CommandResultMessage { result, model_info } = message;
+    Command {
+        method: result.method.name(),
+        model_id: result.model_id.as_str(),
+        command_id: &result.command_id,
+        status: result.status,
+        error_message: result.error_message.as_deref(),
+        model_info: model_info.as_ref(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::message::InferenceResults;
 
     #[test]
     fn has_the_keys_of_the_original() {
-        let message = ResultMessage {
+        let message = ResultMessage::Inference(InferenceResults {
             metric: ResultMetric {
                 uid: "1ebd".to_owned(),
                 name: "foo.bar".to_owned(),
@@ -46,7 +77,7 @@ mod tests {
                 anomaly: 0.5,
                 multi_step_best_predictions: None,
             }],
-        };
+        });
         assert_eq!(
             to_json(&message),
             concat!(

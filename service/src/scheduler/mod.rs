@@ -54,6 +54,7 @@ use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
 use self::record::{Record, SharedParams};
 use self::residency::Residency;
 use self::runner::{Job, Outcome, Runner, Stepped};
+use crate::bus::message::ModelOutput;
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
 use crate::repository::metric::MetricStatus;
@@ -418,7 +419,7 @@ impl Scheduler {
         }
         if let Some(message) = scores {
             let last = message.scores.last().map(|score| score.row_id);
-            if let Err(error) = self.parts.bus.scores().publish(message) {
+            if let Err(error) = self.parts.bus.scores().publish(ModelOutput::Scores(message)) {
                 // Unpublished scores are stepped again from the file, and published then.
                 self.warn(&error.to_string());
                 self.records.insert(id.clone(), record);

@@ -379,6 +379,7 @@ impl Share<'_> {
                 row_id: row.row_id,
                 raw_anomaly_score: f64::from(score.raw_anomaly_score),
                 anomaly_score: score.anomaly_score,
+                best_predictions: None,
             });
         }
         Ok(())

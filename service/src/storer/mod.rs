@@ -309,7 +309,8 @@ impl Storer {
                 // Waits for room: a hint that is dropped would leave its rows unscored until the metric's next sample.
                 // The scheduler never waits for this role, so room comes. A queue that is closed or away loses the
                 // hint all the same, and the rows are found at the next start.
-                let _ = self.parts.bus.hints().publish(ModelHint { model_id: outcome.uid });
+                let _ =
+                    self.parts.bus.hints().publish(ModelHint { model_id: outcome.uid, is_changed: false });
             }
         }
         rows

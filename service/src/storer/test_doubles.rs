@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use htm_core::ids::RowId;
 
 use super::*;
-use crate::bus::message::{DataMessage, ResultMessage, ScoreMessage};
+use crate::bus::message::{DataMessage, ModelOutput, ResultMessage};
 use crate::bus::{Delivery, DeliveryTag, Fanout, Queue, TryPublishError};
 use crate::repository::TransactionWork;
 use crate::repository::metric_data::{DataQuery, MetricRow};
@@ -108,7 +108,7 @@ impl Bus for ListBus {
         &self.hints
     }
 
-    fn scores(&self) -> &dyn Queue<ScoreMessage> {
+    fn scores(&self) -> &dyn Queue<ModelOutput> {
         unreachable!("the storer handles no scores")
     }
 

@@ -4,6 +4,7 @@ use htm_core::ids::{ModelId, RowId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::error::database_error;
+use crate::best_predictions::BestPredictions;
 use crate::reject::RejectReason;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
@@ -26,7 +27,8 @@ macro_rules! select_metric {
 macro_rules! select_data {
     ($rest:literal) => {
         concat!(
-            "SELECT rowid, timestamp, metric_value, raw_anomaly_score, anomaly_score, display_value ",
+            "SELECT rowid, timestamp, metric_value, raw_anomaly_score, anomaly_score, display_value, \
+             multi_step_best_predictions ",
             "FROM metric_data ",
             $rest
         )
@@ -287,6 +289,9 @@ fn data_from_row(id: &ModelId, row: &Row<'_>) -> Result<MetricRow, RepositoryErr
         raw_anomaly_score: row.get(3).map_err(failed)?,
         anomaly_score: row.get(4).map_err(failed)?,
         display_value: row.get(5).map_err(failed)?,
+        best_predictions: BestPredictions::from_column(
+            row.get_ref(6).map_err(failed)?.as_str_or_null().map_err(|error| failed(error.into()))?,
+        ),
     })
 }
 

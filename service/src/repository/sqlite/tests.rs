@@ -63,7 +63,13 @@ pub(super) fn samples(times: std::ops::Range<i64>) -> Vec<StoredSample> {
 }
 
 pub(super) fn update(row_id: i64) -> RowUpdate {
-    RowUpdate { row_id: RowId(row_id), raw_anomaly_score: 0.25, anomaly_score: 0.5, display_value: 1_000 }
+    RowUpdate {
+        row_id: RowId(row_id),
+        raw_anomaly_score: 0.25,
+        anomaly_score: 0.5,
+        display_value: 1_000,
+        best_predictions: None,
+    }
 }
 
 /// Runs `work` in a transaction and returns what it returned.
@@ -364,7 +370,8 @@ fn scoring_progress_stops_at_the_first_gap() {
     assert_eq!(reached(), 10);
     append(&fixture.repository, "a", 10..12);
     assert_eq!(reached(), 10, "and were not scored before they came");
-    let row = fixture.repository.rows_after(&id("a"), RowId(9), 1).expect("reads")[0];
+    let rows = fixture.repository.rows_after(&id("a"), RowId(9), 1).expect("reads");
+    let row = &rows[0];
     assert_eq!(
         (row.raw_anomaly_score, row.anomaly_score, row.display_value),
         (Some(0.25), Some(0.5), Some(1_000))
@@ -386,7 +393,7 @@ fn scores_that_are_not_numbers_are_refused() {
     insert(&fixture.repository, "a", "a");
     append(&fixture.repository, "a", 0..1);
     let bad = RowUpdate { raw_anomaly_score: f64::NAN, ..update(1) };
-    let answer = within(&fixture.repository, |tx| tx.complete_rows(&id("a"), &[bad]));
+    let answer = within(&fixture.repository, |tx| tx.complete_rows(&id("a"), std::slice::from_ref(&bad)));
     assert!(matches!(answer, Err(RepositoryError::Rejected { .. })), "{answer:?}");
 }
 
@@ -396,7 +403,8 @@ fn data_is_filtered_by_time_score_and_count() {
     insert(&fixture.repository, "a", "a");
     append(&fixture.repository, "a", 100..110);
     let scored = RowUpdate { anomaly_score: 0.9, ..update(4) };
-    within(&fixture.repository, |tx| tx.complete_rows(&id("a"), &[update(3), scored])).expect("completes");
+    within(&fixture.repository, |tx| tx.complete_rows(&id("a"), &[update(3), scored.clone()]))
+        .expect("completes");
     let rows = |query: DataQuery| {
         let rows = fixture.repository.data(&id("a"), &query).expect("reads");
         rows.iter().map(|row| row.row_id.0).collect::<Vec<_>>()

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::database_error;
 use super::read;
+use crate::best_predictions::BestPredictions;
 use crate::repository::metric::{
     MAX_DESCRIPTION_CHARS, MAX_LOCATION_CHARS, MAX_NAME_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
 };
@@ -130,7 +131,8 @@ impl Transaction for SqliteTransaction<'_> {
         let mut update = self
             .connection
             .prepare_cached(
-                "UPDATE metric_data SET raw_anomaly_score = ?3, anomaly_score = ?4, display_value = ?5
+                "UPDATE metric_data SET raw_anomaly_score = ?3, anomaly_score = ?4, display_value = ?5,
+                 multi_step_best_predictions = ?6
                  WHERE uid = ?1 AND rowid = ?2",
             )
             .map_err(|error| database_error(doing, &error))?;
@@ -142,7 +144,8 @@ impl Transaction for SqliteTransaction<'_> {
                 row.row_id.0,
                 row.raw_anomaly_score,
                 row.anomaly_score,
-                row.display_value
+                row.display_value,
+                BestPredictions::column_text(row.best_predictions.as_ref()),
             ];
             completed += update.execute(values).map_err(|error| database_error(doing, &error))?;
         }
