@@ -297,6 +297,7 @@ fn every_finished_row_is_published_once_and_in_order() {
     });
     while !is_complete(&in_process) {
         let message = subscription.receive(MAX_WAIT).expect("an open bus").expect("another message");
+        let htmengine::bus::message::ResultMessage::Inference(message) = message else { continue };
         let rows = in_process.entry(message.metric.name).or_insert_with(Vec::new);
         rows.extend(message.results.iter().map(|row| {
             let scores = (row.raw_anomaly.to_bits(), row.anomaly.to_bits());

@@ -112,7 +112,8 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
         display_value: 0,
         best_predictions: None,
     };
-    let written = repository.transact(&mut |tx| tx.complete_rows(&uid, &[forged]).map(|_| ()));
+    let written =
+        repository.transact(&mut |tx| tx.complete_rows(&uid, std::slice::from_ref(&forged)).map(|_| ()));
     written.expect("a writable database");
     let asked = ["rebuild", "speed", "--data-dir", text(&data_dir)];
     fail(asked, 1, &["1 of 400 scores differ", "row 7", "0.25"]);

@@ -19,7 +19,8 @@ struct Inference<'a> {
 struct Command<'a> {
     method: &'static str,
     model_id: &'a str,
-    command_id: &'a str,
+    #[serde(rename = "commandId")]
+    id: &'a str,
     status: i64,
     error_message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +46,7 @@ fn command(message: &CommandResultMessage) -> Command<'_> {
     Command {
         method: result.method.name(),
         model_id: result.model_id.as_str(),
-        command_id: &result.command_id,
+        id: &result.command_id,
         status: result.status,
         error_message: result.error_message.as_deref(),
         model_info: model_info.as_ref(),
