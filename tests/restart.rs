@@ -23,7 +23,8 @@ use htm_tests::stored::{
     metric, monitor, row_count, rows, scored_count, wait_for_rejects, wait_for_rows, wait_for_scores,
 };
 use htm_tests::waiting::{MAX_WAIT, wait_until};
-use htmengine::engine::{DATABASE_FILE, EngineOptions, MODELS_FOLDER};
+use htmengine::backends::DATABASE_FILE;
+use htmengine::engine::{EngineOptions, MODELS_FOLDER};
 use htmengine::monitoring::{SystemRandom, create_metric, in_transaction};
 use htmengine::reject::RejectReason;
 use htmengine::repository::Repository;

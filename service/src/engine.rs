@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::anomaly::Anomaly;
+use crate::backends::{BusChoice, DATABASE_FILE, RepositoryChoice};
 use crate::bus::Bus;
 use crate::bus::memory::{MemoryBus, MemoryBusLimits};
 use crate::clock::{Clock, SystemClock};
@@ -34,8 +35,6 @@ use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use crate::storer::{Storer, StorerOptions, StorerParts};
 
-/// The database in a data folder.
-pub const DATABASE_FILE: &str = "htmengine.sqlite";
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
 /// The file that a running engine holds locked.
@@ -46,6 +45,14 @@ pub const LOCK_FILE: &str = "engine.lock";
 pub struct EngineOptions {
     /// Where database and model files lie; made if missing.
     pub data_dir: PathBuf,
+    /// Where rows lie.
+    pub repository: RepositoryChoice,
+    /// Where roles meet.
+    pub bus: BusChoice,
+    /// The HTTP API; `None` for none.
+    pub http: Option<SocketAddr>,
+    /// The routes of the original's skeleton web application, on a port of their own; `None` for none.
+    pub web_app: Option<SocketAddr>,
     /// Graphite lines over TCP, and over UDP if `udp`.
     pub graphite: SocketAddr,
     /// Whether to listen on UDP too, on the same port.
@@ -76,6 +83,10 @@ impl EngineOptions {
     pub fn new(data_dir: PathBuf, graphite: SocketAddr) -> Self {
         Self {
             data_dir,
+            repository: RepositoryChoice::default(),
+            bus: BusChoice::default(),
+            http: None,
+            web_app: None,
             graphite,
             udp: true,
             results: None,

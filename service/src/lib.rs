@@ -37,6 +37,8 @@ pub mod anomaly;
 
 pub mod results;
 
+pub mod backends;
+
 pub mod config;
 
 pub mod control;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
+use htmengine::backends::DATABASE_FILE;
 use htmengine::config::DEFAULT_DATA_DIR;
-use htmengine::engine::DATABASE_FILE;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 
 use crate::source_tree;

@@ -29,9 +29,10 @@ use clap::{Args, Parser, Subcommand};
 use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
+use crate::backends::DATABASE_FILE;
 use crate::config::DEFAULT_DATA_DIR;
 use crate::control::is_engine_running;
-use crate::engine::{DATABASE_FILE, MODELS_FOLDER};
+use crate::engine::MODELS_FOLDER;
 use crate::file_system::DiskFiles;
 use crate::model_params::ModelSpec;
 use crate::repository::Repository;

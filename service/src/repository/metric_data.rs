@@ -47,15 +47,23 @@ pub struct RowUpdate {
     pub best_predictions: Option<BestPredictions>,
 }
 
-/// Which rows to read.
+/// Which rows to read. All conditions must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DataQuery {
     /// Not before this time (inclusive), unix seconds.
     pub since: Option<i64>,
     /// Not after this time (inclusive), unix seconds.
     pub until: Option<i64>,
+    /// Not before this row (inclusive).
+    pub first_row: Option<RowId>,
+    /// Not after this row (inclusive).
+    pub last_row: Option<RowId>,
     /// Only rows with at least this anomaly score.
     pub min_anomaly_score: Option<f64>,
-    /// At most so many; the newest ones are kept.
+    /// Only rows that carry an anomaly score.
+    pub is_scored: bool,
+    /// At most so many; the newest ones are kept, unless `keep_oldest`.
     pub limit: Option<usize>,
+    /// With a limit, the oldest rows are kept.
+    pub keep_oldest: bool,
 }

@@ -88,6 +88,19 @@ pub trait Repository: Send + Sync {
     /// [`RepositoryError`] from the database.
     fn changes_after(&self, after: i64, limit: usize) -> Result<Vec<(i64, ModelId)>, RepositoryError>;
 
+    /// Deletes up to `limit` rows of a metric that are older than `before` (unix seconds) and not after row `up_to`,
+    /// oldest first; returns how many. `last_rowid` stays, ids are not used again.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn purge_rows(
+        &self,
+        id: &ModelId,
+        before: i64,
+        up_to: RowId,
+        limit: usize,
+    ) -> Result<usize, RepositoryError>;
+
     /// The number of the newest announced change; 0 if there is none.
     ///
     /// # Errors

@@ -178,6 +178,16 @@ impl Repository for SqliteRepository {
         self.readers.read(|connection| read::changes_after(connection, after, limit))
     }
 
+    fn purge_rows(
+        &self,
+        _id: &ModelId,
+        _before: i64,
+        _up_to: RowId,
+        _limit: usize,
+    ) -> Result<usize, RepositoryError> {
+        Err(RepositoryError::Fatal { reason: "not built yet".to_owned() })
+    }
+
     fn newest_change(&self) -> Result<i64, RepositoryError> {
         self.readers.read(read::newest_change)
     }
