@@ -60,7 +60,7 @@ pub fn open_repository(
 ) -> Result<Arc<dyn Repository>, RepositoryError> {
     Ok(match choice {
         RepositoryChoice::Sqlite => Arc::new(SqliteRepository::open(&data_dir.join(DATABASE_FILE), mode)?),
-        RepositoryChoice::Mysql(settings) => Arc::new(MysqlRepository::connect(settings, runtime)?),
+        RepositoryChoice::Mysql(settings) => MysqlRepository::connect(settings, runtime)?,
     })
 }
 

@@ -57,6 +57,7 @@ pub(super) fn run(args: &DataArgs) -> Result<(), CliError> {
         until: args.until.as_deref().map(parse_time).transpose()?,
         min_anomaly_score: args.min_score,
         limit: (args.limit > 0).then_some(args.limit),
+        ..DataQuery::default()
     };
     let rows = repository.data(&metric.uid, &query)?;
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -232,6 +232,16 @@ impl Repository for TroubledRepository {
         self.inner.changes_after(after, limit)
     }
 
+    fn purge_rows(
+        &self,
+        id: &ModelId,
+        before: i64,
+        up_to: RowId,
+        limit: usize,
+    ) -> Result<usize, RepositoryError> {
+        self.inner.purge_rows(id, before, up_to, limit)
+    }
+
     fn newest_change(&self) -> Result<i64, RepositoryError> {
         self.inner.newest_change()
     }

@@ -48,7 +48,7 @@ impl MysqlRepository {
     pub fn connect(
         _settings: &MysqlSettings,
         _runtime: &tokio::runtime::Handle,
-    ) -> Result<Self, RepositoryError> {
+    ) -> Result<std::sync::Arc<dyn super::Repository>, RepositoryError> {
         Err(RepositoryError::Transient { reason: "not built yet".to_owned() })
     }
 }
