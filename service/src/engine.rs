@@ -62,6 +62,8 @@ pub struct EngineOptions {
     pub roles: Roles,
     /// Where database and model files lie; made if missing.
     pub data_dir: PathBuf,
+    /// Where model files lie; `None` for [`MODELS_FOLDER`] in the data folder.
+    pub models_dir: Option<PathBuf>,
     /// Where rows lie.
     pub repository: RepositoryChoice,
     /// Where roles meet.
@@ -101,6 +103,7 @@ impl EngineOptions {
         Self {
             roles: Roles::All,
             data_dir,
+            models_dir: None,
             repository: RepositoryChoice::default(),
             bus: BusChoice::default(),
             http: None,

@@ -295,7 +295,7 @@ fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {
 }
 
 fn model_store(options: &EngineOptions) -> ModelStore {
-    let folder = options.data_dir.join(MODELS_FOLDER);
+    let folder = options.models_dir.clone().unwrap_or_else(|| options.data_dir.join(MODELS_FOLDER));
     ModelStore::new(Arc::new(DiskFiles), folder).with_cache_bytes(file_cache_bytes(options))
 }
 
