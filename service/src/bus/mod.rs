@@ -13,6 +13,7 @@
 pub mod memory;
 pub mod message;
 pub mod rabbitmq;
+pub mod wire;
 
 use std::fmt;
 use std::time::Duration;
