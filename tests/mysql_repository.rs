@@ -1,6 +1,36 @@
 //! Promise: MySQL and MariaDB hold rows and scores as SQLite does, with the original's schema.
 
-use htm_tests::private_mariadb::PrivateMariadb;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use htm_tests::private_mariadb::{PrivateMariadb, runtime};
+use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
+use htmengine::repository::mysql::{MysqlRepository, MysqlSettings};
+use htmengine::repository::{Repository, RepositoryError};
+
+fn connect(settings: &MysqlSettings) -> Arc<dyn Repository> {
+    MysqlRepository::connect(settings, runtime()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An empty database at `target`.
+fn open(target: MigrationTarget) -> Arc<dyn Repository> {
+    let settings = PrivateMariadb::shared().fresh_database();
+    migrate(&settings, target, runtime()).unwrap_or_else(|error| panic!("{error}"));
+    connect(&settings)
+}
+
+mod with_our_tables {
+    use super::*;
+
+    htm_tests::conformance_tests!(open(MigrationTarget::Head));
+    htm_tests::conformance_tests!(open(MigrationTarget::Head); changes_are_numbered_and_read_in_order);
+}
+
+mod with_the_original_schema_alone {
+    use super::*;
+
+    htm_tests::conformance_tests!(open(MigrationTarget::Original));
+}
 
 #[test]
 fn a_private_server_is_started_stopped_and_killed() {

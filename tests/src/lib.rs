@@ -8,6 +8,7 @@ pub mod memory_scenario;
 pub mod private_mariadb;
 pub mod program;
 pub mod recording;
+pub mod repository_conformance;
 pub mod running_engine;
 pub mod seeded_random;
 pub mod sender;

@@ -17,8 +17,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use htmengine::backends::start_runtime;
 use htmengine::repository::mysql::MysqlSettings;
+use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
 use tempfile::TempDir;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::waiting::wait_for;
 
@@ -112,6 +115,17 @@ impl PrivateMariadb {
         let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         self.query("mysql", &format!("CREATE DATABASE {name}"));
         self.settings(&name)
+    }
+
+    /// Makes an empty database at the newest schema, our tables included.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub fn migrated_database(&self) -> MysqlSettings {
+        let settings = self.fresh_database();
+        let migrated = migrate(&settings, MigrationTarget::Head, runtime());
+        migrated.unwrap_or_else(|error| panic!("{error}"));
+        settings
     }
 
     /// Runs SQL with the server's own command-line client, and returns what it printed: one line for each row,
@@ -240,6 +254,15 @@ impl Drop for Watched {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
+}
+
+/// A runtime for the clients of this process's tests, which lives as long as the process.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn runtime() -> &'static Handle {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| start_runtime().expect("threads")).handle()
 }
 
 /// Makes the system tables.

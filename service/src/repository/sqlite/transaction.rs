@@ -143,7 +143,10 @@ impl Transaction for SqliteTransaction<'_> {
             ];
             completed += update.execute(values).map_err(|error| database_error(doing, &error))?;
         }
-        self.advance_score_progress(id, updates, completed == updates.len())?;
+        // Nothing to note of a metric that is gone.
+        if completed > 0 {
+            self.advance_score_progress(id, updates, completed == updates.len())?;
+        }
         Ok(completed)
     }
 
