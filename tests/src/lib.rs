@@ -5,8 +5,11 @@
 pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
+pub mod private_mariadb;
+pub mod private_rabbitmq;
 pub mod program;
 pub mod recording;
+pub mod repository_conformance;
 pub mod running_engine;
 pub mod seeded_random;
 pub mod sender;

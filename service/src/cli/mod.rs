@@ -4,16 +4,19 @@
 //! error.
 
 mod checkpoint;
+mod config;
 mod data;
 mod delete;
 mod demo;
 mod doctor;
 mod inspect;
+mod log;
 mod metrics;
 mod monitor;
 mod output;
 mod rebuild;
 mod replay;
+mod roles;
 mod serve;
 mod status;
 mod unmonitor;
@@ -21,24 +24,15 @@ mod verify;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
-use crate::backends::DATABASE_FILE;
-use crate::config::DEFAULT_DATA_DIR;
-use crate::control::is_engine_running;
-use crate::engine::MODELS_FOLDER;
-use crate::file_system::DiskFiles;
+use crate::config::ConfigArgs;
 use crate::model_params::ModelSpec;
 use crate::repository::Repository;
 use crate::repository::metric::Metric;
-use crate::repository::sqlite::{OpenMode, SqliteRepository};
-use crate::scheduler::model_store::ModelStore;
 
 pub use self::demo::EXPECTED_SCORES_HASH;
 
@@ -56,6 +50,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::ServeArgs),
+    #[command(alias = "metric_listener")]
+    Listener(roles::ListenerArgs),
+    #[command(alias = "metric_storer")]
+    Storer(roles::StorerArgs),
+    #[command(aliases = ["model_scheduler", "model_scheduler_service", "model_runner"])]
+    Scheduler(roles::SchedulerArgs),
+    #[command(alias = "anomaly_service")]
+    Anomaly(roles::AnomalyArgs),
+    Results(roles::ResultsArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     Metrics(metrics::MetricsArgs),
@@ -69,38 +72,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
-}
-
-/// Which engine's data to look at.
-#[derive(Debug, Args)]
-struct DataDir {
-    /// The engine's data folder; the engine may be running
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
-}
-
-impl DataDir {
-    fn open(&self, mode: OpenMode) -> Result<SqliteRepository, CliError> {
-        Ok(SqliteRepository::open(&self.data_dir.join(DATABASE_FILE), mode)?)
-    }
-
-    /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
-    /// runs. No engine writes it again: a model is saved only while its scores are in the database.
-    fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
-        let removed = self.model_store().remove(id);
-        removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
-    }
-
-    fn model_store(&self) -> ModelStore {
-        ModelStore::new(Arc::new(DiskFiles), self.data_dir.join(MODELS_FOLDER))
-    }
-
-    /// Whether an engine runs over it.
-    fn is_engine_running(&self) -> Result<bool, CliError> {
-        is_engine_running(&self.data_dir).map_err(|error| {
-            CliError::new(format!("the lock of {} cannot be looked at: {error}", self.data_dir.display()))
-        })
-    }
+    Config(config::ConfigVerbArgs),
 }
 
 /// The values a metric is expected to take.
@@ -139,7 +111,7 @@ struct OneMetric {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 /// Runs the program.
@@ -160,6 +132,11 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Listener(args) => roles::listen(&args),
+        Verb::Storer(args) => roles::store(&args),
+        Verb::Scheduler(args) => roles::schedule(&args),
+        Verb::Anomaly(args) => roles::complete(&args),
+        Verb::Results(args) => roles::serve_results(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
@@ -173,6 +150,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Config(args) => config::run(&args),
     }
 }
 
