@@ -34,6 +34,8 @@ pub mod random;
 
 pub mod permanence;
 
+mod prefetch;
+
 pub mod spatial_pooler;
 
 pub mod backtracking_tm;
