@@ -91,7 +91,7 @@ pub struct PlainMemoryScratch {
 struct ScratchCells {
     active_before: CellSet,
     winners_before: CellSet,
-    connected_before: CellSet,
+    presynaptic: CellSet,
 }
 
 impl PlainMemory {
@@ -306,14 +306,14 @@ impl PlainMemoryScratch {
         }
         let cells = self.cells.get_or_insert_with(|| {
             let none = [0; MAX_COLUMNS];
-            Box::new(ScratchCells { active_before: none, winners_before: none, connected_before: none })
+            Box::new(ScratchCells { active_before: none, winners_before: none, presynaptic: none })
         });
         TemporalMemoryScratch {
             active_before: &mut cells.active_before,
             winners_before: &mut cells.winners_before,
             winner_list: &mut self.winner_list,
             candidates: &mut self.candidates,
-            connected_before: &mut cells.connected_before,
+            presynaptic: &mut cells.presynaptic,
             counters: &mut self.counters,
             winner_count: 0,
         }

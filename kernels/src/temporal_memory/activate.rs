@@ -47,7 +47,7 @@ fn run(matches: &[SegmentMatch], first: usize, column: usize) -> Range<usize> {
 fn remember(state: &mut TemporalMemoryState<'_>, scratch: &mut TemporalMemoryScratch<'_>) {
     scratch.active_before.fill(0);
     scratch.winners_before.fill(0);
-    scratch.connected_before.fill(0);
+    scratch.presynaptic.fill(0);
     scratch.active_before[..state.active_cells.len()].copy_from_slice(state.active_cells);
     scratch.winners_before[..state.winner_cells.len()].copy_from_slice(state.winner_cells);
     scratch.winner_count = 0;

@@ -17,7 +17,7 @@ const CELL_BITS: u32 = CELL_STRIDE.trailing_zeros();
 /// The posting of a synapse on `cell` of the segment in slot `segment`.
 #[inline]
 pub fn posting(segment: u32, cell: u16) -> u32 {
-    segment << CELL_BITS | u32::from(cell) % 32
+    (segment << CELL_BITS) | (u32::from(cell) % 32)
 }
 
 /// The slot that a posting names, and which of its column's cells.

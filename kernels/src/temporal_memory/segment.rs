@@ -187,17 +187,17 @@ fn list_candidates(
     let SegmentInfo { synapse_start, synapse_count, .. } = state.segments[segment as usize];
     let cells = &state.presynaptic_cells[synapse_start as usize..][..usize::from(synapse_count)];
     for &cell in cells {
-        scratch.connected_before[usize::from(cell) / CELL_STRIDE] |= 1 << (cell % 32);
+        scratch.presynaptic[usize::from(cell) / CELL_STRIDE] |= 1 << (cell % 32);
     }
     let mut count = 0;
     for &cell in &scratch.winner_list[..scratch.winner_count] {
-        if !has(&*scratch.connected_before, cell) {
+        if !has(&*scratch.presynaptic, cell) {
             scratch.candidates[count] = cell;
             count += 1;
         }
     }
     for &cell in cells {
-        scratch.connected_before[usize::from(cell) / CELL_STRIDE] = 0;
+        scratch.presynaptic[usize::from(cell) / CELL_STRIDE] = 0;
     }
     count
 }

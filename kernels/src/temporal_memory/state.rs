@@ -118,8 +118,8 @@ pub struct TemporalMemoryScratch<'a> {
     pub winner_list: &'a mut [u16],
     /// Those of them that a segment may grow a synapse to; as long as `winner_list`.
     pub candidates: &'a mut [u16],
-    /// Winner cells that a segment has a synapse to; empty between any two segments.
-    pub connected_before: &'a mut CellSet,
+    /// Cells that the growing segment has a synapse on; empty between any two segments.
+    pub presynaptic: &'a mut CellSet,
     /// Per slot: its synapses on active cells.
     pub counters: &'a mut [u16],
     /// Winner cells at t - 1 in `winner_list`.
