@@ -13,12 +13,18 @@ use htm_kernels::word;
 use super::{FormatError, ensure};
 use crate::model::plain_memory::PlainMemory;
 
+/// Steps and segments that no memory reaches.
+const MAX_COUNTER: u64 = 1 << 62;
+
 /// Checks ranges, and everything that is stored twice: chains, blocks, postings with the synapses they stand for, and
 /// the active and matching segments with the counts they come from.
 pub(super) fn check(memory: &PlainMemory) -> Result<(), FormatError> {
     ensure(memory.scalars.random.is_valid(), || {
         "the generator's position lies outside its state".to_owned()
     })?;
+    let counters = [memory.scalars.iteration, memory.scalars.next_ordinal];
+    let are_possible = counters.iter().all(|&counter| counter < MAX_COUNTER);
+    ensure(are_possible, || format!("no memory lives as long as {counters:?} say"))?;
     cells(memory)?;
     segments(memory)?;
     chains(memory)?;
