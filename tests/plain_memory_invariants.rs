@@ -317,6 +317,44 @@ fn an_empty_step_punishes_and_draws_nothing() {
 }
 
 #[test]
+fn lives_reach_what_the_checks_are_about() {
+    // Few places, so that segments are destroyed to make room, and patterns that change, so that others are punished
+    // until they are gone.
+    let mut pair = Pair::new(TemporalMemoryParams {
+        columns: COLUMNS,
+        cells_per_column: 2,
+        activation_threshold: 3,
+        min_threshold: 2,
+        new_synapse_count: 6,
+        max_segments_per_cell: 2,
+        max_synapses_per_segment: 7,
+        permanence_increment: 0.15,
+        permanence_decrement: 0.1,
+        predicted_segment_decrement: 0.2,
+        ..standard_plain_memory()
+    });
+    let (mut has_free_slot, mut has_full_segment, mut was_predicted) = (false, false, false);
+    for step in 0..400usize {
+        pair.live(&Event::Known(step * (1 + step / 50 % 4) % 5));
+        pair.assert_equal();
+        let view = pair.memory.view();
+        let slots = &view.segments[..view.scalars.slot_count as usize];
+        has_free_slot |= slots.iter().any(|segment| segment.is_used == 0);
+        has_full_segment |= slots.iter().any(|segment| segment.synapse_count == 7);
+        was_predicted |= view.predicted_columns[0] != 0;
+    }
+    let scalars = pair.memory.scalars();
+    assert!(has_free_slot, "a segment lost its last synapse");
+    assert!(has_full_segment, "a segment had as many synapses as it may");
+    assert!(was_predicted, "a column was predicted");
+    assert!(scalars.next_ordinal > u64::from(scalars.slot_count), "slots were used again: {scalars:?}");
+    assert!(
+        scalars.synapse_blocks.free.iter().any(|&free| free != u32::MAX),
+        "blocks came free: {scalars:?}"
+    );
+}
+
+#[test]
 fn verifying_finds_what_was_forged() {
     let params = TemporalMemoryParams {
         columns: COLUMNS,

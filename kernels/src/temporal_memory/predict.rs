@@ -51,7 +51,10 @@ pub(super) fn update(
 }
 
 /// Counts the synapses of each slot on active cells.
-fn count(state: &TemporalMemoryState<'_>, counters: &mut [u16]) {
+///
+/// # Panics
+/// If there are fewer counters than slots.
+pub fn count(state: &TemporalMemoryState<'_>, counters: &mut [u16]) {
     counters.fill(0);
     for (&cells, list) in state.active_cells.iter().zip(&*state.posting_lists) {
         if cells == 0 || list.count == 0 {
