@@ -10,6 +10,7 @@ use std::sync::Arc;
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::permanence::PermanenceCodes;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
+use htm_kernels::temporal_memory::TemporalMemoryParams;
 
 use crate::encoder::EncoderParams;
 
@@ -152,6 +153,25 @@ pub fn standard_temporal_memory() -> BacktrackingTmParams {
         max_sequence_length: 32,
         max_infer_backtrack: 10,
         max_learn_backtrack: 5,
+        seed: 1960,
+    }
+}
+
+/// NuPIC 1.0.5's plain temporal memory (`tm_cpp`) with the numbers of NAB's `numentaTM` detector.
+pub fn standard_plain_memory() -> TemporalMemoryParams {
+    TemporalMemoryParams {
+        columns: 2048,
+        cells_per_column: 32,
+        activation_threshold: 20,
+        min_threshold: 13,
+        new_synapse_count: 31,
+        max_segments_per_cell: 128,
+        max_synapses_per_segment: 128,
+        initial_permanence: 0.24,
+        connected_permanence: 0.5,
+        permanence_increment: 0.04,
+        permanence_decrement: 0.008,
+        predicted_segment_decrement: 0.001,
         seed: 1960,
     }
 }

@@ -11,6 +11,7 @@ use htm_kernels::spatial_pooler::MAX_PLANES;
 use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
 use htm_kernels::word::words_for;
 
+use super::plain_memory::PlainMemoryScratch;
 use crate::params::ModelParams;
 use crate::sdr::Sdr;
 
@@ -27,6 +28,7 @@ pub struct Workspace {
     pub(super) flips: Vec<Flip>,
     pub(crate) averages: Vec<f64>,
     memory: TmBuffers,
+    pub(super) plain_memory: PlainMemoryScratch,
     wants_confidence: bool,
     pub(super) isa: Isa,
 }
@@ -82,6 +84,7 @@ impl Workspace {
                 confidence: vec![0.0; MAX_COLUMNS],
                 order: Vec::new(),
             },
+            plain_memory: PlainMemoryScratch::default(),
             wants_confidence: false,
             isa: Isa::chosen(),
         }

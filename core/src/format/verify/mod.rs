@@ -4,6 +4,7 @@
 //! stays inside its array, and that what is stored twice agrees. It takes some ten times as long as reading the file,
 //! so the engine does not do it when it swaps a model in; the kernels stay sound without it.
 
+mod plain_memory;
 mod spatial_pooler;
 mod temporal_memory;
 
@@ -15,6 +16,7 @@ use super::header::Header;
 use super::mapping::Region;
 use crate::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
 use crate::model::Model;
+use crate::model::plain_memory::PlainMemory;
 use crate::model::template::Templates;
 use crate::params::ModelParams;
 
@@ -43,6 +45,14 @@ pub fn model(model: &Model) -> Result<(), FormatError> {
     ensure(buckets, || "a bucket's bit lies outside the encoder".to_owned())?;
     spatial_pooler::check(model.spatial_pooler())?;
     temporal_memory::check(model.temporal_memory())
+}
+
+/// Checks every invariant of a plain temporal memory.
+///
+/// # Errors
+/// The first one that does not hold.
+pub fn plain_memory(memory: &PlainMemory) -> Result<(), FormatError> {
+    plain_memory::check(memory)
 }
 
 fn ensure(is_valid: bool, reason: impl FnOnce() -> String) -> Result<(), FormatError> {
