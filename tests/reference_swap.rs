@@ -68,7 +68,7 @@ fn check(name: &str, isa: Isa, swap_every: usize) {
         let scores = model.step(&mut workspace, row_id, *record).expect("a good record");
         let stages = Stages::of(&model, &workspace);
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
-        let found = stage_row(index, timestamp, record.value, scores, probability, &stages);
+        let found = stage_row(index, timestamp, record.value, &scores, probability, &stages);
         assert_eq!(Some(&*found), expected.next(), "{name} on {isa}, record {index}");
         if index.is_multiple_of(swap_every) {
             model = swapped.swap(model, index.is_multiple_of(2 * swap_every));

@@ -11,6 +11,8 @@ use htm_kernels::word::{self, Ones};
 
 use crate::anomaly::likelihood::log_likelihood;
 use crate::float_text::repr;
+use crate::model::memory::Memory;
+use crate::model::temporal_memory::TemporalMemory;
 use crate::model::workspace::Workspace;
 use crate::model::{Model, Scores};
 
@@ -91,7 +93,12 @@ impl Stages {
     /// Looks at `model` and `workspace` right after a step.
     #[expect(clippy::missing_panics_doc, reason = "a region has at most 2048 columns")]
     pub fn of(model: &Model, workspace: &Workspace) -> Self {
-        let memory = model.temporal_memory();
+        match model.memory() {
+            Memory::Backtracking(memory) => Self::of_backtracking(memory, workspace),
+        }
+    }
+
+    fn of_backtracking(memory: &TemporalMemory, workspace: &Workspace) -> Self {
         let params = memory.params();
         let as_u32 = |index: &u16| u32::from(*index);
         let predicted = word::ones(memory.predicted_columns());
@@ -117,7 +124,7 @@ pub fn stage_row(
     index: usize,
     timestamp: &str,
     value: f64,
-    scores: Scores,
+    scores: &Scores,
     likelihood: f64,
     stages: &Stages,
 ) -> String {

@@ -10,29 +10,24 @@ use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
 use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
 use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
 use htm_kernels::permanence::PermanenceCodes;
-use htm_kernels::random::Random;
 use htm_kernels::spatial_pooler::SpatialPoolerScalars;
 use htm_kernels::word::words_for;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::FormatError;
 use super::compact_postings::CompactPostings;
 use super::header::Header;
 use super::image::{Image, ImageReader, ImageWriter};
 use super::mapping::Region;
-use super::verify;
+use super::{FormatError, classifier, encoder, verify};
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
 use crate::anomaly::score_window::{ScoreWindow, WINDOW_ROWS};
-use crate::encoder::MultiEncoder;
-use crate::encoder::random_distributed_scalar::{
-    RandomDistributedScalarEncoder, RandomDistributedScalarState,
-};
+use crate::model::memory::Memory;
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::template::Templates;
 use crate::model::temporal_memory::{Postings, Segments, StoredPermanences, TemporalMemory};
 use crate::model::{Model, ModelParts};
-use crate::params::ModelParams;
+use crate::params::{MemoryParams, ModelParams};
 
 /// How much of a file is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +39,6 @@ pub enum Trust {
     Checksums,
     /// Its bytes may be forged: besides, everything that is used as an index or a count is bounded.
     Nothing,
-}
-
-/// The value encoder's section.
-#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-struct EncoderRecord {
-    random: Random,
-    min_bucket: u32,
-    has_offset: u32,
-    zero: u32,
-    offset: f64,
 }
 
 /// The likelihood's section.
@@ -70,7 +54,6 @@ struct LikelihoodRecord {
 
 /// As FORMAT.md says.
 const _: () = assert!(size_of::<LikelihoodState>() == 208);
-const _: () = assert!(size_of::<EncoderRecord>() == 152);
 const _: () = assert!(size_of::<TmScalars>() == 296);
 
 /// The file of `model`, which lives its `generation`.
@@ -80,11 +63,18 @@ const _: () = assert!(size_of::<TmScalars>() == 296);
 pub fn image<'a>(model: &'a Model, generation: &str) -> Image<'a> {
     let mut image = ImageWriter::new();
     image.push(1, model.params().description().as_bytes(), 0);
-    push_encoder(&mut image, model.encoder());
+    encoder::push(&mut image, model.encoder());
     push_spatial_pooler(&mut image, model.spatial_pooler());
-    push_temporal_memory(&mut image, model.temporal_memory());
-    push_segments(&mut image, model.temporal_memory());
+    match model.memory() {
+        Memory::Backtracking(memory) => {
+            push_temporal_memory(&mut image, memory);
+            push_segments(&mut image, memory);
+        }
+    }
     push_likelihood(&mut image, model.likelihood());
+    if let Some(classifier) = model.classifier() {
+        classifier::push(&mut image, classifier);
+    }
     image.finish(model.last_stepped_row_id(), generation)
 }
 
@@ -127,17 +117,15 @@ pub fn open(
         return Err(FormatError::Parameters { found, expected: params.description().to_owned() });
     }
     let parts = ModelParts {
-        encoder: take_encoder(&mut image, params)?,
+        encoder: encoder::take(&mut image, params)?,
         spatial_pooler: take_spatial_pooler(&mut image, params, templates)?,
-        temporal_memory: take_temporal_memory(
-            &mut image,
-            params.temporal_memory(),
-            params.permanence_codes(),
-        )?,
+        memory: take_memory(&mut image, params)?,
         likelihood: take_likelihood(&mut image)?,
+        classifier: classifier::take(&mut image, params)?,
         last_stepped_row_id: header.last_stepped_row_id,
         image_bytes,
     };
+    image.finish()?;
     let model = Model::from_parts(Arc::clone(params), parts);
     if trust == Trust::Nothing {
         verify::model(&model)?;
@@ -145,25 +133,11 @@ pub fn open(
     Ok(model)
 }
 
-fn push_encoder<'a>(image: &mut ImageWriter<'a>, encoder: &'a MultiEncoder) {
-    let encoder =
-        encoder.random_distributed_scalars().next().expect("the standard model has one value encoder");
-    let record = EncoderRecord {
-        random: encoder.random().clone(),
-        min_bucket: u32::try_from(*encoder.buckets().start()).expect("at most 1000 buckets"),
-        has_offset: u32::from(encoder.offset().is_some()),
-        zero: 0,
-        offset: encoder.offset().unwrap_or(0.0),
-    };
-    image.push_owned(10, &[record], 1);
-    image.push(11, encoder.all_bits(), 0);
-}
-
 /// Segments that a file has room for beyond those in use: about as many as one step can create.
 const SEGMENT_HEADROOM: usize = 256;
 
 /// Room for growing: a sixteenth of what is used, and at least `least`, but never more than `most`.
-fn room(used: usize, least: usize, most: usize) -> usize {
+pub(super) fn room(used: usize, least: usize, most: usize) -> usize {
     used.saturating_add((used / 16).max(least)).min(most)
 }
 
@@ -244,21 +218,12 @@ fn push_likelihood<'a>(image: &mut ImageWriter<'a>, likelihood: &'a HtmengineLik
     image.push(72, raw_scores, rows);
 }
 
-fn take_encoder(image: &mut ImageReader, params: &ModelParams) -> Result<MultiEncoder, FormatError> {
-    let record: EncoderRecord = image.take_record(10)?;
-    let (bits, used) = image.take(11)?;
-    let is_whole = bits.len() == used;
-    let mut state = Some(RandomDistributedScalarState {
-        random: record.random,
-        offset: (record.has_offset != 0).then_some(record.offset),
-        min_bucket: record.min_bucket as usize,
-        bits,
-    });
-    MultiEncoder::with(params.encoder(), |params| {
-        state.take().and_then(|state| RandomDistributedScalarEncoder::with_state(params, state))
+fn take_memory(image: &mut ImageReader, params: &ModelParams) -> Result<Memory, FormatError> {
+    Ok(match params.memory() {
+        MemoryParams::Backtracking(memory) => {
+            Memory::Backtracking(Box::new(take_temporal_memory(image, memory, params.permanence_codes())?))
+        }
     })
-    .filter(|_| is_whole)
-    .ok_or_else(|| FormatError::Bounds { reason: "the value encoder's buckets are not possible".to_owned() })
 }
 
 fn take_spatial_pooler(
@@ -360,7 +325,7 @@ fn take_likelihood(image: &mut ImageReader) -> Result<HtmengineLikelihood, Forma
 }
 
 /// `count` as an index type, if it is at most `limit`.
-fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
+pub(super) fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
     if count as usize <= limit {
         return Ok(count as usize);
     }
@@ -448,7 +413,7 @@ mod tests {
         assert!(matches!(read(&other), Err(FormatError::Magic { .. })));
         let mut other = file.clone();
         other[8] = 1;
-        assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 2 })));
+        assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 3 })));
         let mut other = file.clone();
         other[40] ^= 1;
         assert!(matches!(read(&other), Err(FormatError::Checksum { part: "header", .. })));

@@ -115,9 +115,9 @@ fn replay(
         if stages {
             let stages = Stages::of(&model, &workspace);
             let value = row.record.value;
-            writeln!(out, "{}", stage_row(index, &row.timestamp, value, scores, probability, &stages))?;
+            writeln!(out, "{}", stage_row(index, &row.timestamp, value, &scores, probability, &stages))?;
         } else {
-            write_scores(out, row, scores, probability)?;
+            write_scores(out, row, &scores, probability)?;
         }
         if is_shown {
             progress.inc(1);
@@ -127,7 +127,7 @@ fn replay(
     Ok(())
 }
 
-fn write_scores(out: &mut dyn Write, row: &Row, scores: Scores, likelihood: f64) -> io::Result<()> {
+fn write_scores(out: &mut dyn Write, row: &Row, scores: &Scores, likelihood: f64) -> io::Result<()> {
     writeln!(
         out,
         "{},{},{},{},{},{}",

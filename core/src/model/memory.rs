@@ -1,0 +1,67 @@
+//! The temporal memory of a model: one of those that the parameters can name.
+//!
+//! Both step over the same active columns and say which columns they expect next; all else is their own.
+
+use std::sync::Arc;
+
+use super::temporal_memory::TemporalMemory;
+use super::workspace::Workspace;
+use crate::params::{MemoryParams, ModelParams};
+
+/// A temporal memory and what it has learned.
+#[derive(Debug, Clone)]
+pub enum Memory {
+    /// `cpp` in the reference.
+    Backtracking(Box<TemporalMemory>),
+}
+
+impl Memory {
+    /// A memory that has seen nothing.
+    pub fn new(params: &ModelParams) -> Self {
+        match params.memory() {
+            MemoryParams::Backtracking(memory) => Self::Backtracking(Box::new(TemporalMemory::with_codes(
+                *memory,
+                params.permanence_codes().map(Arc::clone),
+            ))),
+        }
+    }
+
+    /// The backtracking memory, if it is one.
+    pub fn backtracking(&self) -> Option<&TemporalMemory> {
+        match self {
+            Self::Backtracking(memory) => Some(memory),
+        }
+    }
+
+    /// Bit set of the columns that the next step is expected to activate.
+    pub fn predicted_columns(&self) -> &[u64] {
+        match self {
+            Self::Backtracking(memory) => memory.predicted_columns(),
+        }
+    }
+
+    /// Bytes of memory that are no section of a file.
+    pub fn own_bytes(&self) -> usize {
+        match self {
+            Self::Backtracking(memory) => memory.own_bytes(),
+        }
+    }
+
+    /// Steps over the workspace's active columns, learning.
+    pub(super) fn step(&mut self, workspace: &mut Workspace) {
+        match self {
+            Self::Backtracking(memory) => memory.step(workspace),
+        }
+    }
+
+    /// The active cells of each of `columns`, which are all that have some: one bit a cell.
+    pub(super) fn list_active_cells(&self, columns: &[u16], cells: &mut Vec<u32>) {
+        cells.clear();
+        match self {
+            Self::Backtracking(memory) => {
+                let active = memory.infer_active();
+                cells.extend(columns.iter().map(|&column| active[usize::from(column)]));
+            }
+        }
+    }
+}
