@@ -18,6 +18,8 @@ pub use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::permanence::PermanenceCodes;
 /// The numbers of a spatial pooler, likewise.
 pub use htm_kernels::spatial_pooler::SpatialPoolerParams;
+/// The numbers of a plain temporal memory, likewise.
+pub use htm_kernels::temporal_memory::TemporalMemoryParams;
 
 use crate::classifier::ClassifierParams;
 use crate::encoder::EncoderParams;
@@ -74,6 +76,8 @@ impl ValueRange {
 pub enum MemoryParams {
     /// `cpp` in the reference: sequences with backtracking.
     Backtracking(BacktrackingTmParams),
+    /// `tm_cpp` in the reference: the plain memory.
+    Plain(TemporalMemoryParams),
 }
 
 impl MemoryParams {
@@ -81,6 +85,7 @@ impl MemoryParams {
     pub fn implementation(&self) -> &'static str {
         match self {
             Self::Backtracking(_) => "cpp",
+            Self::Plain(_) => "tm_cpp",
         }
     }
 }
@@ -112,6 +117,7 @@ impl ModelParams {
         let description = description::text(&encoder, &spatial_pooler, &memory, classifier.as_ref()).into();
         let permanence_codes = match &memory {
             MemoryParams::Backtracking(params) => PermanenceCodes::of(params).map(Arc::new),
+            MemoryParams::Plain(_) => None,
         };
         Ok(Self { encoder, spatial_pooler, memory, classifier, permanence_codes, description })
     }
@@ -213,6 +219,25 @@ pub fn standard_temporal_memory() -> BacktrackingTmParams {
         max_sequence_length: 32,
         max_infer_backtrack: 10,
         max_learn_backtrack: 5,
+        seed: 1960,
+    }
+}
+
+/// NuPIC 1.0.5's plain temporal memory (`tm_cpp`) with the numbers of NAB's `numentaTM` detector.
+pub fn standard_plain_memory() -> TemporalMemoryParams {
+    TemporalMemoryParams {
+        columns: 2048,
+        cells_per_column: 32,
+        activation_threshold: 20,
+        min_threshold: 13,
+        new_synapse_count: 31,
+        max_segments_per_cell: 128,
+        max_synapses_per_segment: 128,
+        initial_permanence: 0.24,
+        connected_permanence: 0.5,
+        permanence_increment: 0.04,
+        permanence_decrement: 0.008,
+        predicted_segment_decrement: 0.001,
         seed: 1960,
     }
 }

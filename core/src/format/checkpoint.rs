@@ -18,7 +18,7 @@ use super::compact_postings::CompactPostings;
 use super::header::Header;
 use super::image::{Image, ImageReader, ImageWriter};
 use super::mapping::Region;
-use super::{FormatError, classifier, encoder, verify};
+use super::{FormatError, classifier, encoder, plain_memory, verify};
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
 use crate::anomaly::score_window::{ScoreWindow, WINDOW_ROWS};
@@ -70,6 +70,7 @@ pub fn image<'a>(model: &'a Model, generation: &str) -> Image<'a> {
             push_temporal_memory(&mut image, memory);
             push_segments(&mut image, memory);
         }
+        Memory::Plain(memory) => plain_memory::push(&mut image, memory),
     }
     push_likelihood(&mut image, model.likelihood());
     if let Some(classifier) = model.classifier() {
@@ -223,6 +224,7 @@ fn take_memory(image: &mut ImageReader, params: &ModelParams) -> Result<Memory, 
         MemoryParams::Backtracking(memory) => {
             Memory::Backtracking(Box::new(take_temporal_memory(image, memory, params.permanence_codes())?))
         }
+        MemoryParams::Plain(memory) => Memory::Plain(Box::new(plain_memory::take(image, *memory)?)),
     })
 }
 

@@ -13,6 +13,7 @@ mod encoder;
 pub mod header;
 pub mod image;
 pub mod mapping;
+mod plain_memory;
 pub mod section;
 pub mod verify;
 

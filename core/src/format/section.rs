@@ -61,7 +61,7 @@ const F64: &[ElementKind] = &[ElementKind::Float(8)];
 const TM_SCALARS_BYTES: u32 = 296;
 
 /// All kinds, in file order.
-pub const SECTIONS: [SectionKind; 40] = [
+pub const SECTIONS: [SectionKind; 51] = [
     kind(1, "parameters", TEXT),
     kind(10, "value_encoders", &[ElementKind::Record(152)]),
     kind(11, "bucket_bits", U16),
@@ -91,6 +91,17 @@ pub const SECTIONS: [SectionKind; 40] = [
     kind(52, "segment_infos", &[ElementKind::Record(16)]),
     kind(53, "segment_activations", &[ElementKind::Record(12)]),
     kind(56, "kept_activity", U8),
+    kind(58, "plain_memory_scalars", &[ElementKind::Record(536)]),
+    kind(59, "plain_active_cells", U32),
+    kind(60, "plain_winner_cells", U32),
+    kind(61, "plain_predicted_columns", U64),
+    kind(62, "plain_matches", &[ElementKind::Record(12)]),
+    kind(63, "plain_column_segments", U32),
+    kind(64, "plain_segments", &[ElementKind::Record(32)]),
+    kind(65, "plain_presynaptic_cells", U16),
+    kind(66, "plain_permanences", F32),
+    kind(67, "plain_posting_lists", &[ElementKind::Record(12)]),
+    kind(68, "plain_postings", U32),
     kind(70, "likelihood", &[ElementKind::Record(240)]),
     kind(71, "window_values", F64),
     kind(72, "window_raw_scores", F32),

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::plain_memory::PlainMemory;
 use super::temporal_memory::TemporalMemory;
 use super::workspace::Workspace;
 use crate::params::{MemoryParams, ModelParams};
@@ -13,6 +14,8 @@ use crate::params::{MemoryParams, ModelParams};
 pub enum Memory {
     /// `cpp` in the reference.
     Backtracking(Box<TemporalMemory>),
+    /// `tm_cpp` in the reference.
+    Plain(Box<PlainMemory>),
 }
 
 impl Memory {
@@ -23,6 +26,7 @@ impl Memory {
                 *memory,
                 params.permanence_codes().map(Arc::clone),
             ))),
+            MemoryParams::Plain(memory) => Self::Plain(Box::new(PlainMemory::new(*memory))),
         }
     }
 
@@ -30,6 +34,15 @@ impl Memory {
     pub fn backtracking(&self) -> Option<&TemporalMemory> {
         match self {
             Self::Backtracking(memory) => Some(memory),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// The plain memory, if it is one.
+    pub fn plain(&self) -> Option<&PlainMemory> {
+        match self {
+            Self::Backtracking(_) => None,
+            Self::Plain(memory) => Some(memory),
         }
     }
 
@@ -37,6 +50,7 @@ impl Memory {
     pub fn predicted_columns(&self) -> &[u64] {
         match self {
             Self::Backtracking(memory) => memory.predicted_columns(),
+            Self::Plain(memory) => memory.predicted_columns(),
         }
     }
 
@@ -44,6 +58,7 @@ impl Memory {
     pub fn own_bytes(&self) -> usize {
         match self {
             Self::Backtracking(memory) => memory.own_bytes(),
+            Self::Plain(memory) => memory.own_bytes(),
         }
     }
 
@@ -51,17 +66,17 @@ impl Memory {
     pub(super) fn step(&mut self, workspace: &mut Workspace) {
         match self {
             Self::Backtracking(memory) => memory.step(workspace),
+            Self::Plain(memory) => memory.step(workspace),
         }
     }
 
     /// The active cells of each of `columns`, which are all that have some: one bit a cell.
     pub(super) fn list_active_cells(&self, columns: &[u16], cells: &mut Vec<u32>) {
+        let active = match self {
+            Self::Backtracking(memory) => memory.infer_active(),
+            Self::Plain(memory) => memory.active_cells(),
+        };
         cells.clear();
-        match self {
-            Self::Backtracking(memory) => {
-                let active = memory.infer_active();
-                cells.extend(columns.iter().map(|&column| active[usize::from(column)]));
-            }
-        }
+        cells.extend(columns.iter().map(|&column| active[usize::from(column)]));
     }
 }

@@ -10,6 +10,7 @@
 //! Source: the order of `HTMPredictionModel.run` and of htmengine's model runner.
 
 pub mod memory;
+pub mod plain_memory;
 pub mod spatial_pooler;
 pub mod template;
 pub mod temporal_memory;

@@ -11,6 +11,7 @@ use htm_kernels::spatial_pooler::MAX_PLANES;
 use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
 use htm_kernels::word::words_for;
 
+use super::plain_memory::PlainMemoryScratch;
 use crate::params::ModelParams;
 use crate::sdr::Sdr;
 
@@ -31,6 +32,7 @@ pub struct Workspace {
     /// A classifier's votes by bucket.
     pub(crate) votes: Vec<f32>,
     memory: TmBuffers,
+    pub(super) plain_memory: PlainMemoryScratch,
     wants_confidence: bool,
     pub(super) isa: Isa,
 }
@@ -88,6 +90,7 @@ impl Workspace {
                 confidence: vec![0.0; MAX_COLUMNS],
                 order: Vec::new(),
             },
+            plain_memory: PlainMemoryScratch::default(),
             wants_confidence: false,
             isa: Isa::chosen(),
         }

@@ -7,6 +7,7 @@
 
 use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
+use htm_kernels::temporal_memory::TemporalMemoryParams;
 use serde::{Deserialize, Serialize};
 
 use super::{MemoryParams, ModelParams};
@@ -50,6 +51,7 @@ struct DateDescription {
 #[serde(rename_all = "snake_case")]
 enum MemoryDescription {
     Backtracking(#[serde(with = "BacktrackingFields")] BacktrackingTmParams),
+    Plain(#[serde(with = "PlainFields")] TemporalMemoryParams),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +91,24 @@ struct BacktrackingFields {
     seed: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TemporalMemoryParams", deny_unknown_fields)]
+struct PlainFields {
+    columns: usize,
+    cells_per_column: usize,
+    activation_threshold: usize,
+    min_threshold: usize,
+    new_synapse_count: usize,
+    max_segments_per_cell: usize,
+    max_synapses_per_segment: usize,
+    initial_permanence: f32,
+    connected_permanence: f32,
+    permanence_increment: f32,
+    permanence_decrement: f32,
+    predicted_segment_decrement: f32,
+    seed: u64,
+}
+
 /// The text of parameters that are within their limits.
 ///
 /// # Panics
@@ -105,6 +125,7 @@ pub(super) fn text(
         spatial_pooler: *spatial_pooler,
         temporal_memory: match memory {
             MemoryParams::Backtracking(params) => MemoryDescription::Backtracking(*params),
+            MemoryParams::Plain(params) => MemoryDescription::Plain(*params),
         },
         classifier: classifier.cloned(),
     };
@@ -118,6 +139,7 @@ pub(super) fn read(text: &str) -> Option<ModelParams> {
     let fields: Option<Vec<_>> = description.encoder.into_iter().map(field_of).collect();
     let memory = match description.temporal_memory {
         MemoryDescription::Backtracking(params) => MemoryParams::Backtracking(params),
+        MemoryDescription::Plain(params) => MemoryParams::Plain(params),
     };
     let encoder = EncoderParams::new(fields?);
     ModelParams::new(encoder, description.spatial_pooler, memory, description.classifier).ok()
@@ -190,7 +212,9 @@ mod tests {
     use crate::encoder::random_distributed_scalar::RandomDistributedScalarParams;
     use crate::encoder::scalar::{ScalarEncoder, ScalarParams, ScalarSize};
     use crate::encoder::{EncoderParams, FieldParams, UnknownField};
-    use crate::params::{MemoryParams, ModelParams, standard_spatial_pooler, standard_temporal_memory};
+    use crate::params::{
+        MemoryParams, ModelParams, standard_plain_memory, standard_spatial_pooler, standard_temporal_memory,
+    };
 
     #[test]
     fn a_description_names_its_parameters() {
@@ -240,7 +264,7 @@ mod tests {
         let params = ModelParams::new(
             encoder,
             standard_spatial_pooler(0),
-            MemoryParams::Backtracking(standard_temporal_memory()),
+            MemoryParams::Plain(standard_plain_memory()),
             Some(ClassifierParams { steps: vec![1, 5], alpha: 0.1 }),
         )
         .expect("valid");

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, MAX_SYNAPSES_PER_SEGMENT};
 use htm_kernels::spatial_pooler::{MAX_INPUT_BITS, SpatialPoolerParams};
+use htm_kernels::temporal_memory::TemporalMemoryParams;
 use htm_kernels::{MAX_ACTIVE_COLUMNS, MAX_COLUMNS};
 
 use super::{MemoryParams, ParamsError};
@@ -39,6 +40,10 @@ pub(super) fn check(
     let columns = match memory {
         MemoryParams::Backtracking(params) => {
             check_backtracking(params)?;
+            params.columns
+        }
+        MemoryParams::Plain(params) => {
+            check_plain(params)?;
             params.columns
         }
     };
@@ -144,6 +149,27 @@ fn check_backtracking(params: &BacktrackingTmParams) -> Result<(), ParamsError> 
     within("maxInfBacktrack", params.max_infer_backtrack, 0..=MAX_BACKTRACK)?;
     within("maxLrnBacktrack", params.max_learn_backtrack, 0..=MAX_BACKTRACK)?;
     within("tmParams.seed", params.seed, 1..=u64::MAX)
+}
+
+fn check_plain(params: &TemporalMemoryParams) -> Result<(), ParamsError> {
+    use htm_kernels::temporal_memory::{MAX_SEGMENTS_PER_CELL, MAX_SYNAPSES_PER_SEGMENT, MIN_INCREMENT};
+    within("cellsPerColumn", params.cells_per_column, 1..=CELL_STRIDE)?;
+    within("maxSynapsesPerSegment", params.max_synapses_per_segment, 1..=MAX_SYNAPSES_PER_SEGMENT)?;
+    within("activationThreshold", params.activation_threshold, 1..=MAX_SYNAPSES_PER_SEGMENT)?;
+    // Every active segment must be a matching one too, or it could be evicted while it is active.
+    within("minThreshold", params.min_threshold, 1..=params.activation_threshold)?;
+    within("newSynapseCount", params.new_synapse_count, 1..=params.max_synapses_per_segment)?;
+    within("maxSegmentsPerCell", params.max_segments_per_cell, 1..=MAX_SEGMENTS_PER_CELL)?;
+    within("initialPerm", params.initial_permanence, f32::MIN_POSITIVE..=1.0)?;
+    within("connectedPerm", params.connected_permanence, f32::MIN_POSITIVE..=1.0)?;
+    within("permanenceInc", params.permanence_increment, MIN_INCREMENT..=1.0)?;
+    within("permanenceDec", params.permanence_decrement, 0.0..=1.0)?;
+    within("predictedSegmentDecrement", params.predicted_segment_decrement, 0.0..=1.0)?;
+    within("tmParams.seed", params.seed, 1..=u64::MAX)?;
+    match params.objection() {
+        None => Ok(()),
+        Some(objection) => Err(ParamsError::out_of_range("tmParams", "not possible", objection)),
+    }
 }
 
 fn check_classifier(params: &ClassifierParams) -> Result<(), ParamsError> {

@@ -8,8 +8,8 @@
 
 use htm_core::classifier::{ClassifierParams, STANDARD_ALPHA};
 use htm_core::params::{
-    BacktrackingTmParams, MemoryParams, SpatialPoolerParams, standard_spatial_pooler,
-    standard_temporal_memory,
+    BacktrackingTmParams, MemoryParams, SpatialPoolerParams, TemporalMemoryParams, standard_plain_memory,
+    standard_spatial_pooler, standard_temporal_memory,
 };
 use serde_json::Value;
 
@@ -80,6 +80,7 @@ pub(super) fn memory(mut section: Section<'_>, columns: usize) -> Result<MemoryP
     ]);
     match implementation {
         "cpp" => backtracking(section, columns).map(MemoryParams::Backtracking),
+        "tm_cpp" => plain(section, columns).map(MemoryParams::Plain),
         other => {
             let expected = "\"cpp\" (with backtracking) or \"tm_cpp\" (plain)";
             Err(section.refusal("temporalImp", &Value::from(other), expected))
@@ -108,6 +109,31 @@ fn backtracking(mut section: Section<'_>, columns: usize) -> Result<Backtracking
         max_sequence_length: section.count("maxSeqLength", standard.max_sequence_length)?,
         max_infer_backtrack: section.size("maxInfBacktrack", standard.max_infer_backtrack)?,
         max_learn_backtrack: section.size("maxLrnBacktrack", standard.max_learn_backtrack)?,
+        seed: section.whole("seed")?.unwrap_or(standard.seed),
+    };
+    section.finish()?;
+    Ok(params)
+}
+
+fn plain(mut section: Section<'_>, columns: usize) -> Result<TemporalMemoryParams, SpecError> {
+    let standard = standard_plain_memory();
+    section.only("permanenceMax", |value| whole_of(value) == Some(1), "1, which is fixed in this memory")?;
+    // The reference's shim takes these and does nothing with them.
+    section.without_effect(&["pamLength", "maxSeqLength", "maxInfBacktrack", "maxLrnBacktrack"]);
+    let params = TemporalMemoryParams {
+        columns: section.size("columnCount", columns)?,
+        cells_per_column: section.size("cellsPerColumn", standard.cells_per_column)?,
+        activation_threshold: section.size("activationThreshold", standard.activation_threshold)?,
+        min_threshold: section.size("minThreshold", standard.min_threshold)?,
+        new_synapse_count: section.size("newSynapseCount", standard.new_synapse_count)?,
+        max_segments_per_cell: section.size("maxSegmentsPerCell", standard.max_segments_per_cell)?,
+        max_synapses_per_segment: section.size("maxSynapsesPerSegment", standard.max_synapses_per_segment)?,
+        initial_permanence: section.single("initialPerm", standard.initial_permanence)?,
+        connected_permanence: section.single("connectedPerm", standard.connected_permanence)?,
+        permanence_increment: section.single("permanenceInc", standard.permanence_increment)?,
+        permanence_decrement: section.single("permanenceDec", standard.permanence_decrement)?,
+        predicted_segment_decrement: section
+            .single("predictedSegmentDecrement", standard.predicted_segment_decrement)?,
         seed: section.whole("seed")?.unwrap_or(standard.seed),
     };
     section.finish()?;

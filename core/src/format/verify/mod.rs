@@ -5,6 +5,7 @@
 //! so the engine does not do it when it swaps a model in; the kernels stay sound without it.
 
 mod classifier;
+mod plain_memory;
 mod spatial_pooler;
 mod temporal_memory;
 
@@ -50,6 +51,7 @@ pub fn model(model: &Model) -> Result<(), FormatError> {
     spatial_pooler::check(model.spatial_pooler())?;
     match model.memory() {
         Memory::Backtracking(memory) => temporal_memory::check(memory)?,
+        Memory::Plain(memory) => plain_memory::check(memory)?,
     }
     model.classifier().map_or(Ok(()), classifier::check)
 }
