@@ -6,6 +6,7 @@
 
 use htm_core::anomaly::nab_likelihood::NabLikelihood;
 use htm_core::anomaly::raw_score::raw_anomaly_score;
+use htm_core::classifier::Predictions;
 use htm_core::encoder::{MultiEncoder, Record};
 use htm_core::float_text::repr;
 use htm_core::model::Scores;
@@ -57,7 +58,7 @@ impl Parts {
         self.columns = self.spatial_pooler.compute(&mut self.workspace, &self.inputs).to_vec();
         let raw_anomaly_score = raw_anomaly_score(&self.columns, self.memory.predicted_columns());
         self.memory.compute(&mut self.workspace, &self.columns);
-        Scores { bucket, raw_anomaly_score, anomaly_score: 0.0 }
+        Scores { bucket, raw_anomaly_score, anomaly_score: 0.0, best_predictions: Predictions::default() }
     }
 
     fn stages(&self) -> Stages {
@@ -128,10 +129,10 @@ fn check_series(name: &str) {
         let context = format!("{name}, record {index}");
         let scores = parts.step(*record);
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
-        let found = stage_row(index, timestamp, record.value, scores, probability, &parts.stages());
+        let found = stage_row(index, timestamp, record.value, &scores, probability, &parts.stages());
         assert_eq!(Some(&*found), expected.next(), "{context}");
         if let Some(line) = full.next() {
-            check_full(&context, &serde_json::from_str(line).expect("JSON"), &parts, scores);
+            check_full(&context, &serde_json::from_str(line).expect("JSON"), &parts, &scores);
         }
         if let Some(state) = deep_states.next_if(|state| state["after_record"] == index) {
             let has_draws = usize::from(state.get("sp_rng").is_some());
@@ -149,7 +150,7 @@ fn compare_state(context: &str, state: &Value, parts: &mut Parts) -> usize {
     state_digest::assert_equal(context, state, &pooler) + state_digest::assert_equal(context, state, &memory)
 }
 
-fn check_full(context: &str, full: &Value, parts: &Parts, scores: Scores) {
+fn check_full(context: &str, full: &Value, parts: &Parts, scores: &Scores) {
     let check = |key: &str, found: &[u32]| {
         let expected: Vec<u32> = serde_json::from_value(full[key].clone()).expect("a list");
         assert_eq!(found, expected, "{context}: {key}");

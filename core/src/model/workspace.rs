@@ -27,6 +27,10 @@ pub struct Workspace {
     pub(super) overlap_planes: Vec<u64>,
     pub(super) flips: Vec<Flip>,
     pub(crate) averages: Vec<f64>,
+    /// Active cells of each active column, for a classifier.
+    pub(crate) active_cells: Vec<u32>,
+    /// A classifier's votes by bucket.
+    pub(crate) votes: Vec<f32>,
     memory: TmBuffers,
     pub(super) plain_memory: PlainMemoryScratch,
     wants_confidence: bool,
@@ -65,6 +69,8 @@ impl Workspace {
             overlap_planes: Vec::new(),
             flips: Vec::new(),
             averages: Vec::new(),
+            active_cells: Vec::new(),
+            votes: Vec::new(),
             memory: TmBuffers {
                 infer_predicted_before: per_column(),
                 infer_active_backup: per_column(),
