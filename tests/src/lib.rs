@@ -7,6 +7,7 @@ pub mod memory_invariants;
 pub mod memory_scenario;
 pub mod naive_plain_memory;
 pub mod private_mariadb;
+pub mod private_rabbitmq;
 pub mod program;
 pub mod recording;
 pub mod repository_conformance;
