@@ -56,7 +56,7 @@ pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Comma
     let mut command = Command::new(program());
     command.args(arguments).env_remove("APPLICATION_CONFIG_PATH");
     for (name, _) in env::vars_os() {
-        let is_ours = |text: &str| text.starts_with("HTMENGINE_") || text.starts_with("_NTA_UTILS_CONFIG__");
+        let is_ours = |text: &str| OUR_VARIABLES.contains(&text) || text.starts_with("_NTA_UTILS_CONFIG__");
         if name.to_str().is_some_and(is_ours) {
             command.env_remove(name);
         }
