@@ -53,6 +53,9 @@ pub enum OpenMode {
     ReadOnly,
 }
 
+/// What a transaction does, also beyond what the trait offers.
+type Work<'a> = dyn FnMut(&mut SqliteTransaction<'_>) -> Result<(), RepositoryError> + 'a;
+
 /// A repository in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteRepository {
@@ -90,8 +93,28 @@ impl SqliteRepository {
         Ok(repository)
     }
 
+    /// Runs `work` in a transaction, again and again while it fails transiently and the budget lasts.
+    fn transact_here(&self, work: &mut Work<'_>) -> Result<(), RepositoryError> {
+        let mut left = self.retry_budget;
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            let (error, waited) = match self.attempt(work) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            left = left.saturating_sub(waited);
+            if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
+                return Err(error);
+            }
+            let pause = delay.min(left);
+            std::thread::sleep(pause);
+            left -= pause;
+            delay *= 2;
+        }
+    }
+
     /// One run of `work`. On failure also how long SQLite already waited.
-    fn attempt(&self, work: &mut TransactionWork<'_>) -> Result<(), (RepositoryError, Duration)> {
+    fn attempt(&self, work: &mut Work<'_>) -> Result<(), (RepositoryError, Duration)> {
         let Some(writer) = &self.writer else {
             let reason =
                 format!("{} was opened for reading only; nothing can be changed through it", self.path);
@@ -112,22 +135,7 @@ impl SqliteRepository {
 
 impl Repository for SqliteRepository {
     fn transact(&self, work: &mut TransactionWork<'_>) -> Result<(), RepositoryError> {
-        let mut left = self.retry_budget;
-        let mut delay = FIRST_RETRY_DELAY;
-        loop {
-            let (error, waited) = match self.attempt(work) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            left = left.saturating_sub(waited);
-            if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
-                return Err(error);
-            }
-            let pause = delay.min(left);
-            std::thread::sleep(pause);
-            left -= pause;
-            delay *= 2;
-        }
+        self.transact_here(&mut |transaction| work(transaction))
     }
 
     fn metric(&self, id: &ModelId) -> Result<Option<Metric>, RepositoryError> {
@@ -180,12 +188,17 @@ impl Repository for SqliteRepository {
 
     fn purge_rows(
         &self,
-        _id: &ModelId,
-        _before: i64,
-        _up_to: RowId,
-        _limit: usize,
+        id: &ModelId,
+        before: i64,
+        up_to: RowId,
+        limit: usize,
     ) -> Result<usize, RepositoryError> {
-        Err(RepositoryError::Fatal { reason: "not built yet".to_owned() })
+        let mut purged = 0;
+        self.transact_here(&mut |transaction| {
+            purged = transaction.purge_rows(id, before, up_to, limit)?;
+            Ok(())
+        })?;
+        Ok(purged)
     }
 
     fn newest_change(&self) -> Result<i64, RepositoryError> {
