@@ -6,6 +6,7 @@ pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
 pub mod private_mariadb;
+pub mod private_rabbitmq;
 pub mod program;
 pub mod recording;
 pub mod running_engine;

@@ -51,6 +51,11 @@ fn build() -> PathBuf {
     profile_folder.join(format!("htmengine{}", env::consts::EXE_SUFFIX))
 }
 
+/// Environment variables that are settings of ours; with which instructions the kernels compute is left to whoever
+/// tests.
+const OUR_VARIABLES: [&str; 4] =
+    ["HTMENGINE_LOG", "HTMENGINE_DATABASE", "HTMENGINE_BROKER", "HTMENGINE_RABBITMQ_CONF_PATH"];
+
 /// The program with these arguments, in an environment without settings of ours.
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());

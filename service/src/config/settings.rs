@@ -202,6 +202,7 @@ impl Settings {
             hints_queue: value(said.hints_queue.as_ref(), default.hints_queue),
             scores_queue: value(said.scores_queue.as_ref(), default.scores_queue),
             results_exchange: value(said.results_exchange.as_ref(), default.results_exchange),
+            max_data_messages: default.max_data_messages,
         })
     }
 

@@ -112,7 +112,7 @@ fn send(
                 continue;
             }
             Err(BusError::Lagged { lost }) => format!("{{\"lost\":{lost}}}"),
-            Err(BusError::Closed | BusError::Transient { .. }) => return Ok(()),
+            Err(BusError::Closed | BusError::Transient { .. } | BusError::Refused { .. }) => return Ok(()),
         };
         stream.write_all(line.as_bytes())?;
         stream.write_all(b"\n")?;
