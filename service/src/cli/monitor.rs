@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{CliError, DataDir, RangeArgs};
+use super::{CliError, RangeArgs};
+use crate::config::{ConfigArgs, Settings};
 use crate::model_params::MAX_SPEC_BYTES;
 use crate::monitoring::{self, MODEL_CREATION_ROWS, SystemRandom};
 use crate::repository::metric::MetricStatus;
@@ -39,7 +40,7 @@ pub(super) struct MonitorArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
@@ -53,10 +54,11 @@ pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
         let refused = |error| CliError::new(format!("{} cannot be used: {error}", path.display()));
         spec.validate().map_err(refused)?;
     }
-    let repository = args.data_dir.open(OpenMode::ReadWriteCreate)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadWriteCreate)?;
     let random = SystemRandom::open()
         .map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
-    let (uid, status) = monitoring::in_transaction(&repository, |tx| {
+    let (uid, status) = monitoring::in_transaction(&*repository, |tx| {
         let metric = monitoring::create_metric(tx, &name, &random)?;
         // Metrics that are monitored by themselves wait for data first; a declared range ends the waiting.
         let is_declared = spec.range.is_some() || spec.complete_model_params.is_some();
