@@ -10,11 +10,13 @@ mod delete;
 mod demo;
 mod doctor;
 mod inspect;
+mod log;
 mod metrics;
 mod monitor;
 mod output;
 mod rebuild;
 mod replay;
+mod roles;
 mod serve;
 mod status;
 mod unmonitor;
@@ -48,6 +50,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::ServeArgs),
+    #[command(alias = "metric_listener")]
+    Listener(roles::ListenerArgs),
+    #[command(alias = "metric_storer")]
+    Storer(roles::StorerArgs),
+    #[command(aliases = ["model_scheduler", "model_scheduler_service", "model_runner"])]
+    Scheduler(roles::SchedulerArgs),
+    #[command(alias = "anomaly_service")]
+    Anomaly(roles::AnomalyArgs),
+    Results(roles::ResultsArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     Metrics(metrics::MetricsArgs),
@@ -121,6 +132,11 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Listener(args) => roles::listen(&args),
+        Verb::Storer(args) => roles::store(&args),
+        Verb::Scheduler(args) => roles::schedule(&args),
+        Verb::Anomaly(args) => roles::complete(&args),
+        Verb::Results(args) => roles::serve_results(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Metrics(args) => metrics::run(&args),

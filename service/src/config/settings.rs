@@ -33,7 +33,7 @@ use crate::repository::sqlite::OpenMode;
 use crate::scheduler::model_store::ModelStore;
 
 /// Log target of the lines about single stages of the work, which `profiling` switches on.
-pub const PROFILING_TARGET: &str = "htmengine::profiling";
+pub const PROFILING_TARGET: &str = crate::profiling::TARGET;
 const MIB: usize = 1 << 20;
 
 /// The effective settings.

@@ -141,6 +141,11 @@ impl ModelStore {
         saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
     }
 
+    /// Whether there is a file of this model.
+    pub fn has_file(&self, id: &ModelId) -> bool {
+        self.files.contains(&self.path(id))
+    }
+
     /// Removes a model's file, if there is one.
     ///
     /// # Errors
