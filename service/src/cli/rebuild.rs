@@ -12,7 +12,6 @@ use htm_core::encoder::Record;
 use htm_core::ids::RowId;
 use htm_core::model::Model;
 use htm_core::model::workspace::Workspace;
-use htm_core::params::ModelParams;
 use serde_json::json;
 
 use super::output::progress_bar;
@@ -51,7 +50,7 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
     let repository = settings.open_repository(OpenMode::ReadWrite)?;
     let metric = find_metric(&*repository, &args.name)?;
     let start = start_of(&metric)?;
-    let params = Arc::new(ModelParams::single_metric(start.resolution)?);
+    let params = Arc::new(start.params()?);
     let store = settings.model_store();
     let mut model = store.new_model(&params).model;
     let comparison = step_scored_rows(&*repository, &metric, &mut model)?;

@@ -23,6 +23,7 @@ use super::model_store::{ModelStore, Opened, SaveError};
 use super::outstanding::{OutstandingRows, Row, RowMemory};
 use super::record::{Record, SharedParams};
 use super::residency::Slot;
+use crate::best_predictions::BestPredictions;
 use crate::bus::message::{RowScore, ScoreMessage};
 use crate::clock::Clock;
 use crate::model_params::ModelStart;
@@ -178,7 +179,7 @@ impl Runner<'_> {
             failed("the metric has no model parameters; unmonitor it and monitor it again".to_owned())
         })?;
         let start = ModelStart::from_json(text).map_err(|error| failed(error.to_string()))?;
-        let params = self.shared_params.get(start.resolution).map_err(|error| failed(error.to_string()))?;
+        let params = self.shared_params.share(start.params().map_err(|error| failed(error.to_string()))?);
         let committed = self.repository.scored_up_to(id).map_err(postponed)?;
         Ok(Box::new(Record {
             generation: start.generation.into(),
@@ -395,7 +396,8 @@ impl Share<'_> {
                 row_id: row.row_id,
                 raw_anomaly_score: f64::from(score.raw_anomaly_score),
                 anomaly_score: score.anomaly_score,
-                best_predictions: None,
+                best_predictions: (!score.best_predictions.is_empty())
+                    .then(|| BestPredictions::new(score.best_predictions)),
             });
         }
         Ok(())
