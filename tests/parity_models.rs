@@ -132,10 +132,7 @@ fn complete_model_params_start_a_model_at_once() {
     assert_eq!(parameters, spec, "kept as it was asked for");
     let params: Value = serde_json::from_str(&stored.model_params.expect("started")).expect("JSON");
     assert_eq!(params["modelConfig"], model_config("volume"));
-    assert_eq!(
-        params["inputRecordSchema"],
-        json!([["timestamp", "datetime", "T"], ["volume", "float", ""]])
-    );
+    assert_eq!(params["inputRecordSchema"], json!([["timestamp", "datetime", "T"], ["volume", "float", ""]]));
     let samples = samples(120);
     send(running.address(), lines("volume", &samples).as_bytes());
     let rows = wait_for_scores(repository, "volume", samples.len());

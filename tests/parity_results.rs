@@ -52,9 +52,8 @@ impl Role {
         monitor(&*repository, "cpu", Some(ValueRange::new(0.0, 100.0).expect("a range")));
         let found = metric(&*repository, "cpu").expect("stored");
         let start = ModelStart::from_json(found.model_params.as_deref().expect("started")).expect("ours");
-        let samples: Vec<StoredSample> = (1..=ROWS)
-            .map(|row| StoredSample { timestamp: 1_386_201_600 + 300 * row, value: 5.0 })
-            .collect();
+        let samples: Vec<StoredSample> =
+            (1..=ROWS).map(|row| StoredSample { timestamp: 1_386_201_600 + 300 * row, value: 5.0 }).collect();
         repository.transact(&mut |tx| tx.append_rows(&found.uid, &samples).map(|_| ())).expect("stored");
         let bus = Arc::new(MemoryBus::new(MemoryBusLimits::default()));
         let shared: Arc<dyn Bus> = Arc::<MemoryBus>::clone(&bus);
@@ -148,7 +147,10 @@ fn scores_for_a_metric_that_is_gone_are_dropped() {
     let mut role = Role::new();
     let late = role.scores(&[1]);
     let of_another_life = ScoreMessage { generation: "0".repeat(32), ..late.clone() };
-    assert!(role.turn(vec![of_another_life]).is_empty(), "scores of an earlier model are not its successor's");
+    assert!(
+        role.turn(vec![of_another_life]).is_empty(),
+        "scores of an earlier model are not its successor's"
+    );
     monitoring::in_transaction(&*role.repository, |tx| monitoring::delete(tx, &role.uid)).expect("deleted");
     assert!(role.turn(vec![late]).is_empty());
     assert_eq!(metric(&*role.repository, "cpu"), None);
