@@ -16,6 +16,7 @@
 
 use std::fmt;
 
+use htm_core::ids::ModelId;
 use htm_core::params::{ParamsError, ValueRange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -157,6 +158,33 @@ impl ModelSpec {
         };
         spec.validate()?;
         Ok(spec)
+    }
+}
+
+impl ModelSpec {
+    /// Reads a specification that may name its metric by `metricSpec.uid`, which wins over `metricSpec.metric`. With an
+    /// id the name in the specification means nothing: whoever resolves the id puts the metric's own there.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`]; also if the id cannot be one, or neither id nor name is there.
+    pub fn from_json_with_uid(text: &str) -> Result<(Option<ModelId>, Self), SpecError> {
+        let mut value: Value = serde_json::from_str(text)
+            .map_err(|error| SpecError::new(format!("the model specification cannot be read: {error}")))?;
+        let metric_spec = value.get_mut("metricSpec").and_then(Value::as_object_mut);
+        let Some(metric_spec) = metric_spec else { return Ok((None, Self::from_json(text)?)) };
+        let Some(uid) = metric_spec.remove("uid").filter(|uid| !uid.is_null()) else {
+            if !metric_spec.contains_key("metric") {
+                return Err(SpecError::new(
+                    "Neither uid nor metric name present in metricSpec; give one of them".to_owned(),
+                ));
+            }
+            return Ok((None, Self::from_json(&value.to_string())?));
+        };
+        let id = uid.as_str().and_then(ModelId::new).ok_or_else(|| {
+            SpecError::new(format!("metricSpec.uid is {uid}; expected the id of a metric, as text"))
+        })?;
+        metric_spec.insert("metric".to_owned(), id.as_str().into());
+        Ok((Some(id), Self::from_json(&value.to_string())?))
     }
 }
 

@@ -180,12 +180,25 @@ impl Repository for SqliteRepository {
 
     fn purge_rows(
         &self,
-        _id: &ModelId,
-        _before: i64,
-        _up_to: RowId,
-        _limit: usize,
+        id: &ModelId,
+        before: i64,
+        up_to: RowId,
+        limit: usize,
     ) -> Result<usize, RepositoryError> {
-        Err(RepositoryError::Fatal { reason: "not built yet".to_owned() })
+        let Some(writer) = &self.writer else {
+            let reason = format!("{} was opened for reading only; no rows can be deleted", self.path);
+            return Err(RepositoryError::Fatal { reason });
+        };
+        let connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = crate::timestamp::format_seconds(before)
+            .map_err(|error| RepositoryError::Rejected { reason: error.to_string() })?;
+        connection
+            .execute(
+                "DELETE FROM metric_data WHERE uid = ?1 AND rowid IN (SELECT rowid FROM metric_data
+                 WHERE uid = ?1 AND rowid <= ?2 AND timestamp < ?3 ORDER BY rowid LIMIT ?4)",
+                params![id.as_str(), up_to.0, before, i64::try_from(limit).unwrap_or(i64::MAX)],
+            )
+            .map_err(|error| database_error("deleting old rows", &error))
     }
 
     fn newest_change(&self) -> Result<i64, RepositoryError> {

@@ -84,15 +84,28 @@ pub(super) fn data(
     id: &ModelId,
     query: &DataQuery,
 ) -> Result<Vec<MetricRow>, RepositoryError> {
-    // Backwards, so that the limit keeps the newest and stops the walk.
-    let sql = select_data!(
+    const CONDITIONS: &str =
         "WHERE uid = ?1 AND (?2 IS NULL OR timestamp >= ?2) AND (?3 IS NULL OR timestamp <= ?3)
-         AND (?4 IS NULL OR anomaly_score >= ?4) ORDER BY rowid DESC LIMIT ?5"
-    );
+         AND (?4 IS NULL OR anomaly_score >= ?4) AND rowid BETWEEN ?5 AND ?6
+         AND (NOT ?7 OR anomaly_score IS NOT NULL)";
+    // In the order that lets the limit stop the walk.
+    let direction = if query.keep_oldest { "ASC" } else { "DESC" };
+    let sql = format!("{} {CONDITIONS} ORDER BY rowid {direction} LIMIT ?8", select_data!(""));
     let bounds = [query.since, query.until].map(|time| time.map(clamped_text));
-    let parameters =
-        params![id.as_str(), bounds[0], bounds[1], query.min_anomaly_score, sql_limit(query.limit)];
-    let mut rows = data_rows(connection, id, sql, parameters)?;
+    let parameters = params![
+        id.as_str(),
+        bounds[0],
+        bounds[1],
+        query.min_anomaly_score,
+        query.first_row.map_or(i64::MIN, |row| row.0),
+        query.last_row.map_or(i64::MAX, |row| row.0),
+        query.is_scored,
+        sql_limit(query.limit)
+    ];
+    let mut rows = data_rows(connection, id, &sql, parameters)?;
+    if query.keep_oldest {
+        return Ok(rows);
+    }
     rows.reverse();
     Ok(rows)
 }
