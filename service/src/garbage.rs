@@ -80,7 +80,7 @@ impl GarbageCollector {
             match self.run_once(stop) {
                 Ok(0) => {}
                 Ok(rows) => {
-                    tracing::info!("{rows} rows older than {} days were deleted", self.threshold_days)
+                    tracing::info!("{rows} rows older than {} days were deleted", self.threshold_days);
                 }
                 Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
                 Err(error) => tracing::warn!("old rows could not be deleted: {error}"),

@@ -96,8 +96,8 @@ pub(super) async fn no_such_method() -> ApiError {
 }
 
 /// What an error looks like that the gate makes.
-pub(super) fn error_answer(status: StatusCode, message: String) -> Response {
-    ApiError::new(status, "DatabaseAwayError", &message).into_response()
+pub(super) fn error_answer(status: StatusCode, message: &str) -> Response {
+    ApiError::new(status, "DatabaseAwayError", message).into_response()
 }
 
 /// All rows of a reader. The first page is read before the answer begins, so that a failure then still is an error

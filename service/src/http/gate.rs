@@ -21,11 +21,11 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     /// What a request hears that took too long.
-    too_slow: fn(StatusCode, String) -> Response,
+    too_slow: fn(StatusCode, &str) -> Response,
 }
 
 impl Gate {
-    pub(super) fn new(too_slow: fn(StatusCode, String) -> Response) -> Self {
+    pub(super) fn new(too_slow: fn(StatusCode, &str) -> Response) -> Self {
         Self { places: Arc::new(Semaphore::new(MAX_REQUESTS)), too_slow }
     }
 }
@@ -41,7 +41,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         Ok(response) => response,
         Err(_) => (gate.too_slow)(
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("the request was not answered within {} s; try again later", REQUEST_TIMEOUT.as_secs()),
+            &format!("the request was not answered within {} s; try again later", REQUEST_TIMEOUT.as_secs()),
         ),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::answer::{ApiError, json_answer};
 use super::extract::Options;
 use super::shared::Shared;
+use crate::operations::Operations;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -22,13 +23,13 @@ pub(super) fn routes() -> Router<Shared> {
 
 /// `GET /v1/instances`: monitored metrics grouped by server.
 pub(super) async fn instances(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let instances = shared.run(|operations| operations.instances()).await?;
+    let instances = shared.run(Operations::instances).await?;
     Ok(json_answer(StatusCode::OK, json!(instances)))
 }
 
 /// `GET /v1/stats`: how many metrics are in which status, and how many rows wait for their scores.
 async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let totals = shared.run(|operations| operations.totals()).await?;
+    let totals = shared.run(Operations::totals).await?;
     Ok(json_answer(StatusCode::OK, json!(totals)))
 }
 

@@ -154,11 +154,11 @@ fn api_routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
-fn guarded(routes: Router<Shared>, too_slow: fn(StatusCode, String) -> Response) -> Router<Shared> {
+fn guarded(routes: Router<Shared>, too_slow: fn(StatusCode, &str) -> Response) -> Router<Shared> {
     routes.layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
 }
 
-fn too_slow_text(status: StatusCode, message: String) -> Response {
+fn too_slow_text(status: StatusCode, message: &str) -> Response {
     text_answer(status, format!("{message}\n"))
 }
 

@@ -66,7 +66,7 @@ async fn delete_metric(
 }
 
 async fn models(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let metrics = shared.run(|operations| monitored(operations)).await?;
+    let metrics = shared.run(monitored).await?;
     Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
 }
 
@@ -188,7 +188,7 @@ async fn data(
 }
 
 async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let totals = shared.run(|operations| operations.totals()).await?;
+    let totals = shared.run(Operations::totals).await?;
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let left_s = (totals.unprocessed_rows as f64 * ROW_S).ceil();
     Ok(json_answer(StatusCode::OK, json!({ "processing_time_remaining": left_s })))

@@ -12,6 +12,8 @@
 //! `until`, `limit` (the newest so many, which are then read at once) and `format`; a policy header keeps browsers from
 //! running what a name may say.
 
+use std::fmt::Write;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -35,7 +37,22 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// A refusal as text.
-type Refusal = (StatusCode, String);
+struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refusal {
+    fn bad(text: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, text: text.into() }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { status: error.status, text: format!("{}\n", error.message()) }
+    }
+}
 
 async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     let answered = match metric_of(request.uri().path(), shared.slash_names) {
@@ -45,13 +62,13 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
             Method::POST => post(shared, target, request).await,
             Method::GET => get(shared, target, request).await,
             Method::DELETE => delete(shared, target, request).await,
-            _ => Err((
-                StatusCode::METHOD_NOT_ALLOWED,
-                "expected PUT, POST, GET or DELETE of /<metric>\n".to_owned(),
-            )),
+            _ => Err(Refusal {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                text: "expected PUT, POST, GET or DELETE of /<metric>\n".to_owned(),
+            }),
         },
     };
-    answered.unwrap_or_else(|(status, text)| text_answer(status, text))
+    answered.unwrap_or_else(|refusal| text_answer(refusal.status, refusal.text))
 }
 
 /// Which metric a path is about.
@@ -63,14 +80,14 @@ struct Target {
 }
 
 fn metric_of(path: &str, slash_names: bool) -> Result<Target, Refusal> {
-    let bad = |why: &str| (StatusCode::BAD_REQUEST, format!("{why}\n"));
-    let decoded = percent_decoded(path).ok_or_else(|| bad("the path is not UTF-8 text"))?;
+    let decoded = percent_decoded(path).ok_or_else(|| Refusal::bad("the path is not UTF-8 text\n"))?;
     let bare = decoded.strip_prefix('/').unwrap_or(&decoded);
     if bare.is_empty() {
-        return Err((StatusCode::NOT_FOUND, "name a metric: /<metric>\n".to_owned()));
+        let text = "name a metric: /<metric>\n".to_owned();
+        return Err(Refusal { status: StatusCode::NOT_FOUND, text });
     }
     if bare.chars().any(|c| c.is_ascii_whitespace() || c.is_control()) {
-        return Err(bad("a metric name may hold neither blanks nor control characters"));
+        return Err(Refusal::bad("a metric name may hold neither blanks nor control characters\n"));
     }
     let name = if slash_names { decoded.clone() } else { bare.to_owned() };
     Ok(Target { name, shown: format!("/{bare}") })
@@ -78,8 +95,8 @@ fn metric_of(path: &str, slash_names: bool) -> Result<Target, Refusal> {
 
 /// `PUT /<metric>`: monitors it with the body as `modelParams`.
 async fn put(shared: Shared, target: Target, request: Request) -> Result<Response, Refusal> {
-    let body = Whole::of(request).await.map_err(refusal)?;
-    let unreadable = |why: String| (StatusCode::BAD_REQUEST, format!("Unable to parse request: {why}\n"));
+    let body = Whole::of(request).await?;
+    let unreadable = |why: String| Refusal::bad(format!("Unable to parse request: {why}\n"));
     let params: Map<String, Value> = if body.0.trim_ascii().is_empty() {
         Map::new()
     } else {
@@ -97,17 +114,16 @@ async fn put(shared: Shared, target: Target, request: Request) -> Result<Respons
             Err(OperationError::MetricAlreadyMonitored { .. }) => Ok(None),
             Err(error) => Err(error),
         })
-        .await
-        .map_err(refusal)?;
+        .await?;
     match made {
         Some(monitored) => Ok(text_answer(StatusCode::CREATED, format!("Created {}\n", monitored.uid))),
-        None => Err((StatusCode::BAD_REQUEST, format!("Model already exists for {}", target.shown))),
+        None => Err(Refusal::bad(format!("Model already exists for {}", target.shown))),
     }
 }
 
 /// `POST /<metric>`: lines of `value unix_seconds`, handed over as a client of the bus does.
 async fn post(shared: Shared, target: Target, request: Request) -> Result<Response, Refusal> {
-    let body = Whole::of(request).await.map_err(refusal)?;
+    let body = Whole::of(request).await?;
     let limits = shared.limits;
     let name = target.name;
     let judged = shared
@@ -119,14 +135,14 @@ async fn post(shared: Shared, target: Target, request: Request) -> Result<Respon
             }
             Ok(judged)
         })
-        .await
-        .map_err(refusal)?;
+        .await?;
     if !judged.refused.is_empty() {
-        return Err((StatusCode::BAD_REQUEST, refused_text(&judged)));
+        return Err(Refusal::bad(refused_text(&judged)));
     }
     let mut text = String::new();
     for sample in &judged.samples {
-        text.push_str(&format!("Saved {} {:.6} @ {}\n", target.shown, sample.value, sample.timestamp));
+        // A string takes all.
+        let _ = writeln!(text, "Saved {} {:.6} @ {}", target.shown, sample.value, sample.timestamp);
     }
     Ok(text_answer(StatusCode::OK, text))
 }
@@ -134,20 +150,20 @@ async fn post(shared: Shared, target: Target, request: Request) -> Result<Respon
 fn refused_text(judged: &JudgedLines) -> String {
     let mut text = format!("Nothing was saved: {} lines are no samples\n", judged.refused.len());
     for line in judged.refused.iter().take(MAX_TOLD) {
-        text.push_str(&format!("line {} `{}`: {}\n", line.number, line.text, line.reason.advice()));
+        let _ = writeln!(text, "line {} `{}`: {}", line.number, line.text, line.reason.advice());
     }
     text
 }
 
 /// `GET /<metric>`: its rows, oldest first.
 async fn get(shared: Shared, target: Target, request: Request) -> Result<Response, Refusal> {
-    let options: RowOptions = Options::of(request).await.map_err(refusal)?.0;
-    let format = options.format(RowFormat::Text).map_err(refusal)?;
+    let options: RowOptions = Options::of(request).await?.0;
+    let format = options.format(RowFormat::Text)?;
     let name = target.name;
-    let metric = shared.run(move |operations| operations.metric(&name)).await.map_err(refusal)?;
-    let newest = options.newest(&metric).map_err(refusal)?;
+    let metric = shared.run(move |operations| operations.metric(&name)).await?;
+    let newest = options.newest(&metric)?;
     let reader = match newest {
-        None => options.reader(&metric).map_err(refusal)?,
+        None => options.reader(&metric)?,
         // From the oldest of the newest so many on.
         Some(mut newest) => {
             let oldest = shared
@@ -159,26 +175,25 @@ async fn get(shared: Shared, target: Target, request: Request) -> Result<Respons
                         oldest = Some(row.row_id);
                     }
                 })
-                .await
-                .map_err(refusal)?;
-            options.reader_from(&metric, oldest).map_err(refusal)?
+                .await?;
+            options.reader_from(&metric, oldest)?
         }
     };
     let media_type = if format == RowFormat::Text { "text/html" } else { format.media_type() };
     let mut response =
-        rows_answer(shared, reader, target.shown, format, media_type).await.map_err(refusal)?;
+        rows_answer(shared, reader, target.shown, format, media_type).await?;
     response.headers_mut().extend([POLICY]);
     Ok(response)
 }
 
 /// `DELETE /<metric>`: gives up its model; with `?purge=1` the metric and its rows too.
 async fn delete(shared: Shared, target: Target, request: Request) -> Result<Response, Refusal> {
-    let purge: PurgeOptions = Options::of(request).await.map_err(refusal)?.0;
+    let purge: PurgeOptions = Options::of(request).await?.0;
     let is_purge = match purge.purge.as_deref() {
         None | Some("0") => false,
         Some("1") => true,
         Some(other) => {
-            return Err((StatusCode::BAD_REQUEST, format!("purge is `{other}`; expected 1 or 0\n")));
+            return Err(Refusal::bad(format!("purge is `{other}`; expected 1 or 0\n")));
         }
     };
     let name = target.name;
@@ -188,8 +203,7 @@ async fn delete(shared: Shared, target: Target, request: Request) -> Result<Resp
                 if is_purge { operations.delete_metric(&name) } else { operations.unmonitor_metric(&name) }
             },
         )
-        .await
-        .map_err(refusal)?;
+        .await?;
     let done = if is_purge { "Deleted" } else { "Unmonitored" };
     Ok(text_answer(StatusCode::OK, format!("{done} {}\n", metric.uid)))
 }
@@ -198,10 +212,6 @@ async fn delete(shared: Shared, target: Target, request: Request) -> Result<Resp
 #[serde(deny_unknown_fields)]
 struct PurgeOptions {
     purge: Option<String>,
-}
-
-fn refusal(error: ApiError) -> Refusal {
-    (error.status, format!("{}\n", error.message()))
 }
 
 /// Text as the skeleton's clients expect it.
