@@ -45,6 +45,8 @@ pub const LOCK_FILE: &str = "engine.lock";
 pub struct EngineOptions {
     /// Where database and model files lie; made if missing.
     pub data_dir: PathBuf,
+    /// Where model files lie; `None` for [`MODELS_FOLDER`] in the data folder.
+    pub models_dir: Option<PathBuf>,
     /// Where rows lie.
     pub repository: RepositoryChoice,
     /// Where roles meet.
@@ -83,6 +85,7 @@ impl EngineOptions {
     pub fn new(data_dir: PathBuf, graphite: SocketAddr) -> Self {
         Self {
             data_dir,
+            models_dir: None,
             repository: RepositoryChoice::default(),
             bus: BusChoice::default(),
             http: None,
@@ -270,7 +273,7 @@ fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {
 }
 
 fn model_store(options: &EngineOptions) -> ModelStore {
-    let folder = options.data_dir.join(MODELS_FOLDER);
+    let folder = options.models_dir.clone().unwrap_or_else(|| options.data_dir.join(MODELS_FOLDER));
     ModelStore::new(Arc::new(DiskFiles), folder).with_cache_bytes(file_cache_bytes(options))
 }
 

@@ -54,7 +54,13 @@ fn build() -> PathBuf {
 /// The program with these arguments, in an environment without settings of ours.
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).env_remove("APPLICATION_CONFIG_PATH").env_remove("HTMENGINE_LOG");
+    command.args(arguments).env_remove("APPLICATION_CONFIG_PATH");
+    for (name, _) in env::vars_os() {
+        let is_ours = |text: &str| text.starts_with("HTMENGINE_") || text.starts_with("_NTA_UTILS_CONFIG__");
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
     command.stdin(Stdio::null());
     command
 }

@@ -7,8 +7,8 @@ use htm_core::float_text::repr;
 use serde_json::json;
 
 use super::output::{time_text, write_table};
-use super::{CliError, DataDir, find_metric};
-use crate::repository::Repository;
+use super::{CliError, find_metric};
+use crate::config::{ConfigArgs, Settings};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::sqlite::OpenMode;
 use crate::timestamp::parse_time;
@@ -34,7 +34,7 @@ pub(super) struct DataArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,8 +50,9 @@ enum Format {
 }
 
 pub(super) fn run(args: &DataArgs) -> Result<(), CliError> {
-    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
-    let metric = find_metric(&repository, &args.name)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadOnly)?;
+    let metric = find_metric(&*repository, &args.name)?;
     let query = DataQuery {
         since: args.since.as_deref().map(parse_time).transpose()?,
         until: args.until.as_deref().map(parse_time).transpose()?,

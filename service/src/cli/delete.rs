@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CliError, OneMetric, find_metric};
+use crate::config::Settings;
 use crate::monitoring;
 use crate::repository::sqlite::OpenMode;
 
@@ -18,10 +19,11 @@ pub(super) struct DeleteArgs {
 
 pub(super) fn run(args: &DeleteArgs) -> Result<(), CliError> {
     let args = &args.metric;
-    let repository = args.data_dir.open(OpenMode::ReadWrite)?;
-    let metric = find_metric(&repository, &args.name)?;
-    monitoring::in_transaction(&repository, |tx| monitoring::delete(tx, &metric.uid))?;
-    args.data_dir.remove_model_file(&metric.uid)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadWrite)?;
+    let metric = find_metric(&*repository, &args.name)?;
+    monitoring::in_transaction(&*repository, |tx| monitoring::delete(tx, &metric.uid))?;
+    settings.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!({"uid": metric.uid.as_str(), "deleted": true}))?;

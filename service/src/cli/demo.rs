@@ -65,7 +65,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
-    start_log(false);
+    start_log(false, "info");
     let stop = stop_signal()?;
     let folder = tempfile::Builder::new()
         .prefix("htmengine-demo-")

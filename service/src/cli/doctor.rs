@@ -1,14 +1,13 @@
 //! `htmengine doctor`: what this machine offers the engine, the limits that follow, and what should be changed.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 use htm_core::isa::Isa;
 use serde_json::{Map, Value, json};
 
 use super::CliError;
-use crate::config::{Config, has_old_config};
+use crate::config::{ConfigArgs, Settings};
 use crate::engine::EngineOptions;
 use crate::machine;
 
@@ -22,12 +21,8 @@ const SMALL_MODEL_BYTES: usize = 256 << 10;
 /// Look at this machine: processor, memory, limits, disk; and warn about what will not do
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Settings file (TOML) that the engine is started with
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the database and the model files are kept [default: htmengine-data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,9 +36,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<(), CliError> {
-    let flags = Config { data_dir: args.data_dir.clone(), ..Config::default() };
-    let file = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let options = flags.or(file).engine_options(has_old_config());
+    let options = Settings::load(&args.config)?.engine_options();
     let mut report = Report::default();
     report.look_at_processor();
     report.look_at_memory(&options);

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 use wildmatch::WildMatch;
 
+use super::CliError;
 use super::output::{time_text, write_table};
-use super::{CliError, DataDir};
+use crate::config::{ConfigArgs, Settings};
 use crate::repository::metric::Metric;
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::sqlite::OpenMode;
@@ -26,14 +27,15 @@ pub(super) struct MetricsArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
-    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadOnly)?;
     let mut out = io::stdout().lock();
     if args.rejects {
-        return list_rejects(&mut out, &repository, args.json);
+        return list_rejects(&mut out, &*repository, args.json);
     }
     let mut metrics = repository.metrics(&[])?;
     if let Some(glob) = &args.glob {
@@ -42,7 +44,7 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
     }
     if args.json {
         let list =
-            metrics.iter().map(|metric| metric_json(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+            metrics.iter().map(|metric| metric_json(&*repository, metric)).collect::<Result<Vec<_>, _>>()?;
         serde_json::to_writer_pretty(&mut out, &list)?;
         writeln!(out)?;
         return Ok(());
@@ -51,7 +53,7 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
         writeln!(out, "no metrics; one appears with its first sample")?;
         return Ok(());
     }
-    let rows = metrics.iter().map(|metric| table_row(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+    let rows = metrics.iter().map(|metric| table_row(&*repository, metric)).collect::<Result<Vec<_>, _>>()?;
     let headings = ["NAME", "STATUS", "ROWS", "LAST SAMPLE (UTC)", "VALUE", "ANOMALY SCORE", "NOTE"];
     write_table(&mut out, &headings, &rows)?;
     Ok(())

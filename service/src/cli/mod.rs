@@ -4,6 +4,7 @@
 //! error.
 
 mod checkpoint;
+mod config;
 mod data;
 mod delete;
 mod demo;
@@ -21,24 +22,15 @@ mod verify;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
-use crate::backends::DATABASE_FILE;
-use crate::config::DEFAULT_DATA_DIR;
-use crate::control::is_engine_running;
-use crate::engine::MODELS_FOLDER;
-use crate::file_system::DiskFiles;
+use crate::config::ConfigArgs;
 use crate::model_params::ModelSpec;
 use crate::repository::Repository;
 use crate::repository::metric::Metric;
-use crate::repository::sqlite::{OpenMode, SqliteRepository};
-use crate::scheduler::model_store::ModelStore;
 
 pub use self::demo::EXPECTED_SCORES_HASH;
 
@@ -69,38 +61,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
-}
-
-/// Which engine's data to look at.
-#[derive(Debug, Args)]
-struct DataDir {
-    /// The engine's data folder; the engine may be running
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
-}
-
-impl DataDir {
-    fn open(&self, mode: OpenMode) -> Result<SqliteRepository, CliError> {
-        Ok(SqliteRepository::open(&self.data_dir.join(DATABASE_FILE), mode)?)
-    }
-
-    /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
-    /// runs. No engine writes it again: a model is saved only while its scores are in the database.
-    fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
-        let removed = self.model_store().remove(id);
-        removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
-    }
-
-    fn model_store(&self) -> ModelStore {
-        ModelStore::new(Arc::new(DiskFiles), self.data_dir.join(MODELS_FOLDER))
-    }
-
-    /// Whether an engine runs over it.
-    fn is_engine_running(&self) -> Result<bool, CliError> {
-        is_engine_running(&self.data_dir).map_err(|error| {
-            CliError::new(format!("the lock of {} cannot be looked at: {error}", self.data_dir.display()))
-        })
-    }
+    Config(config::ConfigVerbArgs),
 }
 
 /// The values a metric is expected to take.
@@ -139,7 +100,7 @@ struct OneMetric {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 /// Runs the program.
@@ -173,6 +134,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Config(args) => config::run(&args),
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, DataDir, RangeArgs};
+use super::{CliError, RangeArgs};
+use crate::config::{ConfigArgs, Settings};
 use crate::monitoring::{self, MODEL_CREATION_ROWS, SystemRandom};
 use crate::repository::metric::MetricStatus;
 use crate::repository::sqlite::OpenMode;
@@ -29,7 +30,7 @@ pub(super) struct MonitorArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
@@ -37,10 +38,11 @@ pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
         .map_err(|reason| CliError::new(format!("'{}' is no metric name: {}", args.name, reason.advice())))?;
     let mut spec = args.range.spec(&name)?;
     spec.resource.clone_from(&args.resource);
-    let repository = args.data_dir.open(OpenMode::ReadWriteCreate)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadWriteCreate)?;
     let random = SystemRandom::open()
         .map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
-    let (uid, status) = monitoring::in_transaction(&repository, |tx| {
+    let (uid, status) = monitoring::in_transaction(&*repository, |tx| {
         let metric = monitoring::create_metric(tx, &name, &random)?;
         // Metrics that are monitored by themselves wait for data first; a declared range ends the waiting.
         let is_waiting = metric.status == MetricStatus::PendingData && spec.range.is_some();

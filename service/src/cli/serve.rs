@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,8 +12,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 use super::CliError;
-use crate::config::{Config, has_old_config};
-use crate::engine::{Engine, EngineOptions};
+use crate::config::layer::{Layer, Setting};
+use crate::config::table::Said;
+use crate::config::{ConfigArgs, Settings};
+use crate::engine::Engine;
 
 /// How often signals and failed roles are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -28,12 +29,8 @@ const LOG_VARIABLE: &str = "HTMENGINE_LOG";
 /// received and saves all models.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Settings file (TOML); flags win over it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the database and the model files are kept [default: htmengine-data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Where to take Graphite lines, over TCP and UDP [default: 0.0.0.0:2003]
     #[arg(long, value_name = "ADDR:PORT")]
     graphite: Option<SocketAddr>,
@@ -64,31 +61,35 @@ pub(super) struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn options(&self) -> Result<EngineOptions, CliError> {
+    fn settings(&self) -> Result<Settings, CliError> {
         let monitor = match (self.no_monitor, self.monitor.is_empty()) {
-            (true, _) => Some(Vec::new()),
-            (false, false) => Some(self.monitor.clone()),
+            (true, _) => flag("--no-monitor", Some(Vec::new())),
+            (false, false) => flag("--monitor", Some(self.monitor.clone())),
             (false, true) => None,
         };
-        let flags = Config {
-            data_dir: self.data_dir.clone(),
-            graphite: self.graphite,
-            udp: self.no_udp.then_some(false),
-            results: self.results,
+        let flags = Said {
+            graphite: flag("--graphite", self.graphite),
+            udp: flag("--no-udp", self.no_udp.then_some(false)),
+            results: flag("--results", self.results),
             monitor,
-            jobs: self.jobs,
-            checkpoint_rows: self.checkpoint_rows,
-            memory_budget_mib: self.memory_budget_mib,
-            ..Config::default()
+            jobs: flag("--jobs", self.jobs),
+            checkpoint_rows: flag("--checkpoint-rows", self.checkpoint_rows),
+            memory_budget_mib: flag("--memory-budget-mib", self.memory_budget_mib),
+            ..Said::default()
         };
-        let file = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        Ok(flags.or(file).engine_options(has_old_config()))
+        Ok(Settings::load_with(&self.config, flags)?)
     }
 }
 
+fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>> {
+    value.map(|value| Setting::new(value, Layer::Flag(name)))
+}
+
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
-    let options = args.options()?;
-    start_log(args.log_json);
+    let settings = args.settings()?;
+    start_log(args.log_json, &settings.log_filter());
+    settings.log_warnings();
+    let options = settings.engine_options();
     let stop = stop_signal()?;
     let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
     let engine = Engine::start(options)?;
@@ -124,9 +125,9 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
-/// Logs to standard error.
-pub(super) fn start_log(as_json: bool) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to standard error what passes `filter`, unless the environment has another one.
+pub(super) fn start_log(as_json: bool, filter: &str) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(filter));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A second subscriber in one process is only possible in tests.
     let _ = if as_json { log.json().try_init() } else { log.try_init() };

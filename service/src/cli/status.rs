@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::CliError;
 use super::output::time_text;
-use super::{CliError, DataDir};
+use crate::config::{ConfigArgs, Settings};
 use crate::control::{EngineFigures, read_figures};
 
 /// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
@@ -18,13 +19,15 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
-    let shown = args.data_dir.data_dir.display();
-    let is_running = args.data_dir.is_engine_running()?;
-    let figures = read_figures(&args.data_dir.data_dir)
+    let settings = Settings::load(&args.config)?;
+    let data_dir = settings.data_dir();
+    let shown = data_dir.display();
+    let is_running = settings.is_engine_running()?;
+    let figures = read_figures(&data_dir)
         .map_err(|error| CliError::new(format!("the figures in {shown} cannot be read: {error}")))?;
     let figures = figures.ok_or_else(|| {
         CliError::new(format!(
