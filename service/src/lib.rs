@@ -7,6 +7,8 @@
 
 pub mod clock;
 
+pub mod profiling;
+
 pub mod machine;
 
 pub mod file_system;

@@ -98,6 +98,10 @@ impl Bus for MemoryBus {
     fn results(&self) -> &dyn Fanout<ResultMessage> {
         &self.results
     }
+
+    fn close(&self) {
+        MemoryBus::close(self);
+    }
 }
 
 /// A bounded queue for any number of publishers and receivers.

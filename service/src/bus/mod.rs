@@ -29,6 +29,12 @@ pub trait Bus: Send + Sync {
     fn scores(&self) -> &dyn Queue<ModelOutput>;
     /// Finished rows, and what became of models: anomaly to whoever listens.
     fn results(&self) -> &dyn Fanout<ResultMessage>;
+    /// Closes all queues and the fanout, and waits a bounded time for what is on its way.
+    fn close(&self) {
+        self.data().close();
+        self.hints().close();
+        self.scores().close();
+    }
 }
 
 /// A bounded queue with acknowledgement.
@@ -115,6 +121,11 @@ pub enum BusError {
         /// What the transport said.
         reason: String,
     },
+    /// The broker refuses us: a person must change something.
+    Refused {
+        /// What it said, and what to do.
+        reason: String,
+    },
 }
 
 impl fmt::Display for BusError {
@@ -128,6 +139,7 @@ impl fmt::Display for BusError {
                 )
             }
             Self::Transient { reason } => write!(formatter, "the bus cannot be reached: {reason}"),
+            Self::Refused { reason } => formatter.write_str(reason),
         }
     }
 }

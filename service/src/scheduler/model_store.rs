@@ -157,6 +157,11 @@ impl ModelStore {
         Ok(whole.map(|header| header.last_stepped_row_id))
     }
 
+    /// Whether there is a file of this model.
+    pub fn has_file(&self, id: &ModelId) -> bool {
+        self.files.contains(&self.path(id))
+    }
+
     /// Removes a model's file, if there is one.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ use crate::file_system::FileStamp;
 pub(super) struct Record {
     /// Which life of the metric's model it is.
     pub(super) generation: Arc<str>,
+    /// Whether the anomaly role was told that the model exists.
+    pub(super) is_defined: bool,
     /// The newest announced change that it was made after: older ones are in it.
     pub(super) seen_change: i64,
     /// Shared between models with equal ones.
