@@ -23,12 +23,8 @@ use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{RepositoryError, Transaction};
 
 /// Every status that a failed command moves to Error.
-const NOT_IN_ERROR: [MetricStatus; 4] = [
-    MetricStatus::Unmonitored,
-    MetricStatus::Active,
-    MetricStatus::CreatePending,
-    MetricStatus::PendingData,
-];
+const NOT_IN_ERROR: [MetricStatus; 4] =
+    [MetricStatus::Unmonitored, MetricStatus::Active, MetricStatus::CreatePending, MetricStatus::PendingData];
 
 /// Works a result in and says what to publish of it.
 pub(super) fn apply(tx: &mut dyn Transaction, result: &CommandResult) -> Result<Outcome, RepositoryError> {

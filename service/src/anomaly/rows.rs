@@ -10,10 +10,7 @@ use crate::repository::{RepositoryError, Transaction};
 
 /// Completes the message's rows and returns what to publish of them, or why they were left alone. Doing it twice
 /// is doing it once.
-pub(super) fn complete(
-    tx: &mut dyn Transaction,
-    message: &ScoreMessage,
-) -> Result<Outcome, RepositoryError> {
+pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Result<Outcome, RepositoryError> {
     let (Some(first), Some(last)) = (message.scores.first(), message.scores.last()) else {
         return Ok(Outcome::dropped("a message without scores".to_owned()));
     };

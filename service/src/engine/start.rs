@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use super::patience::wait_for;
 use super::role::{Role, Roles};
 use super::{
-    Engine, EngineError, EngineOptions, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread, Signals, Threads,
-    lock,
+    Engine, EngineError, EngineOptions, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread, Signals,
+    Threads, lock,
 };
 use crate::anomaly::Anomaly;
 use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository, start_runtime};
@@ -83,8 +83,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         }
         repository = opened;
     }
-    let connected =
-        wait_for("broker", &*clock, stop, || Ok(connect_bus(&options.bus, runtime.handle())?))?;
+    let connected = wait_for("broker", &*clock, stop, || Ok(connect_bus(&options.bus, runtime.handle())?))?;
     let Some(bus) = connected else { return Ok(None) };
     let results = results.map(|bound| serve_results(bound, &bus)).transpose()?;
     let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
@@ -235,7 +234,10 @@ fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<Rol
     })
 }
 
-fn start_scheduler(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<SchedulerThread, EngineError> {
+fn start_scheduler(
+    shared: &Shared,
+    repository: &Arc<dyn Repository>,
+) -> Result<SchedulerThread, EngineError> {
     let options = &shared.options;
     let mut scheduler = Scheduler::new(SchedulerParts {
         bus: Arc::clone(&shared.bus),

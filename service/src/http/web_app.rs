@@ -180,8 +180,7 @@ async fn get(shared: Shared, target: Target, request: Request) -> Result<Respons
         }
     };
     let media_type = if format == RowFormat::Text { "text/html" } else { format.media_type() };
-    let mut response =
-        rows_answer(shared, reader, target.shown, format, media_type).await?;
+    let mut response = rows_answer(shared, reader, target.shown, format, media_type).await?;
     response.headers_mut().extend([POLICY]);
     Ok(response)
 }

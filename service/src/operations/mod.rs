@@ -23,9 +23,6 @@ pub mod rows;
 pub mod samples;
 pub mod transfer;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::sync::Arc;
 

@@ -279,7 +279,8 @@ impl Scheduler {
         match self.parts.bus.hints().receive(MAX_HINTS_PER_TURN, wait) {
             Ok(deliveries) => {
                 let last = deliveries.last().map(|delivery| delivery.tag);
-                for ModelHint { model_id, is_changed } in deliveries.into_iter().map(|delivery| delivery.message)
+                for ModelHint { model_id, is_changed } in
+                    deliveries.into_iter().map(|delivery| delivery.message)
                 {
                     if is_changed {
                         self.dismiss(&model_id);

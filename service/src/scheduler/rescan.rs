@@ -100,7 +100,8 @@ impl Scheduler {
                 self.compare_unknown(metric)?;
             }
         }
-        self.rescan.first_late_look = if metrics.is_empty() { 0 } else { (first + MAX_LATE_LOOKS) % metrics.len() };
+        self.rescan.first_late_look =
+            if metrics.is_empty() { 0 } else { (first + MAX_LATE_LOOKS) % metrics.len() };
         Ok(())
     }
 

@@ -1,1 +1,0 @@
-//! What each operation does to a repository.
