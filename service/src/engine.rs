@@ -35,6 +35,8 @@ use crate::backends::{BusChoice, RepositoryChoice};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::garbage::GarbageThread;
+use crate::http::server::HttpServer;
 use crate::listener::{ListenerHandle, ListenerOptions};
 use crate::repository::{Repository, RepositoryError};
 use crate::results::stream::ResultStream;
@@ -72,6 +74,10 @@ pub struct EngineOptions {
     pub http: Option<SocketAddr>,
     /// The routes of the original's skeleton web application, on a port of their own; `None` for none.
     pub web_app: Option<SocketAddr>,
+    /// Whether metrics of the web application keep the leading slash of their path in their name.
+    pub web_app_slash_names: bool,
+    /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
+    pub retention_days: u32,
     /// Graphite lines over TCP, and over UDP if `udp`.
     pub graphite: SocketAddr,
     /// Whether to listen on UDP too, on the same port.
@@ -108,6 +114,8 @@ impl EngineOptions {
             bus: BusChoice::default(),
             http: None,
             web_app: None,
+            web_app_slash_names: false,
+            retention_days: 0,
             graphite,
             udp: true,
             results: None,
@@ -131,6 +139,8 @@ pub struct Engine {
     graphite: Option<SocketAddr>,
     udp: Option<SocketAddr>,
     results: Option<ResultStream>,
+    http: Option<HttpServer>,
+    garbage: Option<GarbageThread>,
     threads: Threads,
     signals: Arc<Signals>,
     clock: Arc<dyn Clock>,
@@ -210,6 +220,16 @@ impl Engine {
         self.results.as_ref().map(ResultStream::address)
     }
 
+    /// Where the HTTP API is served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(HttpServer::api_address)
+    }
+
+    /// Where the skeleton web application is served.
+    pub fn web_app_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(HttpServer::web_app_address)
+    }
+
     /// The bus, to follow results within this process.
     pub fn bus(&self) -> &dyn Bus {
         &*self.bus
@@ -243,6 +263,9 @@ impl Engine {
     /// # Errors
     /// What ended a role, if one failed.
     pub fn stop(mut self) -> Result<(), EngineError> {
+        // First what gives the engine work.
+        drop(self.http.take());
+        drop(self.garbage.take());
         let threads = std::mem::take(&mut self.threads);
         let raise = |signal: &AtomicBool| signal.store(true, Ordering::Relaxed);
         if let Some(listener) = threads.listener {

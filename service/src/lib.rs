@@ -33,11 +33,17 @@ pub mod model_params;
 
 pub mod monitoring;
 
+pub mod operations;
+
 pub mod scheduler;
 
 pub mod anomaly;
 
 pub mod results;
+
+pub mod http;
+
+pub mod garbage;
 
 pub mod backends;
 

@@ -12,7 +12,7 @@
 //! | (none) | Unmonitored | [`create_metric`] |
 //! | Unmonitored | `CreatePending` | [`monitor`] with a range, with complete parameters, or with [`MODEL_CREATION_ROWS`] stored |
 //! | Unmonitored | `PendingData` | [`monitor`] without any of these |
-//! | `PendingData` | `CreatePending` | [`activate_if_ready`] |
+//! | `PendingData` | `CreatePending` | [`activate_if_ready`], [`activate`], [`declare_range`] |
 //! | `PendingData` | Error | [`activate_if_ready`], when no range can be had from rows or specification |
 //! | `CreatePending` | Active, Error | the scheduler, once the model exists or failed |
 //! | Active | Error | the scheduler |
@@ -226,6 +226,29 @@ pub fn activate_if_ready(
     tx.set_status(id, &[MetricStatus::PendingData], status, message.as_deref())?;
     tx.announce(id)?;
     Ok(Some(status))
+}
+
+/// Starts the model of a metric that waits for data over the range of whatever rows there are, without waiting for
+/// more; from any other status it changes nothing. Returns the status it has now, `None` without a single row.
+///
+/// # Errors
+/// [`MonitorError::NotFound`] if there is no such metric, [`MonitorError::Params`] if its rows or its specification give
+/// no range; nothing is changed then.
+pub fn activate(
+    tx: &mut dyn Transaction,
+    id: &ModelId,
+    random: &dyn RandomBytes,
+) -> Result<Option<MetricStatus>, MonitorError> {
+    let metric = tx.metric(id)?.ok_or_else(|| MonitorError::NotFound { what: id.to_string() })?;
+    if metric.status != MetricStatus::PendingData {
+        return Ok(Some(metric.status));
+    }
+    let Some(observed) = tx.value_range(id, None)? else { return Ok(None) };
+    let start = start_of(&metric, Some(observed), random)?;
+    tx.set_model(id, metric.parameters.as_deref(), Some(&start.to_json()))?;
+    tx.set_status(id, &[MetricStatus::PendingData], MetricStatus::CreatePending, None)?;
+    tx.announce(id)?;
+    Ok(Some(MetricStatus::CreatePending))
 }
 
 /// Gives up the model of a metric, from any status: specification, parameters, message and scores are cleared,

@@ -2,6 +2,7 @@
 //! the checks that go with them, reading the source tree, and driving the engine: in this process, as a program, with a
 //! client's sockets and a look at its rows.
 
+pub mod http_client;
 pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;

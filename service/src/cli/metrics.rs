@@ -9,7 +9,8 @@ use wildmatch::WildMatch;
 use super::CliError;
 use super::output::{time_text, write_table};
 use crate::config::{ConfigArgs, Settings};
-use crate::repository::metric::Metric;
+use crate::operations::listing::status_from_text;
+use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::sqlite::OpenMode;
 use crate::repository::{Repository, RepositoryError};
@@ -20,6 +21,12 @@ pub(super) struct MetricsArgs {
     /// Only metrics whose name matches ('*' matches any characters)
     #[arg(value_name = "GLOB", conflicts_with = "rejects")]
     glob: Option<String>,
+    /// Only metrics of this server ("resource")
+    #[arg(long, value_name = "NAME", conflicts_with = "rejects")]
+    server: Option<String>,
+    /// Only metrics in this status: unmonitored, active, create_pending, error, pending_data; several with commas
+    #[arg(long, value_name = "STATUS", conflicts_with = "rejects", value_delimiter = ',')]
+    status: Vec<String>,
     /// Instead list refused samples by reason, with the latest example
     #[arg(long)]
     rejects: bool,
@@ -37,7 +44,10 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
     if args.rejects {
         return list_rejects(&mut out, &*repository, args.json);
     }
-    let mut metrics = repository.metrics(&[])?;
+    let mut metrics = repository.metrics(&statuses(&args.status)?)?;
+    if args.server.is_some() {
+        metrics.retain(|metric| metric.server == args.server);
+    }
     if let Some(glob) = &args.glob {
         let glob = WildMatch::new(glob);
         metrics.retain(|metric| glob.matches(&metric.name));
@@ -57,6 +67,12 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
     let headings = ["NAME", "STATUS", "ROWS", "LAST SAMPLE (UTC)", "VALUE", "ANOMALY SCORE", "NOTE"];
     write_table(&mut out, &headings, &rows)?;
     Ok(())
+}
+
+fn statuses(texts: &[String]) -> Result<Vec<MetricStatus>, CliError> {
+    let unknown =
+        |text: &str| CliError::new(format!("'{text}' is no status; expected unmonitored, active, ..."));
+    texts.iter().map(|text| status_from_text(text).ok_or_else(|| unknown(text))).collect()
 }
 
 fn last_row(repository: &dyn Repository, metric: &Metric) -> Result<Option<MetricRow>, RepositoryError> {

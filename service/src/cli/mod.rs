@@ -3,16 +3,23 @@
 //! Results go to standard output, everything else to standard error. A reader that stops reading (`| head`) is no
 //! error.
 
+mod activate;
 mod checkpoint;
+mod collect_garbage;
 mod config;
+mod create;
 mod data;
 mod delete;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod inspect;
+mod instances;
 mod log;
 mod metrics;
 mod monitor;
+mod open_operations;
 mod output;
 mod rebuild;
 mod replay;
@@ -27,6 +34,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
 use crate::config::ConfigArgs;
@@ -66,6 +74,12 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
+    Create(create::CreateArgs),
+    Activate(activate::ActivateArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Instances(instances::InstancesArgs),
+    CollectGarbage(collect_garbage::CollectGarbageArgs),
     Status(status::StatusArgs),
     Checkpoint(checkpoint::CheckpointArgs),
     Rebuild(rebuild::RebuildArgs),
@@ -105,7 +119,7 @@ impl RangeArgs {
 /// One existing metric of an engine.
 #[derive(Debug, Args)]
 struct OneMetric {
-    /// The metric
+    /// The metric, by name or id
     name: String,
     /// Print JSON
     #[arg(long)]
@@ -144,6 +158,12 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),
+        Verb::Create(args) => create::run(&args),
+        Verb::Activate(args) => activate::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Import(args) => import::run(&args),
+        Verb::Instances(args) => instances::run(&args),
+        Verb::CollectGarbage(args) => collect_garbage::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Checkpoint(args) => checkpoint::run(&args),
         Verb::Rebuild(args) => rebuild::run(&args),
@@ -154,11 +174,14 @@ fn run(verb: Verb) -> Result<(), CliError> {
     }
 }
 
-/// The metric with this name.
+/// The metric with this name or, if there is none, with this id.
 fn find_metric(repository: &dyn Repository, name: &str) -> Result<Metric, CliError> {
     let canonical = crate::sample::canonical_name(name).map_or_else(|_| name.to_owned(), Into::into);
-    let metric = repository.metric_by_name(&canonical)?;
-    metric.ok_or_else(|| {
+    if let Some(metric) = repository.metric_by_name(&canonical)? {
+        return Ok(metric);
+    }
+    let by_id = ModelId::new(name).map(|id| repository.metric(&id)).transpose()?;
+    by_id.flatten().ok_or_else(|| {
         CliError::new(format!(
             "there is no metric named '{name}'; `htmengine metrics` lists those there are, and a metric appears with \
              its first sample"
@@ -215,6 +238,7 @@ from_error!(
     crate::engine::EngineError,
     crate::config::ConfigError,
     crate::monitoring::MonitorError,
+    crate::operations::OperationError,
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,

@@ -5,15 +5,17 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use htm_core::ids::ModelId;
 use serde_json::{Map, Value, json};
 
+use super::open_operations::OpenOperations;
 use super::{CliError, RangeArgs};
 use crate::config::{ConfigArgs, Settings};
 use crate::model_params::MAX_SPEC_BYTES;
-use crate::monitoring::{self, MODEL_CREATION_ROWS, SystemRandom};
+use crate::monitoring::MODEL_CREATION_ROWS;
+use crate::operations::Monitored;
 use crate::repository::metric::MetricStatus;
 use crate::repository::sqlite::OpenMode;
-use crate::sample::canonical_name;
 
 /// Start a model for a metric; the metric is made if there is none
 ///
@@ -23,8 +25,9 @@ use crate::sample::canonical_name;
 /// once.
 #[derive(Debug, Args)]
 pub(super) struct MonitorArgs {
-    /// The metric
-    name: String,
+    /// The metric, by name or id
+    #[arg(required_unless_present = "spec")]
+    name: Option<String>,
     #[command(flatten)]
     range: RangeArgs,
     /// Also predict the next value
@@ -33,6 +36,9 @@ pub(super) struct MonitorArgs {
     /// Take all parameters of the model from this JSON file: an object as `completeModelParams` of a model specification
     #[arg(long, value_name = "FILE", conflicts_with_all = ["min", "max", "min_resolution", "enable_classifier"])]
     params: Option<PathBuf>,
+    /// Take everything from this model specification (JSON), which also names the metric
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "min", "max", "min_resolution", "resource", "enable_classifier", "params"])]
+    spec: Option<PathBuf>,
     /// Group the metric under this name instead of its own
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
@@ -44,29 +50,28 @@ pub(super) struct MonitorArgs {
 }
 
 pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
-    let name = canonical_name(&args.name)
-        .map_err(|reason| CliError::new(format!("'{}' is no metric name: {}", args.name, reason.advice())))?;
-    let mut spec = args.range.spec(&name)?;
-    spec.resource.clone_from(&args.resource);
-    spec.enable_classifier = args.enable_classifier;
-    if let Some(path) = &args.params {
-        spec.complete_model_params = Some(read_params(path)?);
-        let refused = |error| CliError::new(format!("{} cannot be used: {error}", path.display()));
-        spec.validate().map_err(refused)?;
-    }
     let settings = Settings::load(&args.config)?;
-    let repository = settings.open_repository(OpenMode::ReadWriteCreate)?;
-    let random = SystemRandom::open()
-        .map_err(|error| CliError::new(format!("/dev/urandom cannot be read: {error}")))?;
-    let (uid, status) = monitoring::in_transaction(&*repository, |tx| {
-        let metric = monitoring::create_metric(tx, &name, &random)?;
-        // Metrics that are monitored by themselves wait for data first; a declared range ends the waiting.
-        let is_declared = spec.range.is_some() || spec.complete_model_params.is_some();
-        let is_waiting = metric.status == MetricStatus::PendingData && is_declared;
-        let ask = if is_waiting { monitoring::declare_range } else { monitoring::monitor };
-        let status = ask(tx, &metric, &spec, &random)?;
-        Ok((metric.uid, status))
-    })?;
+    let Monitored { uid, name, status } = match (&args.spec, &args.name) {
+        (Some(file), _) => {
+            let spec = read_spec(file)?;
+            OpenOperations::open(&settings, OpenMode::ReadWriteCreate)?.monitor_metric(&spec)?
+        }
+        (None, name) => {
+            let name = name.as_deref().unwrap_or_default();
+            // Judged before anything is opened or made.
+            let mut spec = args.range.spec(name)?;
+            spec.resource.clone_from(&args.resource);
+            spec.enable_classifier = args.enable_classifier;
+            if let Some(path) = &args.params {
+                spec.complete_model_params = Some(read_params(path)?);
+                let refused = |error| CliError::new(format!("{} cannot be used: {error}", path.display()));
+                spec.validate().map_err(refused)?;
+            }
+            let operations = OpenOperations::open(&settings, OpenMode::ReadWriteCreate)?;
+            let uid = ModelId::new(name).filter(|_| is_only_an_id(&operations, name));
+            operations.monitor(uid.as_ref(), spec)?
+        }
+    };
     let mut out = io::stdout().lock();
     if args.json {
         let answer = json!({"uid": uid.as_str(), "status": status.label(), "status_code": status.code()});
@@ -79,16 +84,27 @@ pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// An object from a file of at most [`MAX_SPEC_BYTES`].
+/// An object from a file.
 fn read_params(path: &Path) -> Result<Map<String, Value>, CliError> {
-    let shown = path.display();
-    let unreadable = |error: io::Error| CliError::new(format!("{shown} cannot be read: {error}"));
+    let object = serde_json::from_str(&read_spec(path)?);
+    object.map_err(|error| {
+        CliError::new(format!("{} is no JSON object of parameters: {error}", path.display()))
+    })
+}
+
+/// Whether no metric has this name, but one has it as its id.
+fn is_only_an_id(operations: &OpenOperations, name: &str) -> bool {
+    operations.metric(name).is_ok_and(|metric| metric.name != name && metric.uid.as_str() == name)
+}
+
+fn read_spec(path: &Path) -> Result<String, CliError> {
+    let failed =
+        |error: &dyn std::fmt::Display| CliError::new(format!("{} cannot be read: {error}", path.display()));
     let mut text = String::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_SPEC_BYTES as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    file.take(MAX_SPEC_BYTES as u64 + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
     if text.len() > MAX_SPEC_BYTES {
-        return Err(CliError::new(format!("{shown} is too large; expected at most {MAX_SPEC_BYTES} bytes")));
+        return Err(failed(&format!("it is longer than {MAX_SPEC_BYTES} bytes")));
     }
-    let object = serde_json::from_str(&text);
-    object.map_err(|error| CliError::new(format!("{shown} is no JSON object of parameters: {error}")))
+    Ok(text)
 }

@@ -38,6 +38,18 @@ pub(super) struct ServeArgs {
     /// Serve live results here, as newline-delimited JSON over TCP
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
+    /// Serve the HTTP API here; there is no authentication, so keep it on a loopback address
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<SocketAddr>,
+    /// Serve the routes of the original's skeleton web application here (PUT, POST, GET /METRIC)
+    #[arg(long, value_name = "ADDR:PORT")]
+    web_app: Option<SocketAddr>,
+    /// Keep the leading slash of the web application's paths in metric names, as the original did
+    #[arg(long)]
+    compat_slash_names: bool,
+    /// Delete rows older than so many days as far as no model needs them [default: 0, never]
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
     /// Monitor new metrics whose name matches; may be repeated; '*' matches any characters [default: *]
     #[arg(long, value_name = "GLOB")]
     monitor: Vec<String>,
@@ -68,6 +80,10 @@ impl ServeArgs {
             graphite: flag("--graphite", self.graphite),
             udp: flag("--no-udp", self.no_udp.then_some(false)),
             results: flag("--results", self.results),
+            http: flag("--http", self.http),
+            web_app: flag("--web-app", self.web_app),
+            web_app_slash_names: flag("--compat-slash-names", self.compat_slash_names.then_some(true)),
+            retention_days: flag("--retention-days", self.retention_days),
             monitor,
             jobs: flag("--jobs", self.jobs),
             checkpoint_rows: flag("--checkpoint-rows", self.checkpoint_rows),
@@ -132,6 +148,12 @@ fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), C
     writeln!(out, "htmengine takes Graphite lines on TCP {address}{udp}")?;
     if let Some(results) = engine.results_address() {
         writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
+    }
+    if let Some(http) = engine.http_address() {
+        writeln!(out, "HTTP API: http://{http}")?;
+    }
+    if let Some(web_app) = engine.web_app_address() {
+        writeln!(out, "web application: http://{web_app}")?;
     }
     writeln!(out, "data: {data_dir}")?;
     if monitor.is_empty() {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, OneMetric, find_metric};
+use super::open_operations::OpenOperations;
+use super::{CliError, OneMetric};
 use crate::config::Settings;
-use crate::monitoring;
 use crate::repository::sqlite::OpenMode;
 
 /// Stop the model of a metric: its scores are cleared, its samples stay
@@ -20,9 +20,8 @@ pub(super) struct UnmonitorArgs {
 pub(super) fn run(args: &UnmonitorArgs) -> Result<(), CliError> {
     let args = &args.metric;
     let settings = Settings::load(&args.config)?;
-    let repository = settings.open_repository(OpenMode::ReadWrite)?;
-    let metric = find_metric(&*repository, &args.name)?;
-    monitoring::in_transaction(&*repository, |tx| monitoring::unmonitor(tx, &metric.uid))?;
+    let operations = OpenOperations::open(&settings, OpenMode::ReadWrite)?;
+    let metric = operations.unmonitor_metric(&args.name)?;
     settings.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {

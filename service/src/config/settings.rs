@@ -27,6 +27,7 @@ use crate::bus::rabbitmq::RabbitSettings;
 use crate::control;
 use crate::engine::{EngineOptions, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
+use crate::garbage::MAX_THRESHOLD_DAYS;
 use crate::repository::RepositoryError;
 use crate::repository::mysql::MysqlSettings;
 use crate::repository::sqlite::OpenMode;
@@ -216,6 +217,8 @@ impl Settings {
         options.bus = self.bus_choice();
         options.http = said.http.as_ref().map(|it| it.value);
         options.web_app = said.web_app.as_ref().map(|it| it.value);
+        options.web_app_slash_names = value(said.web_app_slash_names.as_ref(), false);
+        options.retention_days = value(said.retention_days.as_ref(), 0).min(MAX_THRESHOLD_DAYS);
         options.udp = value(said.udp.as_ref(), options.udp);
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());

@@ -93,6 +93,10 @@ settings! {
     http "http": SocketAddr;
     /// `ADDR:PORT` for the routes of the original's skeleton web application.
     web_app "web_app": SocketAddr;
+    /// Whether metrics of the web application keep the leading slash of their path in their name.
+    web_app_slash_names "web_app_slash_names": bool;
+    /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
+    retention_days "retention_days": u32;
     /// Globs of metrics to monitor as they appear.
     monitor "monitor": Vec<String>;
     /// Worker threads; 0 for one per core.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::patience::wait_for;
 use super::role::{Role, Roles};
 use super::{
@@ -21,9 +23,12 @@ use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::control::Control;
 use crate::file_system::DiskFiles;
+use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
+use crate::http::server::{HttpOptions, HttpServer};
 use crate::listener::{self, BoundListener};
 use crate::machine;
 use crate::monitoring::{RandomBytes, SystemRandom};
+use crate::operations::Operations;
 use crate::reject::RejectLedger;
 use crate::repository::Repository;
 use crate::repository::sqlite::OpenMode;
@@ -93,6 +98,8 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         figures: Arc::default(),
         signals: Arc::default(),
     };
+    let http = start_http(&shared, runtime.handle())?;
+    let garbage = start_garbage(&shared)?;
     let threads = start_threads(&shared, listener)?;
     Ok(Some(Engine {
         roles,
@@ -100,6 +107,8 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         graphite: addresses.map(|(tcp, _)| tcp),
         udp: addresses.and_then(|(_, udp)| udp),
         results,
+        http,
+        garbage,
         threads,
         signals: shared.signals,
         clock: shared.clock,
@@ -164,6 +173,46 @@ fn bind_results(address: SocketAddr) -> Result<TcpListener, EngineError> {
 fn serve_results(bound: TcpListener, bus: &Arc<dyn Bus>) -> Result<ResultStream, EngineError> {
     ResultStream::serve(bound, Arc::clone(bus))
         .map_err(|error| EngineError::new("serving live results", &error))
+}
+
+/// Where all roles are in one process, whoever asks is served beside them.
+fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, EngineError> {
+    let options = &shared.options;
+    let wanted = HttpOptions {
+        api: options.http,
+        web_app: options.web_app,
+        slash_names: options.web_app_slash_names,
+        limits: options.limits,
+    };
+    let (Roles::All, Some(repository)) = (options.roles, &shared.repository) else { return Ok(None) };
+    if wanted.api.is_none() && wanted.web_app.is_none() {
+        return Ok(None);
+    }
+    let random: Arc<dyn RandomBytes> =
+        Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
+    let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
+    let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random);
+    let started = HttpServer::start(wanted, Arc::new(operations), runtime);
+    started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
+}
+
+/// Beside the scheduler, whose model files say what may go.
+fn start_garbage(shared: &Shared) -> Result<Option<GarbageThread>, EngineError> {
+    let options = &shared.options;
+    let Some(repository) = shared.repository.as_ref().filter(|_| options.roles.has(Role::Scheduler)) else {
+        return Ok(None);
+    };
+    if options.retention_days == 0 {
+        return Ok(None);
+    }
+    let collector = GarbageCollector {
+        repository: Arc::clone(repository),
+        store: model_store(options),
+        clock: Arc::clone(&shared.clock),
+        threshold_days: options.retention_days,
+    };
+    let started = collector.spawn(DEFAULT_INTERVAL);
+    started.map(Some).map_err(|error| EngineError::new("starting the garbage collector's thread", &error))
 }
 
 fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<RoleThread, EngineError> {
