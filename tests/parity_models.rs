@@ -2,6 +2,8 @@
 //!
 //! These restate what `custom_datasource_adapter_test.py` and `model_runner_test.py` of htmengine ask about such models.
 
+use std::sync::Arc;
+
 use htm_core::encoder::Record;
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
@@ -9,8 +11,10 @@ use htm_tests::sender::{lines, send};
 use htm_tests::stored::{metric, rows, status, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::{wait_for, wait_until};
 use htmengine::bus::message::ResultMessage;
+use htmengine::clock::{Clock, SystemClock};
 use htmengine::model_params::{ModelSpec, SpecError};
 use htmengine::monitoring::{self, SystemRandom};
+use htmengine::operations::Operations;
 use htmengine::repository::Repository;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::MetricRow;
@@ -199,4 +203,61 @@ fn a_model_that_cannot_read_its_rows_puts_its_metric_into_error() {
     wait_for_scores(repository, "odd", 3);
     assert!(rows(repository, "odd").iter().all(|row| row.raw_anomaly_score.is_some()));
     assert_eq!(metric(repository, "odd").expect("stored").message, None);
+}
+
+/// The operations of HTTP and command line, over a running engine's database.
+fn operations(running: &RunningEngine) -> Operations {
+    let random = SystemRandom::open().expect("/dev/urandom");
+    let repository = Arc::clone(running.engine().repository());
+    Operations::new(repository, None, Arc::new(SystemClock::new()), Arc::new(random))
+}
+
+#[test]
+fn activating_keeps_the_classifier() {
+    let running = RunningEngine::start(|_| {});
+    let repository = running.repository();
+    let spec = json!({"datasource": "custom", "metricSpec": {"metric": "few"},
+                      "modelParams": {"enableClassifier": true}});
+    assert_eq!(monitor_by(repository, &spec), MetricStatus::PendingData);
+    let samples = samples(3);
+    send(running.address(), lines("few", &samples[..2]).as_bytes());
+    wait_for_rows(repository, "few", 2);
+    let activated = operations(&running).activate_model("few").expect("activated");
+    assert_eq!(activated.status, MetricStatus::CreatePending);
+    let stored = metric(repository, "few").expect("stored");
+    let params: Value = serde_json::from_str(&stored.model_params.expect("started")).expect("JSON");
+    assert_eq!(params["modelConfig"]["modelParams"]["clEnable"], true);
+    send(running.address(), lines("few", &samples[2..]).as_bytes());
+    let rows = wait_for_scores(repository, "few", samples.len());
+    assert!(rows[2].best_predictions.is_some());
+    assert_eq!(status(repository, "few"), Some(MetricStatus::Active));
+}
+
+#[test]
+fn complete_model_params_survive_export_and_import() {
+    let running = RunningEngine::start(|_| {});
+    let repository = running.repository();
+    let operations = operations(&running);
+    let spec = complete_spec("volume", "volume");
+    monitor_by(repository, &spec);
+    // An export has the last days only.
+    let now = SystemClock::new().unix_seconds();
+    let recent: Vec<Record> = (1..)
+        .zip(samples(40))
+        .map(|(number, sample)| Record { timestamp: now - 86_400 + 300 * number, ..sample })
+        .collect();
+    send(running.address(), lines("volume", &recent).as_bytes());
+    let before = wait_for_scores(repository, "volume", recent.len());
+    let export = operations.export_model("volume").expect("exported");
+    assert_eq!(export["completeModelParams"], spec["completeModelParams"]);
+    assert_eq!(export["data"].as_array().map(Vec::len), Some(recent.len()));
+    operations.delete_metric("volume").expect("deleted");
+    let imported = operations.import_model(&export.to_string()).expect("imported");
+    assert_eq!(imported.status, MetricStatus::CreatePending);
+    let stored = metric(repository, "volume").expect("made anew");
+    let parameters: Value = serde_json::from_str(&stored.parameters.expect("monitored")).expect("JSON");
+    assert_eq!(parameters, spec);
+    let after = wait_for_scores(repository, "volume", recent.len());
+    assert_eq!(told(&after), told(&before), "the same rows, the same model, the same scores");
+    assert_eq!(operations.export_model("volume").expect("exported"), export);
 }

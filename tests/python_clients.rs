@@ -14,7 +14,6 @@ use htm_tests::sender::lines;
 use htm_tests::services::Services;
 use htm_tests::stored::{metric, status, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
-use htmengine::repository::Repository;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::MetricRow;
 use serde_json::{Value, json};
@@ -79,7 +78,7 @@ fn as_read(row: &MetricRow) -> Value {
         .map_or("null".to_owned(), |predictions| serde_json::to_string(predictions).expect("JSON"));
     json!({
         "rowid": row.row_id.0,
-        "timestamp": htmengine::timestamp::format_seconds(row.timestamp),
+        "timestamp": htmengine::timestamp::format_seconds(row.timestamp).expect("a time"),
         "metric_value": row.value,
         "raw_anomaly_score": row.raw_anomaly_score,
         "anomaly_score": row.anomaly_score,

@@ -67,6 +67,7 @@ enum Verb {
     #[command(alias = "anomaly_service")]
     Anomaly(roles::AnomalyArgs),
     Results(roles::ResultsArgs),
+    Http(roles::HttpArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     Metrics(metrics::MetricsArgs),
@@ -151,6 +152,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Scheduler(args) => roles::schedule(&args),
         Verb::Anomaly(args) => roles::complete(&args),
         Verb::Results(args) => roles::serve_results(&args),
+        Verb::Http(args) => roles::serve_http(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Metrics(args) => metrics::run(&args),

@@ -1,4 +1,4 @@
-//! `htmengine listener`, `storer`, `scheduler`, `anomaly`, `results`: one role of an engine in a process of its own.
+//! `htmengine listener`, `storer`, `scheduler`, `anomaly`, `results`, `http`: one role of an engine in a process of its own.
 //!
 //! Roles meet at a RabbitMQ broker and in the database. They start in any order, wait for what is not there yet, and
 //! end on SIGTERM or Ctrl-C when what they hold is done. Options are those of the original's services.
@@ -106,6 +106,21 @@ pub(super) struct ResultsArgs {
     log: LogArgs,
 }
 
+/// Serve the HTTP API, the web application, or both
+#[derive(Debug, Args)]
+pub(super) struct HttpArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where to serve the API
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<SocketAddr>,
+    /// Where to serve the routes of the original's web application
+    #[arg(long, value_name = "ADDR:PORT")]
+    web_app: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
 pub(super) fn listen(args: &ListenerArgs) -> Result<(), CliError> {
     let Protocol::Plain = args.protocol;
     let settings = Settings::load(&args.config)?;
@@ -178,6 +193,20 @@ pub(super) fn serve_results(args: &ResultsArgs) -> Result<(), CliError> {
     play(Role::Results, &settings)
 }
 
+pub(super) fn serve_http(args: &HttpArgs) -> Result<(), CliError> {
+    let flags =
+        Said { http: flag("--http", args.http), web_app: flag("--web-app", args.web_app), ..Said::default() };
+    let settings = Settings::load_with(&args.config, flags)?;
+    let options = settings.engine_options();
+    if options.http.is_none() && options.web_app.is_none() {
+        return Err(CliError::new(
+            "what is to be served, and where? Give `--http ADDR:PORT`, `--web-app ADDR:PORT`, or both",
+        ));
+    }
+    args.log.start(&settings, None);
+    play(Role::Http, &settings)
+}
+
 fn play(role: Role, settings: &Settings) -> Result<(), CliError> {
     let mut options = settings.engine_options();
     options.roles = Roles::Only(role);
@@ -215,6 +244,14 @@ fn announce(role: Role, engine: &Engine) -> io::Result<()> {
         Role::Results => {
             let address = engine.results_address().map(|address| address.to_string()).unwrap_or_default();
             writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
+        }
+        Role::Http => {
+            if let Some(http) = engine.http_address() {
+                writeln!(out, "HTTP API: http://{http}")?;
+            }
+            if let Some(web_app) = engine.web_app_address() {
+                writeln!(out, "web application: http://{web_app}")?;
+            }
         }
         Role::Storer | Role::Scheduler | Role::Anomaly => writeln!(out, "htmengine {role} runs")?,
     }

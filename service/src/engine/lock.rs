@@ -27,6 +27,7 @@ impl Role {
             Self::Scheduler => LOCK_FILE,
             Self::Anomaly => "anomaly.lock",
             Self::Results => "results.lock",
+            Self::Http => "http.lock",
         }
     }
 

@@ -15,11 +15,14 @@ pub enum Role {
     Anomaly,
     /// Serves finished rows.
     Results,
+    /// Serves the HTTP API and the web application.
+    Http,
 }
 
 impl Role {
     /// Every role, the scheduler first: whoever is refused is told of the one that matters most.
-    pub const ALL: [Self; 5] = [Self::Scheduler, Self::Listener, Self::Storer, Self::Anomaly, Self::Results];
+    pub const ALL: [Self; 6] =
+        [Self::Scheduler, Self::Listener, Self::Storer, Self::Anomaly, Self::Results, Self::Http];
 
     /// Lower-case word, also its verb on the command line.
     pub fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Role {
             Self::Scheduler => "scheduler",
             Self::Anomaly => "anomaly",
             Self::Results => "results",
+            Self::Http => "http",
         }
     }
 }
@@ -59,6 +63,6 @@ impl Roles {
 
     /// Whether rows are read or written by any of them.
     pub fn need_repository(self) -> bool {
-        [Role::Storer, Role::Scheduler, Role::Anomaly].into_iter().any(|role| self.has(role))
+        [Role::Storer, Role::Scheduler, Role::Anomaly, Role::Http].into_iter().any(|role| self.has(role))
     }
 }

@@ -59,10 +59,8 @@ struct Shared {
 pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
     let roles = options.roles;
     check_bus(roles, &options.bus)?;
-    let played: Vec<Role> = Role::ALL
-        .into_iter()
-        .filter(|role| roles.has(*role) && (*role != Role::Results || options.results.is_some()))
-        .collect();
+    let played: Vec<Role> =
+        Role::ALL.into_iter().filter(|role| roles.has(*role) && is_wanted(*role, &options)).collect();
     let locks = lock::lock(&options.data_dir, &played)?;
     if let Err(error) = machine::raise_file_limit() {
         tracing::warn!("the limit on open files could not be raised: {error}");
@@ -175,7 +173,16 @@ fn serve_results(bound: TcpListener, bus: &Arc<dyn Bus>) -> Result<ResultStream,
         .map_err(|error| EngineError::new("serving live results", &error))
 }
 
-/// Where all roles are in one process, whoever asks is served beside them.
+/// Sockets that nobody asked for are not served.
+fn is_wanted(role: Role, options: &EngineOptions) -> bool {
+    match role {
+        Role::Results => options.results.is_some(),
+        Role::Http => options.http.is_some() || options.web_app.is_some(),
+        Role::Listener | Role::Storer | Role::Scheduler | Role::Anomaly => true,
+    }
+}
+
+/// Beside all other roles in one process, or in a process of its own.
 fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, EngineError> {
     let options = &shared.options;
     let wanted = HttpOptions {
@@ -184,10 +191,8 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
         slash_names: options.web_app_slash_names,
         limits: options.limits,
     };
-    let (Roles::All, Some(repository)) = (options.roles, &shared.repository) else { return Ok(None) };
-    if wanted.api.is_none() && wanted.web_app.is_none() {
-        return Ok(None);
-    }
+    let is_played = options.roles.has(Role::Http) && is_wanted(Role::Http, options);
+    let (true, Some(repository)) = (is_played, &shared.repository) else { return Ok(None) };
     let random: Arc<dyn RandomBytes> =
         Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
