@@ -17,7 +17,6 @@ use htm_tests::recording::{data_path, series_path, unix_seconds};
 use htm_tests::services::Services;
 use htm_tests::stored::{row_count, rows, scored_count};
 use htm_tests::waiting::{wait_for, wait_until};
-use htmengine::repository::Repository;
 use htmengine::repository::metric_data::MetricRow;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,

@@ -14,6 +14,7 @@ use htm_tests::sender::lines;
 use htm_tests::services::Services;
 use htm_tests::stored::{metric, status, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
+use htmengine::best_predictions::BestPredictions;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::MetricRow;
 use serde_json::{Value, json};
@@ -72,10 +73,6 @@ fn samples(name: &str, count: usize) -> Vec<Record> {
 
 /// What a client reads of a row.
 fn as_read(row: &MetricRow) -> Value {
-    let predictions = row
-        .best_predictions
-        .as_ref()
-        .map_or("null".to_owned(), |predictions| serde_json::to_string(predictions).expect("JSON"));
     json!({
         "rowid": row.row_id.0,
         "timestamp": htmengine::timestamp::format_seconds(row.timestamp).expect("a time"),
@@ -83,7 +80,7 @@ fn as_read(row: &MetricRow) -> Value {
         "raw_anomaly_score": row.raw_anomaly_score,
         "anomaly_score": row.anomaly_score,
         "display_value": row.display_value,
-        "multi_step_best_predictions": predictions.replace(':', ": "),
+        "multi_step_best_predictions": BestPredictions::column_text(row.best_predictions.as_ref()),
     })
 }
 

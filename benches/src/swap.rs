@@ -59,7 +59,7 @@ pub struct SwappedModel {
 }
 
 /// What one record took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PlayedRecord {
     /// From the file to a model.
     pub open: Span,
