@@ -95,12 +95,10 @@ impl EncoderParams {
         &self.fields
     }
 
-    /// Whether a field has buckets of values, which a classifier needs.
+    /// Whether a field has buckets of values, which a classifier needs. A field that no record has may be one: no
+    /// record will tell.
     pub fn has_value(&self) -> bool {
-        let is_value = |field: &FieldParams| {
-            matches!(field, FieldParams::Scalar(_) | FieldParams::RandomDistributedScalar(_))
-        };
-        self.fields.iter().any(|(_, field)| is_value(field))
+        self.fields.iter().any(|(_, field)| !matches!(field, FieldParams::Date(_)))
     }
 
     /// Bits of all fields together.

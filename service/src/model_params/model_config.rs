@@ -6,6 +6,9 @@
 //! Source: `HTMPredictionModel` of nupic and behaviour of htmengine's model runner, which passes the configuration on
 //! as it is. As in the reference, a classifier is made unless `clEnable` is false.
 
+#[cfg(test)]
+mod tests;
+
 use htm_core::params::ModelParams;
 use serde_json::{Map, Value};
 
