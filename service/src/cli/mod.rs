@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod inspect;
 mod metrics;
+mod migrate;
 mod monitor;
 mod output;
 mod rebuild;
@@ -69,6 +70,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
+    Migrate(migrate::MigrateArgs),
 }
 
 /// Which engine's data to look at.
@@ -173,6 +175,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Migrate(args) => migrate::run(&args),
     }
 }
 
