@@ -18,6 +18,7 @@ mod inspect;
 mod instances;
 mod log;
 mod metrics;
+mod migrate;
 mod monitor;
 mod open_operations;
 mod output;
@@ -87,6 +88,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
+    Migrate(migrate::MigrateArgs),
 }
 
 /// The values a metric is expected to take.
@@ -171,6 +173,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Migrate(args) => migrate::run(&args),
     }
 }
 
