@@ -12,6 +12,7 @@ mod inspect;
 mod metrics;
 mod monitor;
 mod output;
+mod queue_depths;
 mod rebuild;
 mod replay;
 mod serve;
@@ -69,6 +70,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
+    QueueDepths(queue_depths::QueueDepthsArgs),
 }
 
 /// Which engine's data to look at.
@@ -173,6 +175,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::QueueDepths(args) => queue_depths::run(&args),
     }
 }
 
