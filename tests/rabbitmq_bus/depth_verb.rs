@@ -65,8 +65,8 @@ fn averages_are_sent_over_one_connection_or_printed() {
     drop(sender);
 
     let queue = ["--dryrun", "--rmq-queues", "nowhere"];
-    let mut printer = start(&[&common[..], &queue].concat());
-    let mut printed = BufReader::new(printer.0.stdout.take().expect("piped")).lines();
+    let mut dry = start(&[&common[..], &queue].concat());
+    let mut printed = BufReader::new(dry.0.stdout.take().expect("piped")).lines();
     let mut next = || samples(&printed.next().expect("a line").expect("text")).remove(0);
     assert_eq!(next(), ("rmq-allq-ready.avg".to_owned(), "0.000000".to_owned()));
     assert_eq!(next(), ("rmq-q-nowhere-ready.avg".to_owned(), "0.000000".to_owned()));
