@@ -22,6 +22,7 @@ mod migrate;
 mod monitor;
 mod open_operations;
 mod output;
+mod queue_depths;
 mod rebuild;
 mod replay;
 mod roles;
@@ -89,6 +90,7 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
     Migrate(migrate::MigrateArgs),
+    QueueDepths(queue_depths::QueueDepthsArgs),
 }
 
 /// The values a metric is expected to take.
@@ -174,6 +176,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::QueueDepths(args) => queue_depths::run(&args),
     }
 }
 

@@ -250,6 +250,9 @@ impl Storer {
     fn receive(&self, wait: Duration) -> Result<Option<Batch>, BusError> {
         let deliveries = self.parts.bus.data().receive(MAX_MESSAGES_PER_TURN, wait)?;
         let now = self.parts.clock.unix_seconds();
+        for rejected in self.parts.bus.take_rejected() {
+            self.parts.ledger.record(RejectReason::UnreadableMessage, rejected.reason.as_bytes(), now);
+        }
         let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
         let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse);
         if let Some(batch) = &mut batch {
