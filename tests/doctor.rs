@@ -296,12 +296,13 @@ fn the_ports_of_the_running_engine_are_as_they_should_be() {
 #[test]
 fn a_configuration_that_cannot_be_used_is_told() {
     let config = OldConfiguration::new();
-    config.replace("application.conf", "plaintext_port = 2003", "plaintext_port = 0");
+    config.replace("application.conf", "plaintext_port = 2003", "plaintext_port = 70000");
     let doctor = command(["doctor"]).env("APPLICATION_CONFIG_PATH", config.path()).output();
     let output = doctor.expect("the program can be run");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let stdout = String::from_utf8(output.stdout).expect("text");
-    let problem = "option plaintext_port of [metric_listener] in application.conf is '0'; expected a port";
+    let problem =
+        "option plaintext_port of [metric_listener] in application.conf is '70000'; expected a port";
     assert!(stdout.contains("problem: file ") && stdout.contains(problem), "{stdout}");
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert!(stderr.contains("there is a problem, named above"), "{stderr}");
