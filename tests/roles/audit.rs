@@ -49,7 +49,8 @@ impl Audit {
                     note(&mut published, &body);
                 }
             }
-            let is_complete = |name: &String| published.get(name).is_some_and(|rows| rows.len() == load.rows());
+            let is_complete =
+                |name: &String| published.get(name).is_some_and(|rows| rows.len() == load.rows());
             load.names().iter().all(is_complete).then_some(())
         });
         for name in load.names() {
@@ -80,8 +81,7 @@ fn note(published: &mut Published, body: &Value) {
 
 async fn open(settings: &RabbitSettings) -> (Connection, Channel) {
     let vhost = settings.virtual_host.replace('/', "%2f");
-    let (user, password, host, port) =
-        (&settings.user, &settings.password, &settings.host, settings.port);
+    let (user, password, host, port) = (&settings.user, &settings.password, &settings.host, settings.port);
     let url = format!("amqp://{user}:{password}@{host}:{port}/{vhost}");
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("a broker");
     let channel = connection.create_channel().await.expect("a channel");

@@ -34,14 +34,10 @@ pub(crate) struct Installation {
 impl Installation {
     pub(crate) fn new(broker: &RabbitSettings, database: &MysqlSettings) -> Self {
         let vhost = broker.virtual_host.replace('/', "%2f");
-        let broker = format!(
-            "amqp://{}:{}@{}:{}/{vhost}",
-            broker.user, broker.password, broker.host, broker.port
-        );
-        let url = format!(
-            "mysql://{}@{}:{}/{}",
-            database.user, database.host, database.port, database.database
-        );
+        let broker =
+            format!("amqp://{}:{}@{}:{}/{vhost}", broker.user, broker.password, broker.host, broker.port);
+        let url =
+            format!("mysql://{}@{}:{}/{}", database.user, database.host, database.port, database.database);
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("data").display().to_string();
         let settings = ["--data-dir", &data_dir, "--database", &url, "--broker", &broker];
