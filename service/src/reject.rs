@@ -43,7 +43,7 @@ pub enum RejectReason {
     TooManyConnections,
     /// The repository refused the row.
     NotStorable,
-    /// A whole message on the data queue that is none; it is kept at the broker.
+    /// A whole message on the data queue that is no envelope of lines.
     UnreadableMessage,
 }
 
@@ -119,8 +119,7 @@ impl RejectReason {
             Self::TooManyConnections => "close idle connections or raise `max_connections`",
             Self::NotStorable => "the database refused the row; the log says why",
             Self::UnreadableMessage => {
-                "a message must be JSON `{\"protocol\": \"plain\", \"data\": [lines]}`; it waits in the queue \
-                 DATA_QUEUE.rejected"
+                "publish {\"protocol\": \"plain\", \"data\": [lines]}; the message is in the queue of rejected messages"
             }
         }
     }

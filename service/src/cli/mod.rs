@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod monitor;
 mod output;
+mod queue_depths;
 mod rebuild;
 mod replay;
 mod roles;
@@ -73,6 +74,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
+    QueueDepths(queue_depths::QueueDepthsArgs),
 }
 
 /// The values a metric is expected to take.
@@ -151,6 +153,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::QueueDepths(args) => queue_depths::run(&args),
     }
 }
 

@@ -255,7 +255,6 @@ impl Storer {
         let deliveries = self.parts.bus.data().receive(MAX_MESSAGES_PER_TURN, wait)?;
         let now = self.parts.clock.unix_seconds();
         for rejected in self.parts.bus.take_rejected() {
-            // Not a line, but the reason says more than the bytes would, which are kept at the broker.
             self.parts.ledger.record(RejectReason::UnreadableMessage, rejected.reason.as_bytes(), now);
         }
         if !deliveries.is_empty() {
