@@ -12,6 +12,7 @@ mod doctor;
 mod inspect;
 mod log;
 mod metrics;
+mod migrate;
 mod monitor;
 mod output;
 mod queue_depths;
@@ -75,6 +76,7 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
     QueueDepths(queue_depths::QueueDepthsArgs),
+    Migrate(migrate::MigrateArgs),
 }
 
 /// The values a metric is expected to take.
@@ -154,6 +156,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::QueueDepths(args) => queue_depths::run(&args),
+        Verb::Migrate(args) => migrate::run(&args),
     }
 }
 
