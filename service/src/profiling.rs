@@ -1,7 +1,7 @@
 //! Log marks that tools of the original's users search for: `{TAG:...}`, here the field `tag` of an event.
 //!
-//! They are events of target [`TARGET`] at level INFO, let through only while profiling is on (option `profiling` of the
-//! original's configuration, or a filter such as `HTMENGINE_LOG=info,htmengine::profiling=info`).
+//! They are events of target [`TARGET`] at level DEBUG, let through only while profiling is on (option `profiling` of the
+//! original's configuration or of ours, or a filter such as `HTMENGINE_LOG=info,htmengine::profiling=debug`).
 //!
 //! | tag | here |
 //! |---|---|

@@ -92,7 +92,7 @@ impl Anomaly {
         is_finishing: impl Fn() -> bool,
         drain: Duration,
     ) -> Result<(), RepositoryError> {
-        tracing::info!(target: profiling::TARGET, tag = profiling::ANOMALY_STARTED, "anomaly role started");
+        tracing::debug!(target: profiling::TARGET, tag = profiling::ANOMALY_STARTED, "anomaly role started");
         let mut until = None;
         loop {
             let turn = self.run_once(RECEIVE_WAIT)?;
@@ -109,7 +109,7 @@ impl Anomaly {
                 AnomalyTurn::Idle | AnomalyTurn::Completed { .. } => {}
             }
         }
-        tracing::info!(target: profiling::TARGET, tag = profiling::ANOMALY_STOPPED, "anomaly role stopped");
+        tracing::debug!(target: profiling::TARGET, tag = profiling::ANOMALY_STOPPED, "anomaly role stopped");
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Anomaly {
                 return Ok(AnomalyTurn::Postponed);
             }
             let elapsed = self.clock.monotonic().saturating_sub(started);
-            tracing::info!(target: profiling::TARGET, tag, rows, ?elapsed);
+            tracing::debug!(target: profiling::TARGET, tag, rows, ?elapsed);
         }
         self.pending.clear();
         if let Err(error) = self.bus.scores().acknowledge(last) {

@@ -16,12 +16,15 @@ mod export;
 mod import;
 mod inspect;
 mod instances;
+mod log;
 mod metrics;
 mod monitor;
 mod open_operations;
 mod output;
+mod queue_depths;
 mod rebuild;
 mod replay;
+mod roles;
 mod serve;
 mod status;
 mod unmonitor;
@@ -56,6 +59,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::ServeArgs),
+    #[command(alias = "metric_listener")]
+    Listener(roles::ListenerArgs),
+    #[command(alias = "metric_storer")]
+    Storer(roles::StorerArgs),
+    #[command(aliases = ["model_scheduler", "model_scheduler_service", "model_runner"])]
+    Scheduler(roles::SchedulerArgs),
+    #[command(alias = "anomaly_service")]
+    Anomaly(roles::AnomalyArgs),
+    Results(roles::ResultsArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     Metrics(metrics::MetricsArgs),
@@ -76,6 +88,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
+    QueueDepths(queue_depths::QueueDepthsArgs),
 }
 
 /// The values a metric is expected to take.
@@ -135,6 +148,11 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Listener(args) => roles::listen(&args),
+        Verb::Storer(args) => roles::store(&args),
+        Verb::Scheduler(args) => roles::schedule(&args),
+        Verb::Anomaly(args) => roles::complete(&args),
+        Verb::Results(args) => roles::serve_results(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
@@ -155,6 +173,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::QueueDepths(args) => queue_depths::run(&args),
     }
 }
 

@@ -9,18 +9,16 @@ use std::time::Duration;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tracing_subscriber::EnvFilter;
 
 use super::CliError;
+use super::log::LogArgs;
 use crate::config::layer::{Layer, Setting};
-use crate::config::table::Said;
+pub(super) use crate::config::table::Said;
 use crate::config::{ConfigArgs, Settings};
 use crate::engine::Engine;
 
 /// How often signals and failed roles are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Environment variable with the log filter, for example `debug` or `htmengine::storer=debug`.
-const LOG_VARIABLE: &str = "HTMENGINE_LOG";
 
 /// Run the engine: take samples, score them, until SIGTERM or Ctrl-C
 ///
@@ -67,9 +65,8 @@ pub(super) struct ServeArgs {
     /// Save a model after so many rows [default: 1000]
     #[arg(long, value_name = "ROWS")]
     checkpoint_rows: Option<u32>,
-    /// Log as JSON
-    #[arg(long)]
-    log_json: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl ServeArgs {
@@ -97,18 +94,21 @@ impl ServeArgs {
     }
 }
 
-fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>> {
+/// What a flag says, if it was given.
+pub(super) fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>> {
     value.map(|value| Setting::new(value, Layer::Flag(name)))
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let settings = args.settings()?;
-    start_log(args.log_json, &settings.log_filter());
-    settings.log_warnings();
+    args.log.start(&settings, None);
     let options = settings.engine_options();
     let stop = stop_signal()?;
     let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
-    let engine = Engine::start(options)?;
+    let Some(engine) = Engine::start_unless(options, &stop)? else {
+        tracing::info!("stopped while waiting; there is nothing to finish");
+        return Ok(());
+    };
     announce(&engine, &data_dir.display().to_string(), &monitor)?;
     wait(&engine, &stop);
     let has_failed = engine.has_failed();
@@ -139,14 +139,6 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(error)?;
     }
     Ok(stop)
-}
-
-/// Logs to standard error what passes `filter`, unless the environment has another one.
-pub(super) fn start_log(as_json: bool, filter: &str) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A second subscriber in one process is only possible in tests.
-    let _ = if as_json { log.json().try_init() } else { log.try_init() };
 }
 
 fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), CliError> {

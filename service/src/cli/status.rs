@@ -1,6 +1,7 @@
 //! `htmengine status`: what the running engine holds and has done, in numbers.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use super::CliError;
 use super::output::time_text;
 use crate::config::{ConfigArgs, Settings};
 use crate::control::{EngineFigures, read_figures};
+use crate::engine::role::Role;
 
 /// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
 ///
@@ -34,18 +36,37 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
             "no engine has run over {shown}; start `htmengine serve`, or name its folder with --data-dir"
         ))
     })?;
+    let running: Vec<&str> = running_roles(&data_dir)?.into_iter().map(Role::name).collect();
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = json!(figures);
         if let Value::Object(object) = &mut value {
             object.insert("is_running".to_owned(), is_running.into());
+            object.insert("running_roles".to_owned(), running.into());
         }
         serde_json::to_writer_pretty(&mut out, &value)?;
         writeln!(out)?;
         return Ok(());
     }
     write_figures(&mut out, &figures, is_running)?;
+    if !running.is_empty() {
+        writeln!(out, "{:<26}{}", "roles running", running.join(", "))?;
+    }
     Ok(())
+}
+
+/// The roles that run over the data folder, in one process or in several.
+fn running_roles(data_dir: &Path) -> Result<Vec<Role>, CliError> {
+    let mut running = Vec::new();
+    for role in Role::ALL {
+        let is_running = role
+            .is_running(data_dir)
+            .map_err(|error| CliError::new(format!("the lock of the {role} cannot be looked at: {error}")))?;
+        if is_running {
+            running.push(role);
+        }
+    }
+    Ok(running)
 }
 
 fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool) -> io::Result<()> {

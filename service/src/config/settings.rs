@@ -34,7 +34,7 @@ use crate::repository::sqlite::OpenMode;
 use crate::scheduler::model_store::ModelStore;
 
 /// Log target of the lines about single stages of the work, which `profiling` switches on.
-pub const PROFILING_TARGET: &str = "htmengine::profiling";
+pub const PROFILING_TARGET: &str = crate::profiling::TARGET;
 const MIB: usize = 1 << 20;
 
 /// The effective settings.
@@ -203,6 +203,7 @@ impl Settings {
             hints_queue: value(said.hints_queue.as_ref(), default.hints_queue),
             scores_queue: value(said.scores_queue.as_ref(), default.scores_queue),
             results_exchange: value(said.results_exchange.as_ref(), default.results_exchange),
+            max_data_messages: default.max_data_messages,
         })
     }
 

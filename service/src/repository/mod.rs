@@ -7,8 +7,9 @@
 //! - A committed sample is never changed; its scores may be written again with the same values.
 //! - [`Repository::transact`] is all or nothing and holds the write lock of what it reads for update.
 //!
-//! [`sqlite`] is the embedded default.
+//! [`sqlite`] is the embedded default, [`mysql`] what the original used.
 
+pub mod column_limit;
 pub mod metric;
 pub mod metric_data;
 pub mod mysql;

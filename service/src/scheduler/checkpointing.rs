@@ -259,7 +259,7 @@ impl Scheduler {
             self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));
             match result {
                 Ok((stamp, elapsed)) => {
-                    tracing::info!(target: profiling::TARGET, tag = profiling::MODEL_SAVED, model = %id, ?elapsed);
+                    tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_SAVED, model = %id, ?elapsed);
                     self.note_saved(&id, stamp, elapsed);
                     saved.insert(id);
                 }

@@ -211,7 +211,7 @@ impl Scheduler {
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RepositoryError> {
-        tracing::info!(target: profiling::TARGET, tag = profiling::SCHEDULER_STARTED, "scheduler started");
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SCHEDULER_STARTED, "scheduler started");
         while !stop.load(Ordering::Relaxed) {
             match self.run_once(HINT_WAIT)? {
                 SchedulerTurn::Idle | SchedulerTurn::Worked { .. } => {}
@@ -219,7 +219,7 @@ impl Scheduler {
                 SchedulerTurn::Closed => break,
             }
         }
-        tracing::info!(target: profiling::TARGET, tag = profiling::SCHEDULER_STOPPED, "scheduler stopped");
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SCHEDULER_STOPPED, "scheduler stopped");
         Ok(())
     }
 
@@ -418,10 +418,10 @@ impl Scheduler {
         self.figures.stepped_rows += stepped.new_rows as u64;
         self.figures.replayed_rows += stepped.replayed_rows as u64;
         if stepped.was_swapped_in {
-            tracing::info!(target: profiling::TARGET, tag = profiling::MODEL_STARTED, model = %id);
+            tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_STARTED, model = %id);
         }
         let (new_rows, elapsed) = (stepped.new_rows, stepped.elapsed);
-        tracing::info!(target: profiling::TARGET, tag = profiling::SHARE_DONE, model = %id, new_rows, ?elapsed);
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SHARE_DONE, model = %id, new_rows, ?elapsed);
         self.typical.add_steps(stepped.new_rows + stepped.replayed_rows, stepped.elapsed);
         if let Some(bytes) = record.image_bytes {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]

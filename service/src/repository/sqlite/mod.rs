@@ -53,6 +53,9 @@ pub enum OpenMode {
     ReadOnly,
 }
 
+/// What a transaction does, also beyond what the trait offers.
+type Work<'a> = dyn FnMut(&mut SqliteTransaction<'_>) -> Result<(), RepositoryError> + 'a;
+
 /// A repository in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteRepository {
@@ -90,8 +93,28 @@ impl SqliteRepository {
         Ok(repository)
     }
 
+    /// Runs `work` in a transaction, again and again while it fails transiently and the budget lasts.
+    fn transact_here(&self, work: &mut Work<'_>) -> Result<(), RepositoryError> {
+        let mut left = self.retry_budget;
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            let (error, waited) = match self.attempt(work) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            left = left.saturating_sub(waited);
+            if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
+                return Err(error);
+            }
+            let pause = delay.min(left);
+            std::thread::sleep(pause);
+            left -= pause;
+            delay *= 2;
+        }
+    }
+
     /// One run of `work`. On failure also how long SQLite already waited.
-    fn attempt(&self, work: &mut TransactionWork<'_>) -> Result<(), (RepositoryError, Duration)> {
+    fn attempt(&self, work: &mut Work<'_>) -> Result<(), (RepositoryError, Duration)> {
         let Some(writer) = &self.writer else {
             let reason =
                 format!("{} was opened for reading only; nothing can be changed through it", self.path);
@@ -112,22 +135,7 @@ impl SqliteRepository {
 
 impl Repository for SqliteRepository {
     fn transact(&self, work: &mut TransactionWork<'_>) -> Result<(), RepositoryError> {
-        let mut left = self.retry_budget;
-        let mut delay = FIRST_RETRY_DELAY;
-        loop {
-            let (error, waited) = match self.attempt(work) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            left = left.saturating_sub(waited);
-            if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
-                return Err(error);
-            }
-            let pause = delay.min(left);
-            std::thread::sleep(pause);
-            left -= pause;
-            delay *= 2;
-        }
+        self.transact_here(&mut |transaction| work(transaction))
     }
 
     fn metric(&self, id: &ModelId) -> Result<Option<Metric>, RepositoryError> {
@@ -185,20 +193,12 @@ impl Repository for SqliteRepository {
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
-        let Some(writer) = &self.writer else {
-            let reason = format!("{} was opened for reading only; no rows can be deleted", self.path);
-            return Err(RepositoryError::Fatal { reason });
-        };
-        let connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = crate::timestamp::format_seconds(before)
-            .map_err(|error| RepositoryError::Rejected { reason: error.to_string() })?;
-        connection
-            .execute(
-                "DELETE FROM metric_data WHERE uid = ?1 AND rowid IN (SELECT rowid FROM metric_data
-                 WHERE uid = ?1 AND rowid <= ?2 AND timestamp < ?3 ORDER BY rowid LIMIT ?4)",
-                params![id.as_str(), up_to.0, before, i64::try_from(limit).unwrap_or(i64::MAX)],
-            )
-            .map_err(|error| database_error("deleting old rows", &error))
+        let mut purged = 0;
+        self.transact_here(&mut |transaction| {
+            purged = transaction.purge_rows(id, before, up_to, limit)?;
+            Ok(())
+        })?;
+        Ok(purged)
     }
 
     fn newest_change(&self) -> Result<i64, RepositoryError> {

@@ -35,6 +35,18 @@ macro_rules! select_data {
     };
 }
 
+/// The rows of one metric that [`DataQuery`] describes.
+macro_rules! select_matching {
+    ($rest:literal) => {
+        concat!(
+            select_data!("WHERE uid = ?1 AND rowid BETWEEN ?2 AND ?3 "),
+            "AND (?4 IS NULL OR timestamp >= ?4) AND (?5 IS NULL OR timestamp <= ?5) ",
+            "AND (?6 IS NULL OR anomaly_score >= ?6) AND (NOT ?7 OR anomaly_score IS NOT NULL) ",
+            $rest
+        )
+    };
+}
+
 /// The metric with this id.
 pub(super) fn metric(connection: &Connection, id: &ModelId) -> Result<Option<Metric>, RepositoryError> {
     one_metric(connection, select_metric!("WHERE uid = ?1"), id.as_str())
@@ -84,30 +96,51 @@ pub(super) fn data(
     id: &ModelId,
     query: &DataQuery,
 ) -> Result<Vec<MetricRow>, RepositoryError> {
-    const CONDITIONS: &str =
-        "WHERE uid = ?1 AND (?2 IS NULL OR timestamp >= ?2) AND (?3 IS NULL OR timestamp <= ?3)
-         AND (?4 IS NULL OR anomaly_score >= ?4) AND rowid BETWEEN ?5 AND ?6
-         AND (NOT ?7 OR anomaly_score IS NOT NULL)";
-    // In the order that lets the limit stop the walk.
-    let direction = if query.keep_oldest { "ASC" } else { "DESC" };
-    let sql = format!("{} {CONDITIONS} ORDER BY rowid {direction} LIMIT ?8", select_data!(""));
+    // Backwards, so that the limit keeps the newest and stops the walk.
+    let is_backwards = query.limit.is_some() && !query.keep_oldest;
+    let sql = if is_backwards {
+        select_matching!("ORDER BY rowid DESC LIMIT ?8")
+    } else {
+        select_matching!("ORDER BY rowid LIMIT ?8")
+    };
     let bounds = [query.since, query.until].map(|time| time.map(clamped_text));
     let parameters = params![
         id.as_str(),
+        query.first_row.map_or(i64::MIN, |row_id| row_id.0),
+        query.last_row.map_or(i64::MAX, |row_id| row_id.0),
         bounds[0],
         bounds[1],
         query.min_anomaly_score,
-        query.first_row.map_or(i64::MIN, |row| row.0),
-        query.last_row.map_or(i64::MAX, |row| row.0),
         query.is_scored,
-        sql_limit(query.limit)
+        sql_limit(query.limit),
     ];
-    let mut rows = data_rows(connection, id, &sql, parameters)?;
-    if query.keep_oldest {
-        return Ok(rows);
+    let mut rows = data_rows(connection, id, sql, parameters)?;
+    if is_backwards {
+        rows.reverse();
     }
-    rows.reverse();
     Ok(rows)
+}
+
+/// Id and time of the metric's first rows up to `up_to`, at most `limit`.
+pub(super) fn first_times(
+    connection: &Connection,
+    id: &ModelId,
+    up_to: RowId,
+    limit: usize,
+) -> Result<Vec<(RowId, i64)>, RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("reading the oldest rows", &error);
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT rowid, timestamp FROM metric_data WHERE uid = ?1 AND rowid <= ?2 ORDER BY rowid LIMIT ?3",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query(params![id.as_str(), up_to.0, sql_limit(Some(limit))]).map_err(failed)?;
+    let mut times = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let text: String = row.get(1).map_err(failed)?;
+        times.push((RowId(row.get(0).map_err(failed)?), stored_time(id, &text)?));
+    }
+    Ok(times)
 }
 
 /// See [`crate::repository::Repository::scored_up_to`].

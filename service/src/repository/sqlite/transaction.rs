@@ -11,17 +11,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::database_error;
 use super::read;
 use crate::best_predictions::BestPredictions;
-use crate::repository::metric::{
-    MAX_DESCRIPTION_CHARS, MAX_LOCATION_CHARS, MAX_NAME_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
-};
+use crate::repository::column_limit::{check_finite_scores, check_finite_value, check_length, check_metric};
+use crate::repository::metric::{MAX_SERVER_CHARS, Metric, MetricStatus};
 use crate::repository::metric_data::{MetricRow, RowUpdate, StoredSample};
 use crate::repository::{MAX_CHANGES, RepositoryError, Transaction};
 use crate::timestamp;
-
-/// Longest `datasource`, in characters.
-const MAX_DATASOURCE_CHARS: usize = 100;
-/// Longest `tag_name`, in characters.
-const MAX_TAG_NAME_CHARS: usize = 200;
 
 /// An open write transaction.
 pub(super) struct SqliteTransaction<'a> {
@@ -39,7 +33,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn insert_metric(&mut self, metric: &Metric) -> Result<(), RepositoryError> {
-        check_lengths(metric)?;
+        check_metric(metric)?;
         let doing = "adding a metric";
         let mut statement = self
             .connection
@@ -149,7 +143,10 @@ impl Transaction for SqliteTransaction<'_> {
             ];
             completed += update.execute(values).map_err(|error| database_error(doing, &error))?;
         }
-        self.advance_score_progress(id, updates, completed == updates.len())?;
+        // Nothing to note of a metric that is gone.
+        if completed > 0 {
+            self.advance_score_progress(id, updates, completed == updates.len())?;
+        }
         Ok(completed)
     }
 
@@ -207,6 +204,30 @@ impl SqliteTransaction<'_> {
         self.connection.prepare_cached(sql).map_err(failed)?.execute(parameters).map_err(failed)
     }
 
+    /// See [`crate::repository::Repository::purge_rows`].
+    pub(super) fn purge_rows(
+        &self,
+        id: &ModelId,
+        before: i64,
+        up_to: RowId,
+        limit: usize,
+    ) -> Result<usize, RepositoryError> {
+        let times = read::first_times(self.connection, id, up_to, limit)?;
+        // Rows come in the order of their times, so the first one that is not old ends the walk.
+        let old = times.into_iter().take_while(|(_, time)| *time < before);
+        let Some((last, _)) = old.last() else { return Ok(0) };
+        let sql = "DELETE FROM metric_data WHERE uid = ?1 AND rowid <= ?2";
+        let purged = self.execute("purging rows", sql, params![id.as_str(), last.0])?;
+        // What is remembered may have stood before a gap that is gone.
+        if let Some(progress) = read::score_progress(self.connection, id)?
+            && progress < last
+        {
+            let progress = read::scored_without_gap_after(self.connection, id, progress)?;
+            self.note_score_progress(id, progress)?;
+        }
+        Ok(purged)
+    }
+
     /// Advances `last_rowid` by `count` and returns the id before the first new row.
     fn reserve_row_ids(&self, id: &ModelId, count: usize) -> Result<RowId, RepositoryError> {
         let failed = |error: rusqlite::Error| database_error("reserving row ids", &error);
@@ -248,6 +269,10 @@ impl SqliteTransaction<'_> {
         let in_order = reached == highest && !read::is_scored(self.connection, id, RowId(highest.0 + 1))?;
         let progress =
             if in_order { reached } else { read::scored_without_gap_after(self.connection, id, reached)? };
+        self.note_score_progress(id, progress)
+    }
+
+    fn note_score_progress(&self, id: &ModelId, progress: RowId) -> Result<(), RepositoryError> {
         let sql = "INSERT INTO score_progress (uid, scored_up_to) VALUES (?1, ?2)
                    ON CONFLICT (uid) DO UPDATE SET scored_up_to = excluded.scored_up_to";
         self.execute("noting the scoring progress", sql, params![id.as_str(), progress.0])?;
@@ -256,48 +281,7 @@ impl SqliteTransaction<'_> {
 }
 
 fn storable(id: &ModelId, sample: &StoredSample) -> Result<String, RepositoryError> {
-    if !sample.value.is_finite() {
-        return Err(RepositoryError::Rejected {
-            reason: format!("a sample of metric {id} has value {}; expected a finite number", sample.value),
-        });
-    }
+    check_finite_value(id, sample.value)?;
     timestamp::format_seconds(sample.timestamp)
         .map_err(|error| RepositoryError::Rejected { reason: format!("a sample of metric {id}: {error}") })
-}
-
-fn check_finite_scores(id: &ModelId, row: &RowUpdate) -> Result<(), RepositoryError> {
-    // SQLite would turn NaN into NULL, and the row would count as never scored.
-    if row.raw_anomaly_score.is_finite() && row.anomaly_score.is_finite() {
-        return Ok(());
-    }
-    Err(RepositoryError::Rejected {
-        reason: format!(
-            "row {} of metric {id} has scores {} and {}; expected finite numbers",
-            row.row_id, row.raw_anomaly_score, row.anomaly_score
-        ),
-    })
-}
-
-fn check_lengths(metric: &Metric) -> Result<(), RepositoryError> {
-    check_length("name", Some(&metric.name), MAX_NAME_CHARS)?;
-    for (column, value, max_chars) in [
-        ("datasource", &metric.datasource, MAX_DATASOURCE_CHARS),
-        ("description", &metric.description, MAX_DESCRIPTION_CHARS),
-        ("server", &metric.server, MAX_SERVER_CHARS),
-        ("location", &metric.location, MAX_LOCATION_CHARS),
-        ("tag_name", &metric.tag_name, MAX_TAG_NAME_CHARS),
-    ] {
-        check_length(column, value.as_deref(), max_chars)?;
-    }
-    Ok(())
-}
-
-fn check_length(column: &str, value: Option<&str>, max_chars: usize) -> Result<(), RepositoryError> {
-    let chars = value.map_or(0, |text| text.chars().count());
-    if chars <= max_chars {
-        return Ok(());
-    }
-    Err(RepositoryError::Rejected {
-        reason: format!("{column} has {chars} characters; expected at most {max_chars}: shorten it"),
-    })
 }
