@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::CliError;
-use super::serve::{start_log, stop_signal};
+use super::log::{LogFormat, start_log};
+use super::serve::stop_signal;
 use crate::clock::SystemClock;
 use crate::config::{ConfigArgs, Settings};
 use crate::garbage::{GarbageCollector, MAX_THRESHOLD_DAYS};
@@ -38,7 +39,7 @@ pub(super) struct CollectGarbageArgs {
 
 pub(super) fn run(args: &CollectGarbageArgs) -> Result<(), CliError> {
     let settings = Settings::load(&args.config)?;
-    start_log(false, &settings.log_filter());
+    start_log(LogFormat::Text, &settings.log_filter(), None);
     let stop = stop_signal()?;
     let repository = settings.open_repository(OpenMode::ReadWrite)?;
     let collector = GarbageCollector {

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::CliError;
-use super::serve::{start_log, stop_signal};
+use super::log::{LogFormat, start_log};
+use super::serve::stop_signal;
 use crate::backends::start_runtime;
 use crate::bus::rabbitmq::RabbitSettings;
 use crate::bus::rabbitmq::depth_figures::{DepthAverages, DepthProbe, PERIOD_SECONDS, SAMPLE_INTERVAL};
@@ -82,7 +83,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &QueueDepthsArgs) -> Result<(), CliError> {
-    start_log(false);
+    start_log(LogFormat::Text, "info", None);
     let stop = stop_signal()?;
     let runtime =
         start_runtime().map_err(|error| CliError::new(format!("starting threads failed: {error}")))?;
