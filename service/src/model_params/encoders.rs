@@ -52,7 +52,7 @@ fn field(mut section: Section<'_>, names: FieldNames<'_>) -> Result<Option<Field
     let name = section.text("fieldname")?.ok_or_else(|| missing("fieldname", section.path()))?;
     section.without_effect(&["name", "verbosity"]);
     let (params, reads) = match kind {
-        "DateEncoder" => (FieldParams::Date(date_encoder(&mut section)?), names.timestamp),
+        "DateEncoder" => (FieldParams::Date(Box::new(date_encoder(&mut section)?)), names.timestamp),
         "ScalarEncoder" => (FieldParams::Scalar(scalar_encoder(&mut section)?), names.value),
         "RandomDistributedScalarEncoder" => {
             (FieldParams::RandomDistributedScalar(random_distributed_scalar(&mut section)?), names.value)
