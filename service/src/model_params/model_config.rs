@@ -92,6 +92,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Null => true,
         Value::Array(list) => list.iter().all(is_nothing),
         Value::Object(map) => map.values().all(is_nothing),
-        single => is_zero(single),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => is_zero(value),
     }
 }

@@ -30,7 +30,7 @@ fn original() -> Value {
                     "encoders": {
                         "c0_timeOfDay": {
                             "type": "DateEncoder", "fieldname": "c0", "name": "c0",
-                            "timeOfDay": [21, 9.491_223_347_477_369]
+                            "timeOfDay": [21, 9.491_223_347_477_37]
                         },
                         "c0_dayOfWeek": null, "c0_weekend": null,
                         "c1": {
