@@ -26,7 +26,7 @@ fn main() {
 }
 
 fn bench_step(criterion: &mut Criterion, trained: &Trained) {
-    let memory = trained.model.temporal_memory();
+    let memory = trained.model.memory().backtracking().expect("the standard memory");
     let mut workspace = Workspace::new();
     let mut group = criterion.benchmark_group("temporal_memory/step");
     group.throughput(Throughput::Elements(KEPT_ROWS as u64)).sample_size(20);
@@ -46,7 +46,7 @@ fn bench_step(criterion: &mut Criterion, trained: &Trained) {
 }
 
 fn bench_count_active(criterion: &mut Criterion, trained: &Trained) {
-    let mut memory = trained.model.temporal_memory().clone();
+    let mut memory = trained.model.memory().backtracking().expect("the standard memory").clone();
     let synapse_stride = memory.params().synapse_stride();
     let segment_count = memory.scalars().segment_count as usize;
     let mut naive = vec![0; segment_count];

@@ -1,4 +1,4 @@
-# Sourced by `demo` and `test`: finds the Rust toolchain and, on Debian, installs what building needs besides it.
+# Sourced by `demo` and `test`: finds the Rust toolchain and, on Debian, installs what building and testing need besides it.
 #
 # A fresh Debian with rustup has no C compiler; rustc needs one to link, and the bundled SQLite is C source.
 # Nothing is touched if everything is there.
@@ -25,20 +25,27 @@ can_compile_c() {
         cc -x c -o /dev/null - 2>/dev/null
 }
 
-# Installs the Debian packages in "$@".
+# Installs the Debian packages in "$@". Services that come with them are not started.
 install_packages() {
     command -v apt-get >/dev/null || fail "missing: $*; install them (or what your system calls them) and try again"
     [ "$(id -u)" = 0 ] || fail "missing: $*; run 'apt-get install $*' as root, or run this as root"
     printf 'installing %s\n' "$*"
-    local log
+    local log policy=/usr/sbin/policy-rc.d
     log="$(mktemp)"
+    # Debian's way to say that a package's service must not be started; an administrator's own word on it stands.
+    if [ -e "$policy" ]; then
+        policy=
+    else
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
         >"$log" 2>&1; then
         cat "$log" >&2
-        rm -f "$log"
+        rm -f "$log" ${policy:+"$policy"}
         fail "apt-get could not install $*; is this machine offline?"
     fi
-    rm -f "$log"
+    rm -f "$log" ${policy:+"$policy"}
 }
 
 prepare_toolchain() {
@@ -51,4 +58,23 @@ prepare_toolchain() {
         install_packages "${missing[@]}"
     fi
     can_compile_c || fail "cc still cannot compile a small C program; see what 'cc --version' says"
+}
+
+# What the tests run against besides the engine: a database, a broker, the original's process supervisor, and Python with
+# the libraries that its users' scripts import. Only the programs are needed; the tests start instances of their own.
+prepare_services() {
+    local missing=()
+    [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
+    [ -x /usr/bin/supervisord ] || missing+=(supervisor)
+    has_python_module pika || missing+=(python3-pika)
+    has_python_module pymysql || missing+=(python3-pymysql)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        install_packages "${missing[@]}"
+    fi
+}
+
+# Debian's own Python: another one in PATH does not see Debian's modules.
+has_python_module() {
+    [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "import $1" >/dev/null 2>&1
 }

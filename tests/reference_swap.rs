@@ -3,7 +3,7 @@
 //!
 //! Each recording of `reference_trace.rs` is stepped on every instruction set of this machine, and all of the memory
 //! is thrown away between records: what goes on is what the file holds. The short recordings are swapped after every
-//! record, the long ones now and then; all of them after every record with
+//! record, the long ones now and then, with the backtracking memory and with the plain one; all of them after every record with
 //! `cargo test --release -p htm-tests --test reference_swap -- --ignored` (some minutes).
 
 use std::fs::File;
@@ -18,9 +18,9 @@ use htm_core::isa::Isa;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
-use htm_core::params::{ModelParams, ValueRange};
+use htm_core::params::ValueRange;
 use htm_core::trace::{STAGE_HEADING, Stages, stage_row};
-use htm_tests::recording::{SERIES, golden, series};
+use htm_tests::recording::{SERIES, golden, params_with, series};
 
 const GENERATION: &str = "a swapped model";
 
@@ -46,16 +46,16 @@ impl Swapped<'_> {
     }
 }
 
-fn check(name: &str, isa: Isa, swap_every: usize) {
+fn check(name: &str, memory: &str, isa: Isa, swap_every: usize) {
     let rows = series(name);
-    let text = golden(&format!("{name}__cpp.rec.csv.gz"));
+    let text = golden(&format!("{name}__{memory}.rec.csv.gz"));
     let mut expected = text.lines();
     assert_eq!(expected.next(), Some(STAGE_HEADING), "{name}");
     let (min, max) = rows.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), (_, record)| {
         (min.min(record.value), max.max(record.value))
     });
     let range = ValueRange::padded(min, max).expect("finite");
-    let params = Arc::new(ModelParams::single_metric(range.resolution(None)).expect("valid"));
+    let params = Arc::new(params_with(memory, range.resolution(None)));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("swapped.model");
     let templates = Templates::new();
@@ -68,7 +68,7 @@ fn check(name: &str, isa: Isa, swap_every: usize) {
         let scores = model.step(&mut workspace, row_id, *record).expect("a good record");
         let stages = Stages::of(&model, &workspace);
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
-        let found = stage_row(index, timestamp, record.value, scores, probability, &stages);
+        let found = stage_row(index, timestamp, record.value, &scores, probability, &stages);
         assert_eq!(Some(&*found), expected.next(), "{name} on {isa}, record {index}");
         if index.is_multiple_of(swap_every) {
             model = swapped.swap(model, index.is_multiple_of(2 * swap_every));
@@ -78,8 +78,38 @@ fn check(name: &str, isa: Isa, swap_every: usize) {
 
 fn check_on_every_isa(name: &str, swap_every: usize) {
     for isa in Isa::available() {
-        check(name, isa, swap_every);
+        check(name, "cpp", isa, swap_every);
     }
+}
+
+/// The plain memory has the same code for every instruction set.
+fn check_plain(name: &str, swap_every: usize) {
+    check(name, "tm_cpp", Isa::chosen(), swap_every);
+}
+
+#[test]
+fn plain_speed_7578_swapped_after_every_record_equals_the_recording() {
+    check_plain("speed_7578", 1);
+}
+
+#[test]
+fn plain_art_flatline_swapped_now_and_then_equals_the_recording() {
+    check_plain("art_flatline", 5);
+}
+
+#[test]
+fn plain_art_daily_jumpsup_swapped_now_and_then_equals_the_recording() {
+    check_plain("art_daily_jumpsup", 41);
+}
+
+#[test]
+fn plain_ec2_cpu_utilization_swapped_now_and_then_equals_the_recording() {
+    check_plain("ec2_cpu_utilization_5f5533", 37);
+}
+
+#[test]
+fn plain_nyc_taxi_swapped_now_and_then_equals_the_recording() {
+    check_plain("nyc_taxi", 111);
 }
 
 #[test]
@@ -112,5 +142,6 @@ fn nyc_taxi_swapped_now_and_then_equals_the_recording() {
 fn every_recording_swapped_after_every_record_equals_the_recording() {
     for name in SERIES {
         check_on_every_isa(name, 1);
+        check_plain(name, 1);
     }
 }

@@ -10,6 +10,7 @@ use htm_core::float_text::repr;
 use htm_core::ids::RowId;
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
+use htm_core::model::temporal_memory::TemporalMemory;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::{ModelParams, ValueRange};
 use htm_core::trace::{Fnv, STAGE_HEADING, Stages, cells, confidences, stage_row};
@@ -43,7 +44,7 @@ fn check(name: &str) {
         let scores = model.step(&mut workspace, row_id, *record).expect("a good record");
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
         let stages = Stages::of(&model, &workspace);
-        let found = stage_row(index, timestamp, record.value, scores, probability, &stages);
+        let found = stage_row(index, timestamp, record.value, &scores, probability, &stages);
         assert_eq!(Some(&*found), expected.next(), "{name}, record {index}");
         if let Some(line) = full.next() {
             check_full(name, index, &serde_json::from_str(line).expect("JSON"), &mut model, &workspace);
@@ -58,10 +59,14 @@ fn check(name: &str) {
     check_buckets(name, &model);
 }
 
+fn backtracking(model: &Model) -> &TemporalMemory {
+    model.memory().backtracking().expect("the standard memory")
+}
+
 fn check_initial(name: &str, model: &mut Model) {
     let meta = golden_json(&format!("{name}__cpp.meta.json"));
     let mut pooler = model.spatial_pooler().clone();
-    let mut memory = model.temporal_memory().clone();
+    let mut memory = backtracking(model).clone();
     let initial = &meta["initial"];
     assert_eq!(state_digest::assert_equal(name, initial, &state_digest::spatial_pooler(&mut pooler)), 8);
     assert_eq!(state_digest::assert_equal(name, initial, &state_digest::temporal_memory(&mut memory)), 6);
@@ -69,7 +74,7 @@ fn check_initial(name: &str, model: &mut Model) {
 }
 
 fn check_full(name: &str, index: usize, full: &Value, model: &mut Model, workspace: &Workspace) {
-    let memory = model.temporal_memory();
+    let memory = backtracking(model);
     let params = memory.params();
     let list = |key: &str| -> Vec<u32> { serde_json::from_value(full[key].clone()).expect("a list") };
     let check = |key: &str, found: Vec<u32>| assert_eq!(found, list(key), "{name}, record {index}: {key}");
@@ -90,7 +95,7 @@ fn check_full(name: &str, index: usize, full: &Value, model: &mut Model, workspa
 fn check_state(name: &str, index: usize, state: &Value, model: &mut Model, likelihood: &NabLikelihood) {
     let context = format!("{name} after record {index}");
     let mut pooler = model.spatial_pooler().clone();
-    let mut memory = model.temporal_memory().clone();
+    let mut memory = backtracking(model).clone();
     let has_draws = usize::from(state.get("sp_rng").is_some());
     let pooler_keys = state_digest::assert_equal(&context, state, &state_digest::spatial_pooler(&mut pooler));
     assert_eq!(pooler_keys, 7 + has_draws, "{context}: keys of the spatial pooler");

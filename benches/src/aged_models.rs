@@ -201,7 +201,7 @@ fn build(
         step_to(&mut model, &mut workspace, series, mark, progress)?;
         let step_us =
             stopwatch.lap().cpu_us / i32::try_from(mark - window_start).map_or(f64::INFINITY, f64::from);
-        let scalars = model.temporal_memory().scalars();
+        let scalars = model.memory().backtracking().expect("the standard memory").scalars();
         growth.push(GrowthMark {
             age: mark,
             step_us,

@@ -53,7 +53,12 @@ impl Trained {
                 rows.push(KeptRow {
                     active_inputs: workspace.active_inputs().to_vec(),
                     active_columns: workspace.active_columns().to_vec(),
-                    infer_active: model.temporal_memory().infer_active().to_vec(),
+                    infer_active: model
+                        .memory()
+                        .backtracking()
+                        .expect("the standard memory")
+                        .infer_active()
+                        .to_vec(),
                     value: record.value,
                     raw_score: scores.raw_anomaly_score,
                 });

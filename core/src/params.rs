@@ -1,16 +1,27 @@
 //! The parameters of a model: checked once, valid ever after.
 //!
+//! Any parameters within the limits of [`limits`] make a model; [`description`] writes them as text and reads them back.
+//! [`ModelParams::single_metric`] is the standard set.
+//!
 //! Source: `getScalarMetricWithTimeOfDayAnomalyParams` of nupic and its `best_single_metric_anomaly_params_cpp.json`,
-//! which is what htmengine and NAB's `numenta` detector use. Departures: only the value encoder's resolution may
-//! differ between models so far.
+//! which is what htmengine and NAB's `numenta` detector use. Names in errors are those of nupic's JSON, which is where
+//! users write them.
+
+mod description;
+mod limits;
 
 use std::fmt;
 use std::sync::Arc;
 
-use htm_kernels::backtracking_tm::BacktrackingTmParams;
+/// The numbers of a backtracking temporal memory, for those above this crate.
+pub use htm_kernels::backtracking_tm::BacktrackingTmParams;
 use htm_kernels::permanence::PermanenceCodes;
-use htm_kernels::spatial_pooler::SpatialPoolerParams;
+/// The numbers of a spatial pooler, likewise.
+pub use htm_kernels::spatial_pooler::SpatialPoolerParams;
+/// The numbers of a plain temporal memory, likewise.
+pub use htm_kernels::temporal_memory::TemporalMemoryParams;
 
+use crate::classifier::ClassifierParams;
 use crate::encoder::EncoderParams;
 
 /// Buckets that the declared value range is divided into.
@@ -60,17 +71,57 @@ impl ValueRange {
     }
 }
 
+/// Which temporal memory a model has, and its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MemoryParams {
+    /// `cpp` in the reference: sequences with backtracking.
+    Backtracking(BacktrackingTmParams),
+    /// `tm_cpp` in the reference: the plain memory.
+    Plain(TemporalMemoryParams),
+}
+
+impl MemoryParams {
+    /// The reference's name of the implementation.
+    pub fn implementation(&self) -> &'static str {
+        match self {
+            Self::Backtracking(_) => "cpp",
+            Self::Plain(_) => "tm_cpp",
+        }
+    }
+}
+
 /// Everything that fixes a model's behaviour before its first record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelParams {
     encoder: EncoderParams,
     spatial_pooler: SpatialPoolerParams,
-    temporal_memory: BacktrackingTmParams,
+    memory: MemoryParams,
+    classifier: Option<ClassifierParams>,
     permanence_codes: Option<Arc<PermanenceCodes>>,
     description: Arc<str>,
 }
 
 impl ModelParams {
+    /// A model of these parts. The spatial pooler's `input_bits` is set to the encoder's width.
+    ///
+    /// # Errors
+    /// [`ParamsError`] names the first number outside its limits.
+    pub fn new(
+        encoder: EncoderParams,
+        spatial_pooler: SpatialPoolerParams,
+        memory: MemoryParams,
+        classifier: Option<ClassifierParams>,
+    ) -> Result<Self, ParamsError> {
+        let spatial_pooler = SpatialPoolerParams { input_bits: encoder.width(), ..spatial_pooler };
+        limits::check(&encoder, &spatial_pooler, &memory, classifier.as_ref())?;
+        let description = description::text(&encoder, &spatial_pooler, &memory, classifier.as_ref()).into();
+        let permanence_codes = match &memory {
+            MemoryParams::Backtracking(params) => PermanenceCodes::of(params).map(Arc::new),
+            MemoryParams::Plain(_) => None,
+        };
+        Ok(Self { encoder, spatial_pooler, memory, classifier, permanence_codes, description })
+    }
+
     /// The standard anomaly model for one metric, its value encoder having `resolution`.
     ///
     /// # Errors
@@ -78,17 +129,28 @@ impl ModelParams {
     pub fn single_metric(resolution: f64) -> Result<Self, ParamsError> {
         let encoder = EncoderParams::time_of_day_and_value(resolution)?;
         let spatial_pooler = standard_spatial_pooler(encoder.width());
-        let temporal_memory = standard_temporal_memory();
-        let description = format!("{encoder:?} {spatial_pooler:?} {temporal_memory:?}").into();
-        let permanence_codes = PermanenceCodes::of(&temporal_memory).map(Arc::new);
-        Ok(Self { encoder, spatial_pooler, temporal_memory, permanence_codes, description })
+        Self::new(encoder, spatial_pooler, MemoryParams::Backtracking(standard_temporal_memory()), None)
+    }
+
+    /// The same with another temporal memory.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_memory(self, memory: MemoryParams) -> Result<Self, ParamsError> {
+        Self::new(self.encoder, self.spatial_pooler, memory, self.classifier)
+    }
+
+    /// The same with a classifier.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_classifier(self, classifier: ClassifierParams) -> Result<Self, ParamsError> {
+        Self::new(self.encoder, self.spatial_pooler, self.memory, Some(classifier))
     }
 
     /// The parameters that have this description; `None` if this program knows none that do.
     pub fn from_description(description: &str) -> Option<Self> {
-        let after = description.rsplit_once("resolution: ")?.1;
-        let resolution = after.split([',', ' ', '}']).next()?.parse().ok()?;
-        Self::single_metric(resolution).ok().filter(|params| params.description() == description)
+        description::read(description).filter(|params| params.description() == description)
     }
 
     /// How records become bits.
@@ -102,11 +164,16 @@ impl ModelParams {
     }
 
     /// The temporal memory's numbers.
-    pub fn temporal_memory(&self) -> &BacktrackingTmParams {
-        &self.temporal_memory
+    pub fn memory(&self) -> &MemoryParams {
+        &self.memory
     }
 
-    /// The codes of the temporal memory's permanences, if they are few enough to have some.
+    /// The classifier's numbers, if there is one.
+    pub fn classifier(&self) -> Option<&ClassifierParams> {
+        self.classifier.as_ref()
+    }
+
+    /// The codes of the backtracking memory's permanences, if they are few enough to have some.
     pub fn permanence_codes(&self) -> Option<&Arc<PermanenceCodes>> {
         self.permanence_codes.as_ref()
     }
@@ -156,6 +223,25 @@ pub fn standard_temporal_memory() -> BacktrackingTmParams {
     }
 }
 
+/// NuPIC 1.0.5's plain temporal memory (`tm_cpp`) with the numbers of NAB's `numentaTM` detector.
+pub fn standard_plain_memory() -> TemporalMemoryParams {
+    TemporalMemoryParams {
+        columns: 2048,
+        cells_per_column: 32,
+        activation_threshold: 20,
+        min_threshold: 13,
+        new_synapse_count: 31,
+        max_segments_per_cell: 128,
+        max_synapses_per_segment: 128,
+        initial_permanence: 0.24,
+        connected_permanence: 0.5,
+        permanence_increment: 0.04,
+        permanence_decrement: 0.008,
+        predicted_segment_decrement: 0.001,
+        seed: 1960,
+    }
+}
+
 /// Why parameters were refused.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParamsError {
@@ -176,6 +262,25 @@ pub enum ParamsError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// A number outside its limits.
+    OutOfRange {
+        /// The parameter, as nupic's JSON names it.
+        name: &'static str,
+        /// Found.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+}
+
+impl ParamsError {
+    pub(crate) fn out_of_range(
+        name: &'static str,
+        found: impl fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::OutOfRange { name, found: found.to_string(), expected: expected.into() }
+    }
 }
 
 impl fmt::Display for ParamsError {
@@ -194,6 +299,9 @@ impl fmt::Display for ParamsError {
                 write!(formatter, "the resolution is {found}; give a finite number above 0")
             }
             Self::ScalarEncoder { reason } => formatter.write_str(reason),
+            Self::OutOfRange { name, found, expected } => {
+                write!(formatter, "{name} is {found}; expected {expected}")
+            }
         }
     }
 }
@@ -216,17 +324,6 @@ mod tests {
         assert!(resolution(1.0, 0.0, None).is_err());
         assert!(resolution(f64::MIN, f64::MAX, None).is_err());
         assert!(resolution(f64::NAN, 1.0, None).is_err());
-    }
-
-    #[test]
-    fn a_description_names_its_parameters() {
-        for resolution in [0.001, 422.035_384_615_384_66, 1.0, 1e-7, 1e22] {
-            let params = ModelParams::single_metric(resolution).expect("valid");
-            assert_eq!(ModelParams::from_description(params.description()), Some(params.clone()));
-            let other = params.description().replace("columns: 2048", "columns: 1024");
-            assert_eq!(ModelParams::from_description(&other), None);
-        }
-        assert_eq!(ModelParams::from_description("resolution: "), None);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 //!
 //! Source: the layout of our golden recordings of NuPIC 1.0.5.
 
-use htm_kernels::backtracking_tm::BacktrackingTmParams;
+use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE};
 use htm_kernels::word::{self, Ones};
 
 use crate::anomaly::likelihood::log_likelihood;
 use crate::float_text::repr;
+use crate::model::memory::Memory;
+use crate::model::plain_memory::PlainMemory;
+use crate::model::temporal_memory::TemporalMemory;
 use crate::model::workspace::Workspace;
 use crate::model::{Model, Scores};
 
@@ -52,9 +55,12 @@ impl std::fmt::Display for Fnv {
 }
 
 /// The cells of a set, ascending, numbered `column * cells_per_column + cell` as the reference does.
-#[expect(clippy::missing_panics_doc, reason = "a column has at most 32 cells")]
 pub fn cells<'a>(params: &BacktrackingTmParams, words: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    let cells_per_column = u32::try_from(params.cells_per_column).expect("at most 32");
+    cells_of(params.cells_per_column, words)
+}
+
+fn cells_of(cells_per_column: usize, words: &[u32]) -> impl Iterator<Item = u32> {
+    let cells_per_column = u32::try_from(cells_per_column).expect("at most 32");
     words.iter().zip((0..).step_by(cells_per_column as usize)).flat_map(|(&word, first)| {
         Ones(u64::from(word)).map(move |cell| first + u32::try_from(cell).expect("below 32"))
     })
@@ -91,7 +97,13 @@ impl Stages {
     /// Looks at `model` and `workspace` right after a step.
     #[expect(clippy::missing_panics_doc, reason = "a region has at most 2048 columns")]
     pub fn of(model: &Model, workspace: &Workspace) -> Self {
-        let memory = model.temporal_memory();
+        match model.memory() {
+            Memory::Backtracking(memory) => Self::of_backtracking(memory, workspace),
+            Memory::Plain(memory) => Self::of_plain(memory, workspace),
+        }
+    }
+
+    fn of_backtracking(memory: &TemporalMemory, workspace: &Workspace) -> Self {
         let params = memory.params();
         let as_u32 = |index: &u16| u32::from(*index);
         let predicted = word::ones(memory.predicted_columns());
@@ -108,6 +120,32 @@ impl Stages {
     }
 }
 
+impl Stages {
+    /// The recordings of the plain memory have winner cells in the place of learning cells, and hash the numbers of
+    /// active and of matching segments in that of predicted learning cells. There is no confidence.
+    fn of_plain(memory: &PlainMemory, workspace: &Workspace) -> Self {
+        let cells_per_column = memory.params().cells_per_column;
+        let as_u32 = |index: &u16| u32::from(*index);
+        let stride = u16::try_from(CELL_STRIDE).expect("32");
+        let cells_in_column = u32::try_from(cells_per_column).expect("at most 32");
+        let outside = |cell: u16| u32::from(cell / stride) * cells_in_column + u32::from(cell % stride);
+        let predicted = word::ones(memory.predicted_columns());
+        let matches = memory.matches().iter();
+        let active: u32 = matches.clone().map(|segment| u32::from(segment.is_active)).sum();
+        let matching: u32 = matches.map(|segment| u32::from(segment.is_matching)).sum();
+        Self {
+            encoded: Fnv::of(workspace.active_inputs().iter().map(as_u32)),
+            active_columns: Fnv::of(workspace.active_columns().iter().map(as_u32)),
+            active_cells: Fnv::of(cells_of(cells_per_column, memory.active_cells())),
+            predicted_cells: Fnv::of(memory.predictive_cells().map(outside)),
+            predicted_columns: Fnv::of(predicted.map(|column| u32::try_from(column).expect("below 2048"))),
+            learn_cells: Fnv::of(cells_of(cells_per_column, memory.winner_cells())),
+            learn_predicted_cells: Fnv::of([active, matching]),
+            confidence: Fnv::new(),
+        }
+    }
+}
+
 /// Heading of the rows that [`stage_row`] prints.
 pub const STAGE_HEADING: &str =
     "i,timestamp,value,bucket,enc,sp,active,pred,predcols,learn,lpred,colconf,anomaly,likelihood,log";
@@ -117,7 +155,7 @@ pub fn stage_row(
     index: usize,
     timestamp: &str,
     value: f64,
-    scores: Scores,
+    scores: &Scores,
     likelihood: f64,
     stages: &Stages,
 ) -> String {

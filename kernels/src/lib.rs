@@ -24,7 +24,7 @@
 //! posting, and scatter instructions are slower than that.
 //!
 //! Reading order: [`isa`], [`word`], [`random`], [`permanence`], [`spatial_pooler`],
-//! [`backtracking_tm`].
+//! [`backtracking_tm`], [`temporal_memory`].
 
 pub mod isa;
 
@@ -34,9 +34,13 @@ pub mod random;
 
 pub mod permanence;
 
+mod prefetch;
+
 pub mod spatial_pooler;
 
 pub mod backtracking_tm;
+
+pub mod temporal_memory;
 
 /// Most columns a pattern may hold. One less than 64, so that a pattern with its count fits one record of 64
 /// `u16` and a choice among its cells fits the bits of a `u64`. The models here use 40.

@@ -27,6 +27,15 @@ impl SystemClock {
     }
 }
 
+impl SystemClock {
+    /// Whole milliseconds since 1970-01-01 00:00:00 UTC, for the log.
+    #[expect(clippy::disallowed_methods, reason = "this file reads the system clock")]
+    pub fn unix_milliseconds(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()

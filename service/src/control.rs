@@ -4,10 +4,12 @@
 //! - `requests/TOKEN.checkpoint`: somebody asks to save all models; `requests/TOKEN.answer` is what came of it. The asker
 //!   chooses the token and removes the answer.
 //!
+//! Both are the scheduler's, whatever roles run in its process: figures are mostly about models.
+//!
 //! Whether an engine runs is told by the lock on its lock file, never by these files: a killed engine leaves them.
 //! Files instead of tables: figures need no history, and asking must work on every repository.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::engine::LOCK_FILE;
+use crate::engine::role::Role;
 use crate::machine;
 use crate::scheduler::checkpoint_desk::{CheckpointAnswer, CheckpointDesk};
 use crate::scheduler::figures::SchedulerFigures;
@@ -158,22 +160,12 @@ impl Control {
     }
 }
 
-/// Whether an engine runs over this data folder.
+/// Whether an engine, or a scheduler alone, runs over this data folder.
 ///
 /// # Errors
 /// If its lock file can be neither opened nor found missing.
 pub fn is_engine_running(data_dir: &Path) -> io::Result<bool> {
-    let file = match File::open(data_dir.join(LOCK_FILE)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    // A shared lock, given back at once: an engine that starts at this very moment would be refused.
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    Role::Scheduler.is_running(data_dir)
 }
 
 /// The latest figures of the engine over this data folder, if it ever ran.

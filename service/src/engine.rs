@@ -1,50 +1,71 @@
-//! The engine: all roles in one process, wired to one bus and one repository.
+//! The engine: any of the roles in one process, wired to one bus and one repository.
 //!
-//! Starting binds the sockets and starts one thread per role. Stopping goes the way of a sample: the listener
-//! hands over what it has, the storer stores it, the scheduler finishes its turn, the anomaly role commits all
-//! scores, and only then are the models saved; rows that were stored and not stepped are stepped next time.
+//! Starting (`engine/start.rs`) locks the roles, binds the sockets, waits for database and broker and starts one thread
+//! per role. Stopping goes the way of a sample. With the bus in this process: the listener hands over what it has, the
+//! storer stores it, the scheduler finishes its turn, the anomaly role commits all scores, and only then are the models
+//! saved. With a broker nothing has to be drained: each role finishes and acknowledges what it holds, the rest waits
+//! there. Rows that were stored and not stepped are stepped next time.
 //!
-//! Invariant: one engine per data folder, by a lock on a file in it.
+//! Invariants: one of each role per data folder, by locks on files in it (`engine/lock.rs`); roles alone meet only at a
+//! broker.
+//!
+//! Source: htmengine's four services under supervisord. Departures: one process may play all of them; what is not there
+//! yet is waited for at the start instead of failing until supervisord has had enough.
+
+pub mod lock;
+pub mod patience;
+pub mod role;
+
+mod start;
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::anomaly::Anomaly;
-use crate::backends::{BusChoice, DATABASE_FILE, RepositoryChoice};
+use tokio::runtime::Runtime;
+
+pub use self::lock::LOCK_FILE;
+use self::role::{Role, Roles};
+use crate::backends::{BusChoice, RepositoryChoice};
 use crate::bus::Bus;
-use crate::bus::memory::{MemoryBus, MemoryBusLimits};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::control::Control;
-use crate::file_system::DiskFiles;
-use crate::listener::{self, ListenerHandle, ListenerOptions};
-use crate::machine;
-use crate::monitoring::{RandomBytes, SystemRandom};
-use crate::reject::RejectLedger;
-use crate::repository::sqlite::{OpenMode, SqliteRepository};
+use crate::garbage::GarbageThread;
+use crate::http::server::HttpServer;
+use crate::listener::{ListenerHandle, ListenerOptions};
 use crate::repository::{Repository, RepositoryError};
 use crate::results::stream::ResultStream;
 use crate::sample::SampleLimits;
-use crate::scheduler::checkpoint_desk::CheckpointDesk;
+use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
-use crate::scheduler::model_store::ModelStore;
-use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
-use crate::storer::{Storer, StorerOptions, StorerParts};
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
-/// The file that a running engine holds locked.
-pub const LOCK_FILE: &str = "engine.lock";
+/// How long a stop lets the anomaly role work off scores that wait at a broker, if their models are in this process.
+const SCORES_DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for scores to be committed by another process, so that their models can be saved.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+const COMMIT_POLL: Duration = Duration::from_millis(100);
+/// A role that waits for a broker that is away gets so long to end, before the bus is closed under it.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_POLL: Duration = Duration::from_millis(10);
+/// What clients of database and broker get to end.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an engine is to do.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
+    /// Which roles this process plays.
+    pub roles: Roles,
     /// Where database and model files lie; made if missing.
     pub data_dir: PathBuf,
+    /// Where model files lie; `None` for [`MODELS_FOLDER`] in the data folder.
+    pub models_dir: Option<PathBuf>,
     /// Where rows lie.
     pub repository: RepositoryChoice,
     /// Where roles meet.
@@ -53,6 +74,10 @@ pub struct EngineOptions {
     pub http: Option<SocketAddr>,
     /// The routes of the original's skeleton web application, on a port of their own; `None` for none.
     pub web_app: Option<SocketAddr>,
+    /// Whether metrics of the web application keep the leading slash of their path in their name.
+    pub web_app_slash_names: bool,
+    /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
+    pub retention_days: u32,
     /// Graphite lines over TCP, and over UDP if `udp`.
     pub graphite: SocketAddr,
     /// Whether to listen on UDP too, on the same port.
@@ -82,11 +107,15 @@ impl EngineOptions {
     /// The defaults with this data folder and address.
     pub fn new(data_dir: PathBuf, graphite: SocketAddr) -> Self {
         Self {
+            roles: Roles::All,
             data_dir,
+            models_dir: None,
             repository: RepositoryChoice::default(),
             bus: BusChoice::default(),
             http: None,
             web_app: None,
+            web_app_slash_names: false,
+            retention_days: 0,
             graphite,
             udp: true,
             results: None,
@@ -104,106 +133,81 @@ impl EngineOptions {
 
 /// A running engine.
 pub struct Engine {
-    graphite: SocketAddr,
+    roles: Roles,
+    /// Whether the bus is in this process, and gone with it.
+    is_local: bool,
+    graphite: Option<SocketAddr>,
     udp: Option<SocketAddr>,
     results: Option<ResultStream>,
-    bus: Arc<MemoryBus>,
-    repository: Arc<dyn Repository>,
-    listener: ListenerHandle,
-    storer: JoinHandle<Result<(), RepositoryError>>,
-    scheduler: JoinHandle<(Scheduler, Result<(), RepositoryError>)>,
-    anomaly: JoinHandle<Result<(), RepositoryError>>,
-    control: JoinHandle<Control>,
+    http: Option<HttpServer>,
+    garbage: Option<GarbageThread>,
+    threads: Threads,
+    signals: Arc<Signals>,
+    clock: Arc<dyn Clock>,
     figures: Arc<Mutex<SchedulerFigures>>,
-    /// Raised when nothing is answered any more.
-    stop_control: Arc<AtomicBool>,
-    /// Raised to end the scheduler's stepping.
-    stop_scheduler: Arc<AtomicBool>,
-    /// Raised to end all waiting for a database that is away.
-    stop_waiting: Arc<AtomicBool>,
+    bus: Arc<dyn Bus>,
+    repository: Option<Arc<dyn Repository>>,
+    runtime: Runtime,
     /// Held, and let go by the operating system even if this process is killed.
-    _lock: File,
+    _locks: Vec<File>,
+}
+
+type RoleThread = JoinHandle<Result<(), RepositoryError>>;
+type SchedulerThread = JoinHandle<(Scheduler, Result<(), RepositoryError>)>;
+
+/// The roles at work.
+#[derive(Default)]
+struct Threads {
+    listener: Option<ListenerHandle>,
+    storer: Option<RoleThread>,
+    scheduler: Option<SchedulerThread>,
+    anomaly: Option<RoleThread>,
+    /// Where the scheduler is.
+    control: Option<JoinHandle<Control>>,
+    /// Where lines are refused and no storer keeps the ledger.
+    ledger: Option<JoinHandle<()>>,
+}
+
+/// What ends them.
+#[derive(Debug, Default)]
+struct Signals {
+    /// Raised to end all waiting for a database that is away.
+    stop_waiting: AtomicBool,
+    /// Raised, with a broker, to let the storer end when it holds nothing.
+    finish_storer: AtomicBool,
+    /// Raised to end the scheduler's stepping.
+    stop_scheduler: AtomicBool,
+    /// Raised, with a broker, to let the anomaly role end when it holds nothing.
+    finish_anomaly: AtomicBool,
+    /// Raised when nothing is answered any more.
+    stop_control: AtomicBool,
 }
 
 impl Engine {
     /// Starts an engine.
     ///
     /// # Errors
-    /// If the data folder is in use or cannot be written, the database is not usable, or an address is taken.
+    /// If a role runs over the data folder already, the folder cannot be written, an address is taken, or database or
+    /// broker refuse us. Where they are only away, they are waited for.
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
-        let lock = lock_data_dir(&options.data_dir)?;
-        let database = options.data_dir.join(DATABASE_FILE);
-        let repository: Arc<dyn Repository> =
-            Arc::new(SqliteRepository::open(&database, OpenMode::ReadWriteCreate)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let random: Arc<dyn RandomBytes> =
-            Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
-        let bus = Arc::new(MemoryBus::new(MemoryBusLimits::default()));
-        let shared: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
-        let ledger = Arc::new(RejectLedger::new());
-        let desk: Arc<CheckpointDesk> = Arc::default();
-        let figures: Arc<Mutex<SchedulerFigures>> = Arc::default();
-        if let Err(error) = machine::raise_file_limit() {
-            tracing::warn!("the limit on open files could not be raised: {error}");
-        }
+        let started = Self::start_unless(options, &AtomicBool::new(false))?;
+        started.ok_or_else(|| EngineError { reason: "nobody asked to stop the start".to_owned() })
+    }
 
-        let bound = listener::bind(options.graphite, options.udp.then_some(options.graphite))
-            .map_err(|error| EngineError { reason: error.to_string() })?;
-        let results = options.results.map(|address| start_results(address, &shared)).transpose()?;
-        let scheduler = Scheduler::new(SchedulerParts {
-            bus: Arc::clone(&shared),
-            repository: Arc::clone(&repository),
-            clock: Arc::clone(&clock),
-            store: model_store(&options),
-            workers: worker_threads(options.jobs)?,
-            desk: Arc::clone(&desk),
-            figures: Arc::clone(&figures),
-            options: scheduler_options(&options),
-        })?;
-        let storer = Storer::new(StorerParts {
-            bus: Arc::clone(&shared),
-            repository: Arc::clone(&repository),
-            clock: Arc::clone(&clock),
-            ledger: Arc::clone(&ledger),
-            random,
-            options: StorerOptions { monitor: options.monitor, limits: options.limits },
-        });
-        let anomaly = Anomaly::new(Arc::clone(&shared), Arc::clone(&repository), Arc::clone(&clock));
-
-        let stop_scheduler = Arc::new(AtomicBool::new(false));
-        let stop_waiting = Arc::new(AtomicBool::new(false));
-        let stop_control = Arc::new(AtomicBool::new(false));
-        let control = Control {
-            data_dir: options.data_dir,
-            bus: Arc::clone(&shared),
-            clock: Arc::clone(&clock),
-            desk,
-            figures: Arc::clone(&figures),
-            started_at: clock.unix_seconds(),
-            waiting: Vec::new(),
-        };
-        Ok(Self {
-            graphite: bound.tcp_address(),
-            udp: bound.udp_address(),
-            results,
-            storer: start_storer(storer, &stop_waiting)?,
-            scheduler: start_scheduler(scheduler, &stop_scheduler)?,
-            anomaly: start_anomaly(anomaly, &stop_waiting)?,
-            control: start_control(control, &stop_control)?,
-            figures,
-            stop_control,
-            listener: bound.spawn(shared, ledger, clock, options.listener),
-            bus,
-            repository,
-            stop_scheduler,
-            stop_waiting,
-            _lock: lock,
-        })
+    /// As [`Engine::start`], but `None` once `stop` is raised while database or broker are waited for.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_unless(options: EngineOptions, stop: &AtomicBool) -> Result<Option<Self>, EngineError> {
+        start::start(options, stop)
     }
 
     /// Where Graphite lines are taken over TCP.
+    ///
+    /// # Panics
+    /// If this engine has no listener.
     pub fn graphite_address(&self) -> SocketAddr {
-        self.graphite
+        self.graphite.expect("only asked of an engine with a listener")
     }
 
     /// Where they are taken over UDP.
@@ -216,14 +220,27 @@ impl Engine {
         self.results.as_ref().map(ResultStream::address)
     }
 
+    /// Where the HTTP API is served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(HttpServer::api_address)
+    }
+
+    /// Where the skeleton web application is served.
+    pub fn web_app_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(HttpServer::web_app_address)
+    }
+
     /// The bus, to follow results within this process.
     pub fn bus(&self) -> &dyn Bus {
         &*self.bus
     }
 
     /// The repository, to look at rows within this process.
+    ///
+    /// # Panics
+    /// If none of this engine's roles needs one.
     pub fn repository(&self) -> &Arc<dyn Repository> {
-        &self.repository
+        self.repository.as_ref().expect("only asked of an engine with rows")
     }
 
     /// What it does with its models, in numbers.
@@ -233,145 +250,95 @@ impl Engine {
 
     /// Whether a role has ended by itself, which only a fatal error makes it do; [`Self::stop`] then says why.
     pub fn has_failed(&self) -> bool {
-        self.storer.is_finished()
-            || self.scheduler.is_finished()
-            || self.anomaly.is_finished()
-            || self.listener.is_finished()
+        let threads = &self.threads;
+        threads.storer.as_ref().is_some_and(JoinHandle::is_finished)
+            || threads.scheduler.as_ref().is_some_and(JoinHandle::is_finished)
+            || threads.anomaly.as_ref().is_some_and(JoinHandle::is_finished)
+            || threads.listener.as_ref().is_some_and(ListenerHandle::is_finished)
     }
 
-    /// Drains and saves: every sample accepted is stored, every score computed is committed, every model saved.
+    /// Drains and saves: every sample accepted is stored or waits at the broker, every score computed is committed or
+    /// waits there, every model whose scores are committed is saved.
     ///
     /// # Errors
     /// What ended a role, if one failed.
-    pub fn stop(self) -> Result<(), EngineError> {
-        self.listener.stop();
-        self.bus.data().close();
-        self.stop_waiting.store(true, Ordering::Relaxed);
-        let storer = joined("storer", self.storer.join())?;
-        self.bus.hints().close();
-        self.stop_scheduler.store(true, Ordering::Relaxed);
-        let (mut scheduler, stepped) = joined("scheduler", self.scheduler.join())?;
-        self.bus.scores().close();
-        let anomaly = joined("anomaly", self.anomaly.join())?;
-        let saved = scheduler.save_all().map(|_| ());
-        self.stop_control.store(true, Ordering::Relaxed);
-        joined("control", self.control.join())?.write_figures(true);
+    pub fn stop(mut self) -> Result<(), EngineError> {
+        // First what gives the engine work.
+        drop(self.http.take());
+        drop(self.garbage.take());
+        let threads = std::mem::take(&mut self.threads);
+        let raise = |signal: &AtomicBool| signal.store(true, Ordering::Relaxed);
+        if let Some(listener) = threads.listener {
+            listener.stop();
+        }
+        if self.is_local {
+            self.bus.data().close();
+        }
+        raise(&self.signals.stop_waiting);
+        raise(&self.signals.finish_storer);
+        let storer = self.join("storer", threads.storer)?.unwrap_or(Ok(()));
+        if self.is_local {
+            self.bus.hints().close();
+        }
+        raise(&self.signals.stop_scheduler);
+        let (mut scheduler, stepped) = match self.join("scheduler", threads.scheduler)? {
+            Some((scheduler, stepped)) => (Some(scheduler), stepped),
+            None => (None, Ok(())),
+        };
+        if self.is_local {
+            self.bus.scores().close();
+        }
+        raise(&self.signals.finish_anomaly);
+        let anomaly = self.join("anomaly", threads.anomaly)?.unwrap_or(Ok(()));
+        let saved = scheduler.as_mut().map_or(Ok(()), |scheduler| self.save(scheduler));
+        raise(&self.signals.stop_control);
+        if let Some(control) = self.join("control", threads.control)? {
+            control.write_figures(true);
+        }
+        self.join("ledger", threads.ledger)?;
         self.bus.close();
+        drop(self.results.take());
+        self.repository = None;
+        drop(scheduler);
+        self.runtime.shutdown_timeout(RUNTIME_PATIENCE);
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }
-}
 
-fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {
-    SchedulerOptions {
-        checkpoint_rows: options.checkpoint_rows,
-        memory_budget_bytes: options.memory_budget_bytes,
-        max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
-    }
-}
-
-fn model_store(options: &EngineOptions) -> ModelStore {
-    let folder = options.data_dir.join(MODELS_FOLDER);
-    ModelStore::new(Arc::new(DiskFiles), folder).with_cache_bytes(file_cache_bytes(options))
-}
-
-/// What is left of the memory when the models' budget is used up, or as the settings say.
-fn file_cache_bytes(options: &EngineOptions) -> u64 {
-    let left = || {
-        let budget = options.memory_budget_bytes as u64;
-        machine::memory().map_or(u64::MAX, |memory| memory.available.saturating_sub(budget))
-    };
-    options.file_cache_bytes.unwrap_or_else(left)
-}
-
-fn start_results(address: SocketAddr, bus: &Arc<dyn Bus>) -> Result<ResultStream, EngineError> {
-    TcpListener::bind(address).and_then(|listener| ResultStream::serve(listener, Arc::clone(bus))).map_err(
-        |error| EngineError {
-            reason: format!(
-                "live results cannot be served on {address}: {error}; give `--results` another address"
-            ),
-        },
-    )
-}
-
-fn start_storer(
-    mut storer: Storer,
-    stop: &Arc<AtomicBool>,
-) -> Result<JoinHandle<Result<(), RepositoryError>>, EngineError> {
-    let stop = Arc::clone(stop);
-    start_role("storer", move || storer.run(&stop))
-}
-
-type SchedulerThread = JoinHandle<(Scheduler, Result<(), RepositoryError>)>;
-
-fn start_scheduler(mut scheduler: Scheduler, stop: &Arc<AtomicBool>) -> Result<SchedulerThread, EngineError> {
-    let stop = Arc::clone(stop);
-    start_role("scheduler", move || {
-        let result = scheduler.run(&stop);
-        (scheduler, result)
-    })
-}
-
-fn start_anomaly(
-    mut anomaly: Anomaly,
-    stop: &Arc<AtomicBool>,
-) -> Result<JoinHandle<Result<(), RepositoryError>>, EngineError> {
-    let stop = Arc::clone(stop);
-    start_role("anomaly", move || anomaly.run(|| !stop.load(Ordering::Relaxed)))
-}
-
-fn start_control(mut control: Control, stop: &Arc<AtomicBool>) -> Result<JoinHandle<Control>, EngineError> {
-    let stop = Arc::clone(stop);
-    start_role("control", move || {
-        control.run(&stop);
-        control
-    })
-}
-
-fn start_role<T: Send + 'static>(
-    name: &str,
-    role: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, EngineError> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(role)
-        .map_err(|error| EngineError::new(&format!("starting the {name}'s thread"), &error))
-}
-
-fn joined<T>(name: &str, result: thread::Result<T>) -> Result<T, EngineError> {
-    result.map_err(|_| EngineError {
-        reason: format!("the {name} stopped with a panic (see the log); nothing stored is lost: start again"),
-    })
-}
-
-fn worker_threads(jobs: usize) -> Result<rayon::ThreadPool, EngineError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .thread_name(|index| format!("model worker {index}"))
-        .build()
-        .map_err(|error| EngineError::new("starting the worker threads", &error))
-}
-
-fn lock_data_dir(data_dir: &Path) -> Result<File, EngineError> {
-    let shown = data_dir.display();
-    fs::create_dir_all(data_dir)
-        .map_err(|error| EngineError::new(&format!("making the data folder {shown}"), &error))?;
-    let path = data_dir.join(LOCK_FILE);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| EngineError::new(&format!("opening {}", path.display()), &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(EngineError {
-            reason: format!(
-                "another engine uses the data folder {shown}; stop it, or give this one another `--data-dir`"
-            ),
-        }),
-        Err(TryLockError::Error(error)) => {
-            Err(EngineError::new(&format!("locking {}", path.display()), &error))
+    /// Saves all models; those whose scores another process is still to commit are waited for a little, the others are
+    /// stepped again next time.
+    fn save(&self, scheduler: &mut Scheduler) -> Result<(), RepositoryError> {
+        scheduler.save_all()?;
+        if self.is_local || self.roles.has(Role::Anomaly) {
+            return Ok(());
         }
+        let until = self.clock.monotonic() + COMMIT_PATIENCE;
+        while scheduler.unsaved_model_count() > 0 && self.clock.monotonic() < until {
+            thread::sleep(COMMIT_POLL);
+            scheduler.save_all()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a role that was told to end.
+    fn join<T>(&self, name: &str, thread: Option<JoinHandle<T>>) -> Result<Option<T>, EngineError> {
+        let Some(thread) = thread else { return Ok(None) };
+        let until = self.clock.monotonic() + STOP_PATIENCE + SCORES_DRAIN;
+        while !self.is_local && !thread.is_finished() {
+            thread::sleep(STOP_POLL);
+            if self.clock.monotonic() >= until {
+                tracing::warn!(
+                    "the {name} waits for a broker that is away; what it holds was not acknowledged and comes again"
+                );
+                self.bus.close();
+                break;
+            }
+        }
+        let joined = thread.join().map_err(|_| EngineError {
+            reason: format!(
+                "the {name} stopped with a panic (see the log); nothing stored is lost: start again"
+            ),
+        })?;
+        Ok(Some(joined))
     }
 }
 

@@ -66,6 +66,9 @@ pub trait FileSystem: Send + Sync {
     /// What the operating system said.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Whether there is a file at `path`, as far as can be told.
+    fn contains(&self, path: &Path) -> bool;
+
     /// Removes a file; there being none is no error.
     ///
     /// # Errors
@@ -141,6 +144,10 @@ impl FileSystem for DiskFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn contains(&self, path: &Path) -> bool {
+        path.exists()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

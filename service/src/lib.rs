@@ -7,6 +7,8 @@
 
 pub mod clock;
 
+pub mod profiling;
+
 pub mod machine;
 
 pub mod file_system;
@@ -31,11 +33,17 @@ pub mod model_params;
 
 pub mod monitoring;
 
+pub mod operations;
+
 pub mod scheduler;
 
 pub mod anomaly;
 
 pub mod results;
+
+pub mod http;
+
+pub mod garbage;
 
 pub mod backends;
 

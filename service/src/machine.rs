@@ -113,6 +113,53 @@ pub fn page_faults() -> Option<PageFaults> {
     Some(PageFaults { minor: field(10)?, major: field(12)? })
 }
 
+/// Who holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketHolder {
+    /// Its process id.
+    pub process_id: u32,
+    /// Its command line, cut at [`MAX_COMMAND_CHARS`].
+    pub command: String,
+}
+
+/// Longest command line that is told.
+pub const MAX_COMMAND_CHARS: usize = 120;
+/// State of a listening TCP socket in the kernel's tables.
+const TCP_LISTENS: &str = "0A";
+/// State of a bound UDP socket there.
+const UDP_BOUND: &str = "07";
+
+/// The process that listens on a TCP port, or has bound a UDP port; `None` if there is none or it may not be looked at.
+pub fn socket_holder(port: u16, is_udp: bool) -> Option<SocketHolder> {
+    let (tables, state) = if is_udp { (["udp", "udp6"], UDP_BOUND) } else { (["tcp", "tcp6"], TCP_LISTENS) };
+    let local_end = format!(":{port:04X}");
+    let mut sockets = Vec::new();
+    for table in tables {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            // Number, local and remote address, state, ..., inode in the tenth place.
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if let [_, local, _, found, ..] = fields[..]
+                && local.ends_with(&local_end)
+                && found == state
+                && let Some(inode) = fields.get(9)
+            {
+                sockets.push(format!("socket:[{inode}]"));
+            }
+        }
+    }
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let holder = ids.into_iter().find(|id| {
+        let files = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+        let mut targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+        targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+    })?;
+    let command = fs::read(format!("/proc/{holder}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&command).replace('\0', " ");
+    Some(SocketHolder { process_id: holder, command: words.trim().chars().take(MAX_COMMAND_CHARS).collect() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +172,10 @@ mod tests {
         assert!(page_faults().expect("Linux").minor > 0);
         let space = disk_space(Path::new("/no/such/folder")).expect("the root's");
         assert!(space.available <= space.total);
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = socket.local_addr().expect("bound").port();
+        let holder = socket_holder(port, false).expect("ourselves");
+        assert_eq!(holder.process_id, std::process::id());
         raise_file_limit().expect("raising to the hard limit is always allowed");
         assert_eq!(file_limit().soft, file_limit().hard);
     }

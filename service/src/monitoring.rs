@@ -10,9 +10,9 @@
 //! | from | to | by |
 //! |---|---|---|
 //! | (none) | Unmonitored | [`create_metric`] |
-//! | Unmonitored | `CreatePending` | [`monitor`] with a range, or with [`MODEL_CREATION_ROWS`] stored |
-//! | Unmonitored | `PendingData` | [`monitor`] without either |
-//! | `PendingData` | `CreatePending` | [`activate_if_ready`] |
+//! | Unmonitored | `CreatePending` | [`monitor`] with a range, with complete parameters, or with [`MODEL_CREATION_ROWS`] stored |
+//! | Unmonitored | `PendingData` | [`monitor`] without any of these |
+//! | `PendingData` | `CreatePending` | [`activate_if_ready`], [`activate`], [`declare_range`] |
 //! | `PendingData` | Error | [`activate_if_ready`], when no range can be had from rows or specification |
 //! | `CreatePending` | Active, Error | the scheduler, once the model exists or failed |
 //! | Active | Error | the scheduler |
@@ -119,8 +119,8 @@ pub fn create_metric(
     Ok(metric)
 }
 
-/// Asks for a model of `metric`. Returns `CreatePending` when it can be made now, from the specification's range
-/// or from the rows stored so far (all of them), else `PendingData`.
+/// Asks for a model of `metric`. Returns `CreatePending` when it can be made now, from the specification's complete
+/// parameters or its range, or from the rows stored so far (all of them), else `PendingData`.
 ///
 /// # Errors
 /// [`MonitorError::AlreadyMonitored`] unless the metric is unmonitored, [`MonitorError::NotFound`] if it is gone,
@@ -159,12 +159,8 @@ fn ask_for_model(
     // Under the name it is stored by, whatever name or id the caller found it by.
     let spec = ModelSpec { metric_name: metric.name.clone(), ..spec.clone() };
     spec.validate()?;
-    let range = match spec.range {
-        Some(range) => Some(range),
-        None if has_enough_rows(tx, metric)? => tx.value_range(id, None)?.map(padded).transpose()?,
-        None => None,
-    };
-    let status = if range.is_some() { MetricStatus::CreatePending } else { MetricStatus::PendingData };
+    let start = start_now(tx, metric, &spec, random)?;
+    let status = if start.is_some() { MetricStatus::CreatePending } else { MetricStatus::PendingData };
     if !tx.set_status(id, &[from], status, None)? {
         let found = tx.metric(id)?.ok_or_else(|| MonitorError::NotFound { what: id.to_string() })?;
         return Err(MonitorError::AlreadyMonitored {
@@ -173,7 +169,6 @@ fn ask_for_model(
             status: found.status,
         });
     }
-    let start = range.map(|range| ModelStart::new(new_generation(random), range, spec.min_resolution));
     let model_params = start.as_ref().map(ModelStart::to_json);
     tx.set_model(id, Some(&spec.to_json()), model_params.as_deref())?;
     if let Some(resource) = &spec.resource {
@@ -181,6 +176,24 @@ fn ask_for_model(
     }
     tx.announce(id)?;
     Ok(status)
+}
+
+/// How the model starts, if it can be made at once.
+fn start_now(
+    tx: &mut dyn Transaction,
+    metric: &Metric,
+    spec: &ModelSpec,
+    random: &dyn RandomBytes,
+) -> Result<Option<ModelStart>, MonitorError> {
+    if let Some(complete) = &spec.complete_model_params {
+        return Ok(Some(ModelStart::complete(new_generation(random), complete.clone())));
+    }
+    let range = match spec.range {
+        Some(range) => Some(range),
+        None if has_enough_rows(tx, metric)? => tx.value_range(&metric.uid, None)?.map(padded).transpose()?,
+        None => None,
+    };
+    Ok(range.map(|range| start_over(spec, range, random)))
 }
 
 /// Starts the model of a waiting metric once it has [`MODEL_CREATION_ROWS`] rows; returns the status it has now.
@@ -213,6 +226,29 @@ pub fn activate_if_ready(
     tx.set_status(id, &[MetricStatus::PendingData], status, message.as_deref())?;
     tx.announce(id)?;
     Ok(Some(status))
+}
+
+/// Starts the model of a metric that waits for data over the range of whatever rows there are, without waiting for
+/// more; from any other status it changes nothing. Returns the status it has now, `None` without a single row.
+///
+/// # Errors
+/// [`MonitorError::NotFound`] if there is no such metric, [`MonitorError::Params`] if its rows or its specification give
+/// no range; nothing is changed then.
+pub fn activate(
+    tx: &mut dyn Transaction,
+    id: &ModelId,
+    random: &dyn RandomBytes,
+) -> Result<Option<MetricStatus>, MonitorError> {
+    let metric = tx.metric(id)?.ok_or_else(|| MonitorError::NotFound { what: id.to_string() })?;
+    if metric.status != MetricStatus::PendingData {
+        return Ok(Some(metric.status));
+    }
+    let Some(observed) = tx.value_range(id, None)? else { return Ok(None) };
+    let start = start_of(&metric, Some(observed), random)?;
+    tx.set_model(id, metric.parameters.as_deref(), Some(&start.to_json()))?;
+    tx.set_status(id, &[MetricStatus::PendingData], MetricStatus::CreatePending, None)?;
+    tx.announce(id)?;
+    Ok(Some(MetricStatus::CreatePending))
 }
 
 /// Gives up the model of a metric, from any status: specification, parameters, message and scores are cleared,
@@ -350,12 +386,20 @@ fn start_of(
     random: &dyn RandomBytes,
 ) -> Result<ModelStart, SpecError> {
     let spec = ModelSpec::from_json(metric.parameters.as_deref().unwrap_or_default())?;
+    if let Some(complete) = spec.complete_model_params {
+        return Ok(ModelStart::complete(new_generation(random), complete));
+    }
     let range = match (spec.range, observed) {
         (Some(range), _) => range,
         (None, Some(observed)) => padded(observed)?,
         (None, None) => padded((0.0, 0.0))?,
     };
-    Ok(ModelStart::new(new_generation(random), range, spec.min_resolution))
+    Ok(start_over(&spec, range, random))
+}
+
+fn start_over(spec: &ModelSpec, range: ValueRange, random: &dyn RandomBytes) -> ModelStart {
+    let start = ModelStart::new(new_generation(random), range, spec.min_resolution);
+    start.with_classifier(spec.enable_classifier)
 }
 
 /// The estimated range of values observed from `min` to `max`.

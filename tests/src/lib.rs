@@ -2,10 +2,13 @@
 //! the checks that go with them, reading the source tree, and driving the engine: in this process, as a program, with a
 //! client's sockets and a look at its rows.
 
+pub mod http_client;
 pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
+pub mod naive_plain_memory;
 pub mod private_mariadb;
+pub mod private_rabbitmq;
 pub mod program;
 pub mod recording;
 pub mod repository_conformance;

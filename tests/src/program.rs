@@ -60,10 +60,21 @@ fn build() -> PathBuf {
     profile_folder.join(format!("htmengine{}", env::consts::EXE_SUFFIX))
 }
 
+/// Environment variables that are settings of ours; with which instructions the kernels compute is left to whoever
+/// tests.
+const OUR_VARIABLES: [&str; 4] =
+    ["HTMENGINE_LOG", "HTMENGINE_DATABASE", "HTMENGINE_BROKER", "HTMENGINE_RABBITMQ_CONF_PATH"];
+
 /// The program with these arguments, in an environment without settings of ours.
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).env_remove("APPLICATION_CONFIG_PATH").env_remove("HTMENGINE_LOG");
+    command.args(arguments).env_remove("APPLICATION_CONFIG_PATH");
+    for (name, _) in env::vars_os() {
+        let is_ours = |text: &str| OUR_VARIABLES.contains(&text) || text.starts_with("_NTA_UTILS_CONFIG__");
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
     command.stdin(Stdio::null());
     command
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
 use htm_core::encoder::Record;
+use htm_core::params::{MemoryParams, ModelParams, standard_plain_memory};
 
 /// The recorded series.
 pub const SERIES: [&str; 5] =
@@ -65,6 +66,19 @@ pub fn series(name: &str) -> Vec<(String, Record)> {
             (row[0].to_owned(), Record { timestamp: unix_seconds(&row[0]), value })
         })
         .collect()
+}
+
+/// The standard parameters with the temporal memory that a recording's name says: `cpp` or `tm_cpp`.
+///
+/// # Panics
+/// For another name, or a resolution that cannot be used.
+pub fn params_with(memory: &str, resolution: f64) -> ModelParams {
+    let params = ModelParams::single_metric(resolution).expect("usable");
+    match memory {
+        "cpp" => params,
+        "tm_cpp" => params.with_memory(MemoryParams::Plain(standard_plain_memory())).expect("usable"),
+        other => panic!("no recording has the memory {other}"),
+    }
 }
 
 /// `YYYY-MM-DD HH:MM:SS` as unix seconds UTC.

@@ -1,5 +1,6 @@
 //! Deep state of a pooler or memory under the keys of the recordings (`state.jsonl`, `S` lines).
 
+use htm_core::model::plain_memory::PlainMemory;
 use htm_core::model::spatial_pooler::SpatialPooler;
 use htm_core::model::temporal_memory::TemporalMemory;
 use htm_core::trace::Fnv;
@@ -100,6 +101,42 @@ pub fn temporal_memory(memory: &mut TemporalMemory) -> Map<String, Value> {
     digest.insert("tm_synapses".into(), json!(synapse_count));
     digest.insert("tm_pam".into(), json!(view.scalars.pam));
     digest.insert("tm_avg_seq_len_bits".into(), json!(view.scalars.average_sequence_length.to_bits()));
+    digest.insert("tm_rng".into(), json!(view.scalars.random.words().to_vec()));
+    digest
+}
+
+/// Digest of a plain temporal memory.
+///
+/// # Panics
+/// If the running counts differ from the segments'.
+pub fn plain_memory(memory: &mut PlainMemory) -> Map<String, Value> {
+    let params = *memory.params();
+    let view = memory.view();
+    let slots = view.segments[..view.scalars.slot_count as usize].iter();
+    let mut segments: Vec<_> = slots.filter(|segment| segment.is_used != 0).collect();
+    segments.sort_by_key(|segment| (segment.cell, segment.ordinal));
+    let external = |cell: u16| {
+        let (column, cell) = (usize::from(cell) / CELL_STRIDE, usize::from(cell) % CELL_STRIDE);
+        u32::try_from(column * params.cells_per_column + cell).expect("small")
+    };
+    let mut structure = Fnv::new();
+    let mut synapse_count = 0;
+    for segment in &segments {
+        let (start, count) = (segment.synapse_start as usize, usize::from(segment.synapse_count));
+        synapse_count += count;
+        structure.push(external(segment.cell));
+        structure.push(segment.synapse_count.into());
+        for synapse in start..start + count {
+            structure.push(external(view.presynaptic_cells[synapse]));
+            structure.push(view.permanences[synapse].to_bits());
+        }
+    }
+    assert_eq!(view.scalars.segment_count as usize, segments.len(), "the running segment count");
+    assert_eq!(view.scalars.synapse_count as usize, synapse_count, "the running synapse count");
+    let mut digest = Map::new();
+    digest.insert("tm_struct".into(), json!(structure.to_string()));
+    digest.insert("tm_segments".into(), json!(segments.len()));
+    digest.insert("tm_synapses".into(), json!(synapse_count));
     digest.insert("tm_rng".into(), json!(view.scalars.random.words().to_vec()));
     digest
 }

@@ -52,7 +52,7 @@ fn measure() -> io::Result<Measured> {
     let resident_bytes = resident_bytes()?.saturating_sub(resident_before);
     let mut image = Vec::new();
     checkpoint::write(&model, "measurement", &mut image);
-    let scalars = model.temporal_memory().scalars();
+    let scalars = model.memory().backtracking().expect("the standard memory").scalars();
     #[expect(clippy::cast_precision_loss, reason = "a series has a few thousand rows")]
     let record_count = series.records.len() as f64;
     Ok(Measured {

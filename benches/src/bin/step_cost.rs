@@ -112,7 +112,7 @@ fn measure(
     }
     let end = cpu_us()?;
     last.sort_unstable_by(f64::total_cmp);
-    let scalars = model.temporal_memory().scalars();
+    let scalars = model.memory().backtracking().expect("the standard memory").scalars();
     Ok(Cost {
         rows,
         mean_us: (end - start) / as_f64(rows),

@@ -1,17 +1,50 @@
-//! Parts of a timestamp, each through a scalar encoder: season, day of week, weekend, time of day, in this order.
+//! Parts of a timestamp, each through a scalar encoder: season, day of week, weekend, custom days, holiday, time of
+//! day, in this order.
 //!
-//! Timestamps are read as they are (UTC); seconds never matter.
+//! Timestamps are read as they are (UTC); seconds matter for holidays only.
 //!
-//! Source: `date.py` of nupic's encoders. Departure: custom days and holidays are left out; no model here uses
-//! them.
+//! Source: `date.py` of nupic's encoders. Departure: at most [`MAX_HOLIDAYS`] holidays.
 
 use jiff::Timestamp;
-use jiff::civil::{DateTime, Weekday};
+use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use super::scalar::ScalarEncoder;
 use crate::params::ParamsError;
 use crate::sdr::Sdr;
+
+/// Most holidays of one encoder.
+pub const MAX_HOLIDAYS: usize = 64;
+
+const DAY_S: i64 = 86_400;
+
+/// A day of every year, or of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holiday {
+    /// `None` for every year.
+    pub year: Option<i16>,
+    /// 1 to 12.
+    pub month: i8,
+    /// 1 to 31.
+    pub day: i8,
+}
+
+/// The holiday of the reference if none are given: 25 December.
+pub const CHRISTMAS: Holiday = Holiday { year: None, month: 12, day: 25 };
+
+impl Holiday {
+    /// Whether there is such a day, in a leap year if it is of every year.
+    pub fn is_possible(&self) -> bool {
+        Date::new(self.year.unwrap_or(2000), self.month, self.day).is_ok()
+    }
+
+    fn midnight(&self, year: i16) -> Option<i64> {
+        let date = Date::new(self.year.unwrap_or(year), self.month, self.day).ok()?;
+        Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+    }
+}
 
 /// The encoder; it has no state.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +55,10 @@ pub struct DateEncoder {
     pub day_of_week: Option<ScalarEncoder>,
     /// See [`weekend`].
     pub weekend: Option<ScalarEncoder>,
+    /// See [`weekend`], and the weekdays that count, Monday being 0.
+    pub custom_days: Option<(ScalarEncoder, Vec<u8>)>,
+    /// See [`weekend`], and the holidays; the days before and after one count in part.
+    pub holiday: Option<(ScalarEncoder, Vec<Holiday>)>,
     /// See [`time_of_day`].
     pub time_of_day: Option<ScalarEncoder>,
 }
@@ -42,7 +79,7 @@ pub fn day_of_week(run_bits: usize, radius_days: f64) -> Result<ScalarEncoder, P
     ScalarEncoder::with_radius(run_bits, 0.0, 7.0, radius_days, true)
 }
 
-/// 1 on Saturday, Sunday and Friday after 18:00, else 0.
+/// 1 on Saturday, Sunday and Friday after 18:00, else 0. Custom days and holidays have the same range.
 ///
 /// # Errors
 /// As [`ScalarEncoder::with_radius`].
@@ -72,21 +109,32 @@ impl DateEncoder {
         let time = Timestamp::from_second(timestamp).expect("a timestamp between the years -9999 and 9999");
         let time = TimeZone::UTC.to_datetime(time);
         let mut offset = offset;
-        for (encoder, value) in [
-            (&self.season, f64::from(time.date().day_of_year() - 1)),
-            (&self.day_of_week, weekday_and_time(time)),
-            (&self.weekend, is_weekend(time)),
-            (&self.time_of_day, hours(time)),
-        ] {
-            if let Some(encoder) = encoder {
-                encoder.encode(value, offset, sdr).expect("every part of a date lies in its range");
-                offset += encoder.width();
-            }
+        for (encoder, value) in self.parts().zip(self.values(time, timestamp)) {
+            encoder.encode(value, offset, sdr).expect("every part of a date lies in its range");
+            offset += encoder.width();
         }
     }
 
     fn parts(&self) -> impl Iterator<Item = &ScalarEncoder> {
-        [&self.season, &self.day_of_week, &self.weekend, &self.time_of_day].into_iter().flatten()
+        let custom_days = self.custom_days.as_ref().map(|(encoder, _)| encoder);
+        let holiday = self.holiday.as_ref().map(|(encoder, _)| encoder);
+        let (season, day_of_week) = (self.season.as_ref(), self.day_of_week.as_ref());
+        let (weekend, time_of_day) = (self.weekend.as_ref(), self.time_of_day.as_ref());
+        [season, day_of_week, weekend, custom_days, holiday, time_of_day].into_iter().flatten()
+    }
+
+    /// The values of the parts there are, in their order.
+    fn values(&self, time: DateTime, timestamp: i64) -> impl Iterator<Item = f64> {
+        [
+            self.season.as_ref().map(|_| f64::from(time.date().day_of_year() - 1)),
+            self.day_of_week.as_ref().map(|_| weekday_and_time(time)),
+            self.weekend.as_ref().map(|_| is_weekend(time)),
+            self.custom_days.as_ref().map(|(_, days)| is_custom_day(time, days)),
+            self.holiday.as_ref().map(|(_, holidays)| nearness_of_holiday(time, timestamp, holidays)),
+            self.time_of_day.as_ref().map(|_| hours(time)),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -105,6 +153,29 @@ fn is_weekend(time: DateTime) -> f64 {
         Weekday::Monday | Weekday::Tuesday | Weekday::Wednesday | Weekday::Thursday => false,
     };
     f64::from(u8::from(is_weekend))
+}
+
+fn is_custom_day(time: DateTime, days: &[u8]) -> f64 {
+    let weekday = time.weekday().to_monday_zero_offset();
+    f64::from(u8::from(days.iter().any(|&day| i64::from(day) == i64::from(weekday))))
+}
+
+/// 1 on a holiday, rising to it on the day before and falling on the day after. The first holiday that is at most
+/// two days past ends the search, as in the reference; one ahead does not.
+fn nearness_of_holiday(time: DateTime, timestamp: i64, holidays: &[Holiday]) -> f64 {
+    let mut nearness = 0.0;
+    for midnight in holidays.iter().filter_map(|holiday| holiday.midnight(time.year())) {
+        let past = timestamp - midnight;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of a day")]
+        let share_of_day = (past.unsigned_abs() % DAY_S.unsigned_abs()) as f64 / 86_400.0;
+        match past {
+            1..DAY_S => return 1.0,
+            DAY_S..172_800 => return 1.0 - share_of_day,
+            past if past <= 0 && past > -DAY_S => nearness = 1.0 - share_of_day,
+            _ => {}
+        }
+    }
+    nearness
 }
 
 #[cfg(test)]
@@ -177,13 +248,37 @@ mod tests {
             season: Some(season(21, 91.5).expect("valid")),
             day_of_week: Some(day_of_week(21, 1.0).expect("valid")),
             weekend: Some(weekend(21, 1.0).expect("valid")),
+            custom_days: Some((weekend(21, 1.0).expect("valid"), vec![1])),
+            holiday: Some((weekend(21, 1.0).expect("valid"), vec![CHRISTMAS])),
             time_of_day: Some(time_of_day(21, 9.49).expect("valid")),
         };
         let found = bits(&all, TUESDAY + 12 * 3600);
-        let runs = [0..84, 84..231, 231..273, 273..327];
+        let runs = [0..84, 84..231, 231..273, 273..315, 315..357, 357..411];
         for run in runs {
             assert_eq!(found.iter().filter(|&&bit| run.contains(&bit)).count(), 21);
         }
-        assert_eq!(found[63..], (273 + 17..=273 + 37).collect::<Vec<_>>());
+        assert_eq!(found[63..84], (273 + 21..273 + 42).collect::<Vec<_>>(), "Tuesday is a custom day");
+        assert_eq!(found[84..105], (315..315 + 21).collect::<Vec<_>>(), "1 July is no holiday");
+        assert_eq!(found[105..], (357 + 17..=357 + 37).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn holidays_come_near_and_go() {
+        /// 2014-12-25 00:00:00.
+        const HOLIDAY: i64 = 1_419_465_600;
+        let nearness = |seconds: i64| {
+            let timestamp = HOLIDAY + seconds;
+            let time = TimeZone::UTC.to_datetime(Timestamp::from_second(timestamp).expect("a time"));
+            nearness_of_holiday(time, timestamp, &[CHRISTMAS])
+        };
+        for (hours, expected) in
+            [(-48, 0.0), (-24, 0.0), (-12, 0.5), (0, 1.0), (12, 1.0), (24, 1.0), (36, 0.5), (48, 0.0)]
+        {
+            let found = nearness(hours * 3600);
+            assert!((found - expected).abs() < 1e-12, "{hours} hours: {found}");
+        }
+        let leap_day = Holiday { year: None, month: 2, day: 29 };
+        assert!(leap_day.is_possible() && leap_day.midnight(2014).is_none());
+        assert!(!Holiday { year: Some(2014), ..leap_day }.is_possible());
     }
 }

@@ -3,11 +3,16 @@
 //! A multi encoder puts the bits of its fields one after the other, in the order of the fields' keys. The
 //! standard model has two: time of day (54 bits) and value (400 bits).
 //!
+//! A field whose source no record has makes a model that can be made and saved, but refuses its first record, as the
+//! reference does.
+//!
 //! Source: `multi.py`, `date.py`, `scalar.py`, `random_distributed_scalar.py` of nupic's encoders.
 
 pub mod date;
 pub mod random_distributed_scalar;
 pub mod scalar;
+
+use serde::{Deserialize, Serialize};
 
 use self::date::DateEncoder;
 use self::random_distributed_scalar::{RandomDistributedScalarEncoder, RandomDistributedScalarParams};
@@ -33,14 +38,28 @@ pub enum FieldParams {
     Scalar(ScalarEncoder),
     /// The value on an open range.
     RandomDistributedScalar(RandomDistributedScalarParams),
+    /// Something that records do not have.
+    Unknown(UnknownField),
+}
+
+/// A field that no record has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnknownField {
+    /// What it was to read.
+    pub name: String,
+    /// Bits of its encoder.
+    pub width: usize,
 }
 
 impl FieldParams {
-    fn width(&self) -> usize {
+    /// Number of bits.
+    pub fn width(&self) -> usize {
         match self {
             Self::Date(encoder) => encoder.width(),
             Self::Scalar(encoder) => encoder.width(),
             Self::RandomDistributedScalar(params) => params.width,
+            Self::Unknown(field) => field.width,
         }
     }
 }
@@ -71,6 +90,19 @@ impl EncoderParams {
         ]))
     }
 
+    /// The fields with their keys, in the order of their bits.
+    pub fn fields(&self) -> &[(String, FieldParams)] {
+        &self.fields
+    }
+
+    /// Whether a field has buckets of values, which a classifier needs.
+    pub fn has_value(&self) -> bool {
+        let is_value = |field: &FieldParams| {
+            matches!(field, FieldParams::Scalar(_) | FieldParams::RandomDistributedScalar(_))
+        };
+        self.fields.iter().any(|(_, field)| is_value(field))
+    }
+
     /// Bits of all fields together.
     pub fn width(&self) -> usize {
         self.fields.iter().map(|(_, field)| field.width()).sum()
@@ -88,6 +120,7 @@ enum Field {
     Date(DateEncoder),
     Scalar(ScalarEncoder),
     RandomDistributedScalar(Box<RandomDistributedScalarEncoder>),
+    Unknown(UnknownField),
 }
 
 impl MultiEncoder {
@@ -110,6 +143,7 @@ impl MultiEncoder {
             FieldParams::RandomDistributedScalar(params) => {
                 make(*params).map(|encoder| Field::RandomDistributedScalar(Box::new(encoder)))
             }
+            FieldParams::Unknown(field) => Some(Field::Unknown(field.clone())),
         };
         let fields: Option<Vec<Field>> = params.fields.iter().map(field_of).collect();
         Some(Self { fields: fields? })
@@ -119,7 +153,8 @@ impl MultiEncoder {
     /// field).
     ///
     /// # Errors
-    /// If the value lies outside a scalar encoder's range. Nothing has changed then.
+    /// If the value lies outside a scalar encoder's range, or a field reads what no record has. Nothing has changed
+    /// then.
     ///
     /// # Panics
     /// If `sdr` is narrower than the encoder, or the value is not finite.
@@ -129,8 +164,12 @@ impl MultiEncoder {
         let mut offset = 0;
         let mut bucket = 0;
         for field in &self.fields {
-            if let Field::Scalar(encoder) = field {
-                encoder.check(record.value)?;
+            match field {
+                Field::Scalar(encoder) => encoder.check(record.value)?,
+                Field::Unknown(field) => {
+                    return Err(EncodeError::UnknownField { name: field.name.clone() });
+                }
+                Field::Date(_) | Field::RandomDistributedScalar(_) => {}
             }
         }
         for field in &mut self.fields {
@@ -147,6 +186,7 @@ impl MultiEncoder {
                     bucket = encoder.encode(record.value, offset, sdr);
                     offset += encoder.params().width;
                 }
+                Field::Unknown(field) => offset += field.width,
             }
         }
         Ok(bucket)
@@ -156,29 +196,43 @@ impl MultiEncoder {
     pub fn random_distributed_scalars(&self) -> impl Iterator<Item = &RandomDistributedScalarEncoder> {
         self.fields.iter().filter_map(|field| match field {
             Field::RandomDistributedScalar(encoder) => Some(&**encoder),
-            Field::Date(_) | Field::Scalar(_) => None,
+            Field::Date(_) | Field::Scalar(_) | Field::Unknown(_) => None,
         })
     }
 }
 
 /// Why a record could not be encoded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EncodeError {
-    /// The value found.
-    pub value: f64,
-    /// Smallest value the encoder takes.
-    pub min: f64,
-    /// Largest value the encoder takes.
-    pub max: f64,
+pub enum EncodeError {
+    /// The value lies outside a scalar encoder's range.
+    OutOfRange {
+        /// The value found.
+        value: f64,
+        /// Smallest value the encoder takes.
+        min: f64,
+        /// Largest value the encoder takes.
+        max: f64,
+    },
+    /// An encoder reads a field that is neither the timestamp nor the value.
+    UnknownField {
+        /// The field's name.
+        name: String,
+    },
 }
 
 impl std::fmt::Display for EncodeError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { value, min, max } = self;
-        write!(
-            formatter,
-            "the value {value} lies outside the encoder's range {min} to {max}; widen the range"
-        )
+        match self {
+            Self::OutOfRange { value, min, max } => write!(
+                formatter,
+                "the value {value} lies outside the encoder's range {min} to {max}; widen the range"
+            ),
+            Self::UnknownField { name } => write!(
+                formatter,
+                "an encoder reads the field `{name}`, which a row does not have; give it the name of the timestamp \
+                 (date encoders) or of the value (all others)"
+            ),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! A value on an open range: each bucket has 21 random bits of 400, neighbours share all but one, and far apart
-//! buckets share at most two.
+//! A value on an open range: each bucket has some random bits (21 of 400 in the standard model), neighbours share all
+//! but one, and far apart buckets share at most two.
 //!
 //! Buckets are invented when a value first needs them, walking outwards from those that exist, so the order in
 //! which values come decides the draws. Bucket 500 stands for the first value ever encoded; 0 and 999 also take
@@ -9,13 +9,16 @@
 //! directly instead of incrementally, with the same result.
 
 use htm_kernels::random::Random;
+use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
 use crate::params::ParamsError;
 use crate::sdr::Sdr;
 
-/// Bits set for each bucket.
-pub const RUN_BITS: usize = 21;
+/// Bits set for each bucket of the standard model.
+pub const STANDARD_RUN_BITS: usize = 21;
+/// Most bits set for a bucket.
+pub const MAX_RUN_BITS: usize = 127;
 /// Buckets there can be.
 pub const MAX_BUCKETS: usize = 1000;
 /// Bucket of the first value.
@@ -23,18 +26,23 @@ pub const MIDDLE_BUCKET: usize = MAX_BUCKETS / 2;
 /// Draws for one bucket before giving up. The reference's buckets need a little over two draws each; only a state that
 /// no encoder ever had (a forged checkpoint, say) can need more than a few dozen.
 const MAX_TRIES: usize = 10_000;
-/// Bits that buckets at least [`RUN_BITS`] apart may share.
+/// Bits that buckets may share that are so far apart that no bit was handed on from one to the other.
 const MAX_OVERLAP: usize = 2;
 /// Buckets that room is made for at once, on either side.
 const HEADROOM_BUCKETS: usize = 16;
 
 /// Fixed numbers of the encoder.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RandomDistributedScalarParams {
     /// Number of bits.
     pub width: usize,
+    /// Bits set for each bucket.
+    pub run_bits: usize,
     /// Input units per bucket.
     pub resolution: f64,
+    /// The value that the middle bucket stands for; the first value encoded if `None`.
+    pub offset: Option<f64>,
     /// Seed of the bucket draws.
     pub seed: u64,
 }
@@ -45,10 +53,38 @@ impl RandomDistributedScalarParams {
     /// # Errors
     /// If `resolution` is not finite or not above 0.
     pub fn with_resolution(resolution: f64) -> Result<Self, ParamsError> {
-        if !resolution.is_finite() || resolution <= 0.0 {
-            return Err(ParamsError::Resolution { found: resolution });
+        let standard = Self { width: 400, run_bits: STANDARD_RUN_BITS, resolution, offset: None, seed: 42 };
+        standard.check()?;
+        Ok(standard)
+    }
+
+    /// Whether there can be such an encoder.
+    ///
+    /// # Errors
+    /// [`ParamsError`] names the number, as nupic's constructor does.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        if !self.resolution.is_finite() || self.resolution <= 0.0 {
+            return Err(ParamsError::Resolution { found: self.resolution });
         }
-        Ok(Self { width: 400, resolution, seed: 42 })
+        let (w, n) = (self.run_bits, self.width);
+        if w % 2 == 0 || w > MAX_RUN_BITS {
+            return Err(ParamsError::out_of_range("w", w, format!("an odd number up to {MAX_RUN_BITS}")));
+        }
+        // The reference asks for this too: with less, buckets that share at most two bits are soon not to be found.
+        if n <= 6 * w || n > usize::from(u16::MAX) {
+            return Err(ParamsError::out_of_range("n", n, format!("{} to 65535 (more than 6 w)", 6 * w + 1)));
+        }
+        if self.offset.is_some_and(|offset| !offset.is_finite()) {
+            return Err(ParamsError::out_of_range(
+                "offset",
+                self.offset.unwrap_or(f64::NAN),
+                "a finite number",
+            ));
+        }
+        if self.seed == 0 {
+            return Err(ParamsError::out_of_range("seed", self.seed, "a number from 1 on"));
+        }
+        Ok(())
     }
 }
 
@@ -62,7 +98,7 @@ pub struct RandomDistributedScalarEncoder {
     max_bucket: usize,
     /// The bucket whose bits come first in `bits`; at most `min_bucket`.
     first_bucket: usize,
-    /// `buckets x RUN_BITS` from `first_bucket` on; only `min_bucket..=max_bucket` are defined. The order of a
+    /// `buckets x run_bits` from `first_bucket` on; only `min_bucket..=max_bucket` are defined. The order of a
     /// bucket's bits decides which one its neighbour replaces.
     bits: Array<u16>,
 }
@@ -76,7 +112,7 @@ pub struct RandomDistributedScalarState {
     pub offset: Option<f64>,
     /// Lowest bucket that exists.
     pub min_bucket: usize,
-    /// `(max_bucket - min_bucket + 1) x RUN_BITS` bits.
+    /// `(max_bucket - min_bucket + 1) x run_bits` bits.
     pub bits: Array<u16>,
 }
 
@@ -92,11 +128,11 @@ impl RandomDistributedScalarEncoder {
         Self {
             params,
             random,
-            offset: None,
+            offset: params.offset,
             min_bucket: MIDDLE_BUCKET,
             max_bucket: MIDDLE_BUCKET,
             first_bucket: MIDDLE_BUCKET,
-            bits: Array::copy_of(&order[..RUN_BITS]),
+            bits: Array::copy_of(&order[..params.run_bits]),
         }
     }
 
@@ -106,8 +142,8 @@ impl RandomDistributedScalarEncoder {
         params: RandomDistributedScalarParams,
         state: RandomDistributedScalarState,
     ) -> Option<Self> {
-        let count = state.bits.len() / RUN_BITS;
-        let is_valid = state.bits.len().is_multiple_of(RUN_BITS)
+        let count = state.bits.len() / params.run_bits;
+        let is_valid = state.bits.len().is_multiple_of(params.run_bits)
             && state.min_bucket <= MIDDLE_BUCKET
             && state.min_bucket + count > MIDDLE_BUCKET
             && state.min_bucket + count <= MAX_BUCKETS
@@ -147,13 +183,17 @@ impl RandomDistributedScalarEncoder {
     /// If it does not exist.
     pub fn bucket_bits(&self, bucket: usize) -> &[u16] {
         assert!(self.buckets().contains(&bucket), "bucket {bucket} does not exist");
-        &self.bits[(bucket - self.first_bucket) * RUN_BITS..][..RUN_BITS]
+        &self.bits[(bucket - self.first_bucket) * self.run_bits()..][..self.run_bits()]
     }
 
     /// The bits of all buckets that exist, lowest bucket first.
     pub fn all_bits(&self) -> &[u16] {
         let count = self.max_bucket + 1 - self.min_bucket;
-        &self.bits[(self.min_bucket - self.first_bucket) * RUN_BITS..][..count * RUN_BITS]
+        &self.bits[(self.min_bucket - self.first_bucket) * self.run_bits()..][..count * self.run_bits()]
+    }
+
+    fn run_bits(&self) -> usize {
+        self.params.run_bits
     }
 
     /// The generator of the bucket draws.
@@ -203,38 +243,42 @@ impl RandomDistributedScalarEncoder {
     }
 
     fn make_room_for(&mut self, bucket: usize) {
-        let end = self.first_bucket + self.bits.len() / RUN_BITS;
+        let run_bits = self.run_bits();
+        let end = self.first_bucket + self.bits.len() / run_bits;
         if (self.first_bucket..end).contains(&bucket) {
             return;
         }
         let first = bucket.saturating_sub(HEADROOM_BUCKETS).min(self.first_bucket);
         let end = (bucket + HEADROOM_BUCKETS).max(end).min(MAX_BUCKETS);
-        let mut roomy = Array::zeroed((end - first) * RUN_BITS);
-        roomy[(self.first_bucket - first) * RUN_BITS..][..self.bits.len()].copy_from_slice(&self.bits);
+        let mut roomy = Array::zeroed((end - first) * run_bits);
+        roomy[(self.first_bucket - first) * run_bits..][..self.bits.len()].copy_from_slice(&self.bits);
         self.first_bucket = first;
         self.bits = roomy;
     }
 
     /// Draws the bits of bucket `new` from its existing neighbour `old`: one of the bits is replaced.
     fn create(&mut self, new: usize, old: usize) {
-        let mut candidate = [0u16; RUN_BITS];
+        let run_bits = self.run_bits();
+        let mut candidate = [0u16; MAX_RUN_BITS];
+        let candidate = &mut candidate[..run_bits];
         candidate.copy_from_slice(self.bucket_bits(old));
-        let position = new % RUN_BITS;
+        let position = new % run_bits;
         let width = u32::try_from(self.params.width).expect("at most 65,535 bits");
         let is_found = (0..MAX_TRIES).any(|_| {
             let bit = u16::try_from(self.random.below(width)).expect("at most 65,535 bits");
             candidate[position] = bit;
-            !self.bucket_bits(old).contains(&bit) && self.is_apart(&candidate, new)
+            !self.bucket_bits(old).contains(&bit) && self.is_apart(candidate, new)
         });
         assert!(
             is_found,
             "no bits for bucket {new} in {MAX_TRIES} draws: the buckets are not this encoder's"
         );
-        self.bits[(new - self.first_bucket) * RUN_BITS..][..RUN_BITS].copy_from_slice(&candidate);
+        self.bits[(new - self.first_bucket) * run_bits..][..run_bits].copy_from_slice(candidate);
     }
 
     /// Whether the candidate shares with every existing bucket exactly as many bits as it should.
-    fn is_apart(&self, candidate: &[u16; RUN_BITS], new: usize) -> bool {
+    fn is_apart(&self, candidate: &[u16], new: usize) -> bool {
+        let run_bits = candidate.len();
         let mut is_on = vec![false; self.params.width];
         for &bit in candidate {
             is_on[usize::from(bit)] = true;
@@ -242,7 +286,7 @@ impl RandomDistributedScalarEncoder {
         self.buckets().all(|bucket| {
             let shared = self.bucket_bits(bucket).iter().filter(|&&bit| is_on[usize::from(bit)]).count();
             let distance = bucket.abs_diff(new);
-            if distance < RUN_BITS { shared == RUN_BITS - distance } else { shared <= MAX_OVERLAP }
+            if distance < run_bits { shared == run_bits - distance } else { shared <= MAX_OVERLAP }
         })
     }
 }
@@ -321,7 +365,7 @@ mod tests {
             bits.dedup();
             bits.len()
         };
-        assert!((0..1000).all(|bucket| distinct(bucket) == RUN_BITS));
+        assert!((0..1000).all(|bucket| distinct(bucket) == STANDARD_RUN_BITS));
     }
 
     fn state_of(encoder: &RandomDistributedScalarEncoder) -> RandomDistributedScalarState {
@@ -366,9 +410,33 @@ mod tests {
         forged.encode(30.0, 0, &mut sdr);
         let mut state = state_of(&forged);
         // Bucket 500 with the bits of bucket 530: a neighbour of one is too near to the other.
-        let last = state.bits.len() - RUN_BITS;
+        let last = state.bits.len() - STANDARD_RUN_BITS;
         state.bits.copy_within(last.., 0);
         let mut forged = restored(state).expect("each bit by itself is possible");
         forged.encode(-1.0, 0, &mut sdr);
+    }
+
+    #[test]
+    fn an_offset_and_other_sizes_are_kept() {
+        let params = RandomDistributedScalarParams {
+            width: 200,
+            run_bits: 11,
+            resolution: 2.0,
+            offset: Some(100.0),
+            seed: 7,
+        };
+        assert_eq!(params.check(), Ok(()));
+        let mut encoder = RandomDistributedScalarEncoder::new(params);
+        let mut sdr = Sdr::new(200);
+        assert_eq!(encoder.encode(104.0, 0, &mut sdr), 502);
+        assert_eq!(sdr.active_bits().count(), 11);
+        let refused = |params: RandomDistributedScalarParams, name: &str| {
+            let error = params.check().expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+        };
+        refused(RandomDistributedScalarParams { width: 66, ..params }, "n is 66");
+        refused(RandomDistributedScalarParams { run_bits: 10, ..params }, "w is 10");
+        refused(RandomDistributedScalarParams { offset: Some(f64::NAN), ..params }, "offset");
+        refused(RandomDistributedScalarParams { seed: 0, ..params }, "seed");
     }
 }

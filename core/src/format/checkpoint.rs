@@ -3,6 +3,9 @@
 //! Writing the file safely (new name, sync, rename) is the caller's: this crate maps and reads files, but never writes
 //! one.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use htm_kernels::backtracking_tm::bank::{BANK_COUNTERS, banks_for};
@@ -10,29 +13,24 @@ use htm_kernels::backtracking_tm::pattern::PATTERN_STRIDE;
 use htm_kernels::backtracking_tm::state::NO_COLUMN_BLOCK;
 use htm_kernels::backtracking_tm::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
 use htm_kernels::permanence::PermanenceCodes;
-use htm_kernels::random::Random;
 use htm_kernels::spatial_pooler::SpatialPoolerScalars;
 use htm_kernels::word::words_for;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::FormatError;
 use super::compact_postings::CompactPostings;
 use super::header::Header;
 use super::image::{Image, ImageReader, ImageWriter};
 use super::mapping::Region;
-use super::verify;
+use super::{FormatError, classifier, encoder, plain_memory, verify};
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
 use crate::anomaly::score_window::{ScoreWindow, WINDOW_ROWS};
-use crate::encoder::MultiEncoder;
-use crate::encoder::random_distributed_scalar::{
-    RandomDistributedScalarEncoder, RandomDistributedScalarState,
-};
+use crate::model::memory::Memory;
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::template::Templates;
 use crate::model::temporal_memory::{Postings, Segments, StoredPermanences, TemporalMemory};
 use crate::model::{Model, ModelParts};
-use crate::params::ModelParams;
+use crate::params::{MemoryParams, ModelParams};
 
 /// How much of a file is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +42,6 @@ pub enum Trust {
     Checksums,
     /// Its bytes may be forged: besides, everything that is used as an index or a count is bounded.
     Nothing,
-}
-
-/// The value encoder's section.
-#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-struct EncoderRecord {
-    random: Random,
-    min_bucket: u32,
-    has_offset: u32,
-    zero: u32,
-    offset: f64,
 }
 
 /// The likelihood's section.
@@ -70,7 +57,6 @@ struct LikelihoodRecord {
 
 /// As FORMAT.md says.
 const _: () = assert!(size_of::<LikelihoodState>() == 208);
-const _: () = assert!(size_of::<EncoderRecord>() == 152);
 const _: () = assert!(size_of::<TmScalars>() == 296);
 
 /// The file of `model`, which lives its `generation`.
@@ -80,11 +66,19 @@ const _: () = assert!(size_of::<TmScalars>() == 296);
 pub fn image<'a>(model: &'a Model, generation: &str) -> Image<'a> {
     let mut image = ImageWriter::new();
     image.push(1, model.params().description().as_bytes(), 0);
-    push_encoder(&mut image, model.encoder());
+    encoder::push(&mut image, model.encoder());
     push_spatial_pooler(&mut image, model.spatial_pooler());
-    push_temporal_memory(&mut image, model.temporal_memory());
-    push_segments(&mut image, model.temporal_memory());
+    match model.memory() {
+        Memory::Backtracking(memory) => {
+            push_temporal_memory(&mut image, memory);
+            push_segments(&mut image, memory);
+        }
+        Memory::Plain(memory) => plain_memory::push(&mut image, memory),
+    }
     push_likelihood(&mut image, model.likelihood());
+    if let Some(classifier) = model.classifier() {
+        classifier::push(&mut image, classifier);
+    }
     image.finish(model.last_stepped_row_id(), generation)
 }
 
@@ -127,17 +121,15 @@ pub fn open(
         return Err(FormatError::Parameters { found, expected: params.description().to_owned() });
     }
     let parts = ModelParts {
-        encoder: take_encoder(&mut image, params)?,
+        encoder: encoder::take(&mut image, params)?,
         spatial_pooler: take_spatial_pooler(&mut image, params, templates)?,
-        temporal_memory: take_temporal_memory(
-            &mut image,
-            params.temporal_memory(),
-            params.permanence_codes(),
-        )?,
+        memory: take_memory(&mut image, params)?,
         likelihood: take_likelihood(&mut image)?,
+        classifier: classifier::take(&mut image, params)?,
         last_stepped_row_id: header.last_stepped_row_id,
         image_bytes,
     };
+    image.finish()?;
     let model = Model::from_parts(Arc::clone(params), parts);
     if trust == Trust::Nothing {
         verify::model(&model)?;
@@ -145,25 +137,11 @@ pub fn open(
     Ok(model)
 }
 
-fn push_encoder<'a>(image: &mut ImageWriter<'a>, encoder: &'a MultiEncoder) {
-    let encoder =
-        encoder.random_distributed_scalars().next().expect("the standard model has one value encoder");
-    let record = EncoderRecord {
-        random: encoder.random().clone(),
-        min_bucket: u32::try_from(*encoder.buckets().start()).expect("at most 1000 buckets"),
-        has_offset: u32::from(encoder.offset().is_some()),
-        zero: 0,
-        offset: encoder.offset().unwrap_or(0.0),
-    };
-    image.push_owned(10, &[record], 1);
-    image.push(11, encoder.all_bits(), 0);
-}
-
 /// Segments that a file has room for beyond those in use: about as many as one step can create.
 const SEGMENT_HEADROOM: usize = 256;
 
 /// Room for growing: a sixteenth of what is used, and at least `least`, but never more than `most`.
-fn room(used: usize, least: usize, most: usize) -> usize {
+pub(super) fn room(used: usize, least: usize, most: usize) -> usize {
     used.saturating_add((used / 16).max(least)).min(most)
 }
 
@@ -244,21 +222,13 @@ fn push_likelihood<'a>(image: &mut ImageWriter<'a>, likelihood: &'a HtmengineLik
     image.push(72, raw_scores, rows);
 }
 
-fn take_encoder(image: &mut ImageReader, params: &ModelParams) -> Result<MultiEncoder, FormatError> {
-    let record: EncoderRecord = image.take_record(10)?;
-    let (bits, used) = image.take(11)?;
-    let is_whole = bits.len() == used;
-    let mut state = Some(RandomDistributedScalarState {
-        random: record.random,
-        offset: (record.has_offset != 0).then_some(record.offset),
-        min_bucket: record.min_bucket as usize,
-        bits,
-    });
-    MultiEncoder::with(params.encoder(), |params| {
-        state.take().and_then(|state| RandomDistributedScalarEncoder::with_state(params, state))
+fn take_memory(image: &mut ImageReader, params: &ModelParams) -> Result<Memory, FormatError> {
+    Ok(match params.memory() {
+        MemoryParams::Backtracking(memory) => {
+            Memory::Backtracking(Box::new(take_temporal_memory(image, memory, params.permanence_codes())?))
+        }
+        MemoryParams::Plain(memory) => Memory::Plain(Box::new(plain_memory::take(image, *memory)?)),
     })
-    .filter(|_| is_whole)
-    .ok_or_else(|| FormatError::Bounds { reason: "the value encoder's buckets are not possible".to_owned() })
 }
 
 fn take_spatial_pooler(
@@ -360,178 +330,9 @@ fn take_likelihood(image: &mut ImageReader) -> Result<HtmengineLikelihood, Forma
 }
 
 /// `count` as an index type, if it is at most `limit`.
-fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
+pub(super) fn at_most(what: &str, count: u32, limit: usize) -> Result<usize, FormatError> {
     if count as usize <= limit {
         return Ok(count as usize);
     }
     Err(FormatError::Bounds { reason: format!("it has {count} {what}, at most {limit} are possible") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encoder::Record;
-    use crate::ids::RowId;
-    use crate::model::workspace::Workspace;
-    use proptest::prelude::*;
-
-    const GENERATION: &str = "0123456789abcdef0123456789abcdef";
-
-    struct Bench {
-        params: Arc<ModelParams>,
-        templates: Templates,
-        workspace: Workspace,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let params = Arc::new(ModelParams::single_metric(1.0).expect("valid"));
-            Self { params, templates: Templates::new(), workspace: Workspace::new() }
-        }
-
-        fn model(&self) -> Model {
-            Model::new(Arc::clone(&self.params), &self.templates)
-        }
-
-        fn open(&self, file: &[u8], trust: Trust) -> Result<Model, FormatError> {
-            open(Region::copy_of(file), &self.params, GENERATION, &self.templates, trust)
-        }
-
-        fn run(&mut self, model: &mut Model, rows: std::ops::RangeInclusive<i64>) -> Vec<(u32, u64)> {
-            rows.map(|row| {
-                #[expect(clippy::cast_precision_loss, reason = "small")]
-                let value = (row % 24 * 3 + row * row % 7) as f64;
-                let record = Record { timestamp: row * 3600, value };
-                let scores = model.step(&mut self.workspace, RowId(row), record).expect("a good record");
-                (scores.raw_anomaly_score.to_bits(), scores.anomaly_score.to_bits())
-            })
-            .collect()
-        }
-    }
-
-    fn image(model: &Model) -> Vec<u8> {
-        let mut file = Vec::new();
-        write(model, GENERATION, &mut file);
-        file
-    }
-
-    #[test]
-    fn a_restored_model_goes_on_as_if_nothing_had_happened() {
-        let mut bench = Bench::new();
-        let mut original = bench.model();
-        for cut in [0, 1, 60, 150, 330] {
-            let first = original.last_stepped_row_id().0 + 1;
-            bench.run(&mut original, first..=cut);
-            let file = image(&original);
-            let mut restored = bench.open(&file, Trust::Nothing).expect("own bytes");
-            assert_eq!(restored.last_stepped_row_id(), original.last_stepped_row_id());
-            assert_eq!(image(&restored), file, "row {cut}: the bytes after reading");
-            let mut copy = original.clone();
-            let expected = bench.run(&mut copy, cut + 1..=cut + 60);
-            assert_eq!(bench.run(&mut restored, cut + 1..=cut + 60), expected, "row {cut}");
-            assert_eq!(image(&restored), image(&copy), "row {cut}: the bytes later");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_not_the_file_asked_for() {
-        let mut bench = Bench::new();
-        let mut model = bench.model();
-        bench.run(&mut model, 1..=20);
-        let file = image(&model);
-        let read = |file: &[u8]| bench.open(file, Trust::Checksums).map(|_| ());
-        assert_eq!(read(&file), Ok(()));
-        assert!(matches!(read(&[]), Err(FormatError::Size { .. })));
-        assert!(matches!(read(&file[..file.len() - 1]), Err(FormatError::Size { .. })));
-        let mut other = file.clone();
-        other[0] ^= 1;
-        assert!(matches!(read(&other), Err(FormatError::Magic { .. })));
-        let mut other = file.clone();
-        other[8] = 1;
-        assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 2 })));
-        let mut other = file.clone();
-        other[40] ^= 1;
-        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "header", .. })));
-        let mut other = file.clone();
-        *other.last_mut().expect("not empty") ^= 1;
-        assert!(matches!(read(&other), Err(FormatError::Checksum { part: "window_raw_scores", .. })));
-        let mut other = Vec::new();
-        write(&model, "another", &mut other);
-        assert!(matches!(read(&other), Err(FormatError::Generation { .. })));
-        let wide = Arc::new(ModelParams::single_metric(2.0).expect("valid"));
-        let other = image(&Model::new(wide, &bench.templates));
-        assert!(matches!(read(&other), Err(FormatError::Parameters { .. })));
-    }
-
-    #[test]
-    fn verifying_finds_what_no_checksum_tells() {
-        let mut bench = Bench::new();
-        let mut model = bench.model();
-        bench.run(&mut model, 1..=200);
-        let file = image(&model);
-        let header = Header::of(&file).expect("our own file");
-        let forged = [
-            (11, 1, 0xFF), // a bucket's bit
-            (21, 1, 0x07), // a column's slot
-            (22, 3, 0x60), // a permanence
-            (23, 0, 0x55), // a row's slot
-            (24, 0, 0xFF), // a connected column
-            (33, 1, 0x0F), // a learning cell
-            (35, 2, 0xEE), // its list
-            (41, 0, 0x77), // a block
-            (42, 4, 0x63), // a list's length
-            (43, 0, 0xFE), // a posting
-            (50, 0, 0xFD), // a presynaptic cell
-            (51, 0, 0xFC), // a permanence code
-            (52, 10, 31),  // a segment's synapses
-            (52, 12, 99),  // a segment's slot
-        ];
-        for (id, at, byte) in forged {
-            let mut file = file.clone();
-            let section = header.sections.iter().find(|section| section.kind.id == id).expect("a section");
-            assert_ne!(file[section.range.start + at], byte, "section {id}");
-            file[section.range.start + at] = byte;
-            Header::mend(&mut file);
-            let found = bench.open(&file, Trust::Nothing).map(|_| ());
-            assert!(matches!(found, Err(FormatError::Bounds { .. })), "section {id}: {found:?}");
-        }
-        let mut roomy = file.clone();
-        let section = header.sections.iter().find(|section| section.kind.id == 50).expect("a section");
-        roomy[section.range.end - 1] = 1;
-        Header::mend(&mut roomy);
-        let found = verify::file(Region::copy_of(&roomy), &bench.templates).map(|_| ());
-        assert!(matches!(found, Err(FormatError::Section { .. })), "{found:?}");
-        assert!(verify::file(Region::copy_of(&file), &bench.templates).is_ok());
-    }
-
-    /// Bytes changed by someone who also mends the checksums must never do worse than an error.
-    fn read_forged(bench: &mut Bench, file: &mut [u8]) {
-        Header::mend(file);
-        if let Ok(mut model) = bench.open(file, Trust::Nothing) {
-            // What the checks let through may be a wrong model, and may stop with a panic, but no more.
-            let step = std::panic::AssertUnwindSafe(|| bench.run(&mut model, 21..=22));
-            let _ = std::panic::catch_unwind(step);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn forged_bytes_never_do_worse_than_an_error(
-            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-        ) {
-            let mut bench = Bench::new();
-            let mut model = bench.model();
-            bench.run(&mut model, 1..=20);
-            let mut file = image(&model);
-            // Aim at the table and the small sections, where counts and offsets are.
-            for (index, byte) in changes {
-                let at = 128 + index.index(file.len().min(1 << 16) - 128);
-                file[at] = byte;
-            }
-            std::panic::set_hook(Box::new(|_| {}));
-            read_forged(&mut bench, &mut file);
-            let _ = std::panic::take_hook();
-        }
-    }
 }

@@ -7,13 +7,13 @@ use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::FormatError;
-use super::section::{SECTION_COUNT, Section, TABLE_END};
+use super::section::{SECTIONS, Section, table_end};
 use crate::ids::RowId;
 
 /// First bytes of every model file.
 pub const MAGIC: [u8; 8] = *b"HTMMODEL";
 /// The version this program writes, and the only one it reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Longest generation name.
 pub const MAX_GENERATION_BYTES: usize = 32;
 /// Size of the header.
@@ -63,15 +63,17 @@ impl Header {
         if raw.format_version.get() != FORMAT_VERSION {
             return Err(FormatError::Version { found: raw.format_version.get(), expected: FORMAT_VERSION });
         }
-        let table = file.get(HEADER_BYTES..TABLE_END);
-        let table = table.ok_or(FormatError::Size { found, expected: TABLE_END as u64 })?;
+        let count = raw.section_count.get() as usize;
+        if count > SECTIONS.len() {
+            let reason = format!("it has {count} sections, at most {} are known", SECTIONS.len());
+            return Err(FormatError::Bounds { reason });
+        }
+        let end = table_end(count);
+        let table = file.get(HEADER_BYTES..end);
+        let table = table.ok_or(FormatError::Size { found, expected: end as u64 })?;
         check_sum("header", sum(raw, table), raw.crc.get())?;
         if raw.file_size_bytes.get() != found {
             return Err(FormatError::Size { found, expected: raw.file_size_bytes.get() });
-        }
-        if raw.section_count.get() as usize != SECTION_COUNT {
-            let reason = format!("it has {} sections instead of {SECTION_COUNT}", raw.section_count.get());
-            return Err(FormatError::Bounds { reason });
         }
         let generation = raw.generation.split(|&byte| byte == 0).next().unwrap_or_default();
         Ok(Self {
@@ -79,6 +81,11 @@ impl Header {
             generation: String::from_utf8_lossy(generation).into_owned(),
             sections: Section::read_table(table, file.len())?,
         })
+    }
+
+    /// The section with this number, if the file has it.
+    pub fn section(&self, id: u32) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind.id == id)
     }
 
     /// Compares every section with its checksum.
@@ -119,14 +126,14 @@ impl Header {
     /// # Panics
     /// If the file is shorter than a header.
     pub fn mend(file: &mut [u8]) {
-        let table_end = TABLE_END.min(file.len());
+        let (mut raw, _) = RawHeader::read_from_prefix(file).expect("a whole header");
+        let table_end = table_end((raw.section_count.get() as usize).min(SECTIONS.len())).min(file.len());
         let Ok(sections) = Section::read_table(&file[HEADER_BYTES..table_end], file.len()) else { return };
         for (index, section) in sections.into_iter().enumerate() {
             let crc = crc32fast::hash(&file[section.range.clone()]);
             let mended = Section { crc, ..section };
             file[HEADER_BYTES + index * 40..][..40].copy_from_slice(mended.entry().as_bytes());
         }
-        let (mut raw, _) = RawHeader::read_from_prefix(file).expect("a whole header");
         raw.crc = sum(raw, &file[HEADER_BYTES..table_end]).into();
         file[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
     }
@@ -151,7 +158,7 @@ impl Header {
             crc: 0.into(),
             reserved: [0; 60],
         };
-        raw.crc = sum(raw, &head[HEADER_BYTES..TABLE_END]).into();
+        raw.crc = sum(raw, &head[HEADER_BYTES..table_end(self.sections.len())]).into();
         head[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
     }
 }

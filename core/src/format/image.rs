@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use super::FormatError;
 use super::header::Header;
 use super::mapping::{ALIGNMENT, Piece, Region};
-use super::section::{ElementKind, SECTION_COUNT, SECTIONS, Section, TABLE_END};
+use super::section::{ElementKind, Section, kind_of, table_end};
 use crate::array::{Array, Element};
 use crate::ids::RowId;
 
@@ -58,6 +58,7 @@ impl Image<'_> {
 #[derive(Debug)]
 pub struct ImageWriter<'a> {
     parts: Vec<Part<'a>>,
+    /// Their ranges are counted from the first section's place, until it is known how long the table is.
     sections: Vec<Section>,
     len: usize,
 }
@@ -71,13 +72,13 @@ impl Default for ImageWriter<'_> {
 impl<'a> ImageWriter<'a> {
     /// Starts a file.
     pub fn new() -> Self {
-        Self { parts: Vec::new(), sections: Vec::with_capacity(SECTION_COUNT), len: TABLE_END }
+        Self { parts: Vec::new(), sections: Vec::new(), len: 0 }
     }
 
     /// Appends the next section: the elements in use, and room for `room` elements in all.
     ///
     /// # Panics
-    /// If there are more sections than [`SECTIONS`], the id is not the next one's, or its elements are no `T`s.
+    /// If the id is unknown or not above the last one's, or its elements are no `T`s.
     pub fn push<T: IntoBytes + Immutable>(&mut self, id: u32, used: &'a [T], room: usize) {
         self.append(id, size_of::<T>(), room, Part::Borrowed(used.as_bytes()));
     }
@@ -91,8 +92,8 @@ impl<'a> ImageWriter<'a> {
     }
 
     fn append(&mut self, id: u32, element_size: usize, room: usize, used: Part<'a>) {
-        let kind = SECTIONS[self.sections.len()];
-        assert_eq!(kind.id, id, "the next section");
+        let kind = kind_of(id);
+        assert!(self.sections.last().is_none_or(|last| last.kind.id < id), "section {id} comes too late");
         let is_right = |elements: &&ElementKind| elements.size_bytes() as usize == element_size;
         let elements = *kind.elements.iter().find(is_right).expect("elements of the section's size");
         let bytes = match &used {
@@ -120,14 +121,18 @@ impl<'a> ImageWriter<'a> {
     /// Completes the file.
     ///
     /// # Panics
-    /// If sections are missing.
-    pub fn finish(self, last_stepped_row_id: RowId, generation: &str) -> Image<'a> {
-        assert_eq!(self.sections.len(), SECTION_COUNT, "sections");
+    /// If the generation is too long.
+    pub fn finish(mut self, last_stepped_row_id: RowId, generation: &str) -> Image<'a> {
         let generation = generation.to_owned();
+        let first = table_end(self.sections.len()).next_multiple_of(ALIGNMENT);
+        for section in &mut self.sections {
+            section.range = section.range.start + first..section.range.end + first;
+        }
         let header = Header { last_stepped_row_id, generation, sections: self.sections };
-        let mut head = vec![0; TABLE_END];
-        header.write(&mut head, self.len);
-        Image { head, parts: self.parts, len: self.len }
+        let len = first + self.len;
+        let mut head = vec![0; first];
+        header.write(&mut head, len);
+        Image { head, parts: self.parts, len }
     }
 }
 
@@ -149,13 +154,9 @@ impl ImageReader {
     /// The next section as an array of its whole room, and how many elements are in use.
     ///
     /// # Errors
-    /// If its elements are not `T`s.
-    ///
-    /// # Panics
-    /// If the id is not the next one's.
+    /// If it is another one, or its elements are not `T`s.
     pub fn take<T: Element>(&mut self, id: u32) -> Result<(Array<T>, usize), FormatError> {
-        let (section, piece) = self.sections.next().expect("every section is taken once");
-        assert_eq!(section.kind.id, id, "the next section");
+        let (section, piece) = self.next(id)?;
         let used = section.used();
         let size = section.elements.size_bytes();
         let is_right = size as usize == size_of::<T>();
@@ -170,32 +171,42 @@ impl ImageReader {
     ///
     /// # Errors
     /// As [`Self::take`], or if another number is.
-    ///
-    /// # Panics
-    /// As [`Self::take`].
     pub fn take_used<T: Element>(&mut self, id: u32, used: usize) -> Result<Array<T>, FormatError> {
-        let name = self.sections.as_slice().first().map_or("", |(section, _)| section.kind.name);
         let (array, found) = self.take(id)?;
         if found == used {
             return Ok(array);
         }
         let reason = format!("has {found} elements, expected {used}");
-        Err(FormatError::Section { name, reason })
+        Err(FormatError::Section { name: kind_of(id).name, reason })
     }
 
     /// The next section's single record, copied.
     ///
     /// # Errors
-    /// If it is not one such record.
-    ///
-    /// # Panics
-    /// As [`Self::take`].
+    /// If it is not one such record, or another section.
     pub fn take_record<T: FromBytes + FromZeros>(&mut self, id: u32) -> Result<T, FormatError> {
-        let (section, piece) = self.sections.next().expect("every section is taken once");
-        assert_eq!(section.kind.id, id, "the next section");
+        let (section, piece) = self.next(id)?;
         T::read_from_bytes(piece.bytes()).map_err(|_| FormatError::Section {
             name: section.kind.name,
             reason: format!("has {} bytes, expected one record of {}", piece.bytes().len(), size_of::<T>()),
+        })
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// If there is another section.
+    pub fn finish(mut self) -> Result<(), FormatError> {
+        let Some((section, _)) = self.sections.next() else { return Ok(()) };
+        let reason = "is not called for by the parameters".to_owned();
+        Err(FormatError::Section { name: section.kind.name, reason })
+    }
+
+    fn next(&mut self, id: u32) -> Result<(Section, Piece), FormatError> {
+        let next = self.sections.next();
+        next.filter(|(section, _)| section.kind.id == id).ok_or_else(|| FormatError::Section {
+            name: kind_of(id).name,
+            reason: "is missing, although the parameters call for it".to_owned(),
         })
     }
 }

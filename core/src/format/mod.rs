@@ -6,11 +6,14 @@
 //! every invariant; [`element`] shows what is inside. Opening treats the bytes as hostile.
 
 pub mod checkpoint;
+mod classifier;
 mod compact_postings;
 pub mod element;
+mod encoder;
 pub mod header;
 pub mod image;
 pub mod mapping;
+mod plain_memory;
 pub mod section;
 pub mod verify;
 

@@ -1,7 +1,7 @@
 //! The sections of a model file: which there are, in which order, and where one lies.
 //!
-//! Every file has every section, in this order, even if one is empty. So a table is checked entry by entry
-//! against [`SECTIONS`], and a section is found by its position.
+//! A file has the sections that its model's parameters call for, in the order of [`SECTIONS`], even if one is empty. So
+//! a table is checked entry by entry against that list, and a reader takes them one after the other.
 
 use std::ops::Range;
 
@@ -61,9 +61,9 @@ const F64: &[ElementKind] = &[ElementKind::Float(8)];
 const TM_SCALARS_BYTES: u32 = 296;
 
 /// All kinds, in file order.
-pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
+pub const SECTIONS: [SectionKind; 51] = [
     kind(1, "parameters", TEXT),
-    kind(10, "value_encoder", &[ElementKind::Record(152)]),
+    kind(10, "value_encoders", &[ElementKind::Record(152)]),
     kind(11, "bucket_bits", U16),
     kind(20, "spatial_pooler_scalars", &[ElementKind::Record(16)]),
     kind(21, "column_slots", U16),
@@ -91,16 +91,42 @@ pub const SECTIONS: [SectionKind; SECTION_COUNT] = [
     kind(52, "segment_infos", &[ElementKind::Record(16)]),
     kind(53, "segment_activations", &[ElementKind::Record(12)]),
     kind(56, "kept_activity", U8),
+    kind(58, "plain_memory_scalars", &[ElementKind::Record(536)]),
+    kind(59, "plain_active_cells", U32),
+    kind(60, "plain_winner_cells", U32),
+    kind(61, "plain_predicted_columns", U64),
+    kind(62, "plain_matches", &[ElementKind::Record(12)]),
+    kind(63, "plain_column_segments", U32),
+    kind(64, "plain_segments", &[ElementKind::Record(32)]),
+    kind(65, "plain_presynaptic_cells", U16),
+    kind(66, "plain_permanences", F32),
+    kind(67, "plain_posting_lists", &[ElementKind::Record(12)]),
+    kind(68, "plain_postings", U32),
     kind(70, "likelihood", &[ElementKind::Record(240)]),
     kind(71, "window_values", F64),
     kind(72, "window_raw_scores", F32),
+    kind(80, "classifier_scalars", &[ElementKind::Record(16)]),
+    kind(81, "classifier_columns", U16),
+    kind(82, "classifier_cells", U32),
+    kind(83, "classifier_blocks", U16),
+    kind(84, "classifier_buckets", U16),
+    kind(85, "classifier_weights", F32),
+    kind(86, "bucket_means", F64),
+    kind(87, "has_bucket", U8),
 ];
 
-/// Number of sections in every file.
-pub const SECTION_COUNT: usize = 32;
+/// Where the table of so many sections ends, and the first of them may begin.
+pub const fn table_end(section_count: usize) -> usize {
+    HEADER_BYTES + section_count * size_of::<Entry>()
+}
 
-/// Where the first section may begin.
-pub const TABLE_END: usize = HEADER_BYTES + SECTION_COUNT * size_of::<Entry>();
+/// The kind with this number.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn kind_of(id: u32) -> SectionKind {
+    *SECTIONS.iter().find(|kind| kind.id == id).expect("a known section")
+}
 
 /// A table entry as it lies in the file.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -151,15 +177,17 @@ impl Section {
     /// # Errors
     /// If an entry is not the expected one, or points outside the file, into another section or to a wrong place.
     pub fn read_table(table: &[u8], file_bytes: usize) -> Result<Vec<Self>, FormatError> {
-        let expected = FormatError::Size { found: file_bytes as u64, expected: TABLE_END as u64 };
-        let entries = <[Entry]>::ref_from_bytes(table).map_err(|_| expected.clone())?;
-        if entries.len() != SECTION_COUNT {
-            return Err(expected);
-        }
-        let mut sections = Vec::with_capacity(SECTION_COUNT);
-        let mut end = TABLE_END;
-        for (entry, kind) in entries.iter().zip(SECTIONS) {
-            let section = Self::of(entry, kind, end, file_bytes)?;
+        let expected = FormatError::Size { found: file_bytes as u64, expected: HEADER_BYTES as u64 };
+        let entries = <[Entry]>::ref_from_bytes(table).map_err(|_| expected)?;
+        let mut sections = Vec::with_capacity(entries.len());
+        let mut end = table_end(entries.len());
+        let mut kinds = SECTIONS.iter();
+        for entry in entries {
+            let id = entry.id.get();
+            let kind = kinds.find(|kind| kind.id == id).ok_or_else(|| FormatError::Bounds {
+                reason: format!("section {id} is unknown, doubled or at a wrong place of the table"),
+            })?;
+            let section = Self::of(entry, *kind, end, file_bytes)?;
             end = section.range.end;
             sections.push(section);
         }
@@ -168,9 +196,6 @@ impl Section {
 
     fn of(entry: &Entry, kind: SectionKind, end: usize, file_bytes: usize) -> Result<Self, FormatError> {
         let error = |reason: &str| FormatError::Section { name: kind.name, reason: reason.to_owned() };
-        if entry.id.get() != kind.id {
-            return Err(error(&format!("is missing: section {} is in its place", entry.id.get())));
-        }
         let found = entry.element_size_bytes.get();
         let elements = kind.elements.iter().find(|elements| elements.size_bytes() == found);
         let elements = *elements.ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! One model: a record goes in, scores come out, and the model has learned.
 //!
 //! Flow of [`Model::step`]: encoder, spatial pooler, raw anomaly score against what the temporal memory predicted
-//! last time, temporal memory, likelihood. All state between two records is in the [`Model`]; a [`Workspace`] is
+//! last time, temporal memory, likelihood, and a classifier if the parameters have one. All state between two records is in the [`Model`]; a [`Workspace`] is
 //! scratch memory that one thread uses for all its models.
 //!
 //! Invariants: same parameters and same records give the same scores, whatever was saved and restored in
@@ -9,6 +9,8 @@
 //!
 //! Source: the order of `HTMPredictionModel.run` and of htmengine's model runner.
 
+pub mod memory;
+pub mod plain_memory;
 pub mod spatial_pooler;
 pub mod template;
 pub mod temporal_memory;
@@ -17,12 +19,13 @@ pub mod workspace;
 use std::fmt;
 use std::sync::Arc;
 
+use self::memory::Memory;
 use self::spatial_pooler::SpatialPooler;
 use self::template::Templates;
-use self::temporal_memory::TemporalMemory;
 use self::workspace::Workspace;
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, ScoredRow};
 use crate::anomaly::raw_score::raw_anomaly_score;
+use crate::classifier::{Classifier, Predictions, Sighting};
 use crate::encoder::{EncodeError, MultiEncoder, Record};
 use crate::ids::RowId;
 use crate::params::ModelParams;
@@ -33,15 +36,16 @@ pub struct Model {
     params: Arc<ModelParams>,
     encoder: MultiEncoder,
     spatial_pooler: SpatialPooler,
-    temporal_memory: TemporalMemory,
+    memory: Memory,
     likelihood: HtmengineLikelihood,
+    classifier: Option<Box<Classifier>>,
     last_stepped_row_id: RowId,
     /// Size of the image that some arrays are still part of; 0 for a model that did not come from a file.
     image_bytes: usize,
 }
 
 /// What a model says of one record.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// Bucket of the value encoder.
     pub bucket: usize,
@@ -49,6 +53,8 @@ pub struct Scores {
     pub raw_anomaly_score: f32,
     /// htmengine's anomaly score: 1 - likelihood of the tail; 0 for the first 99 rows.
     pub anomaly_score: f64,
+    /// What the classifier expects; empty without one, which costs nothing.
+    pub best_predictions: Predictions,
 }
 
 /// Why a record was refused. The model is unchanged.
@@ -107,11 +113,11 @@ impl Model {
         Self {
             encoder: MultiEncoder::new(params.encoder()),
             spatial_pooler: SpatialPooler::new(*params.spatial_pooler(), template),
-            temporal_memory: TemporalMemory::with_codes(
-                *params.temporal_memory(),
-                params.permanence_codes().map(Arc::clone),
-            ),
+            memory: Memory::new(&params),
             likelihood: HtmengineLikelihood::default(),
+            classifier: params.classifier().map(|classifier| {
+                Box::new(Classifier::new(classifier.clone(), params.spatial_pooler().columns))
+            }),
             last_stepped_row_id: RowId(0),
             image_bytes: 0,
             params,
@@ -123,8 +129,9 @@ impl Model {
         let ModelParts {
             encoder,
             spatial_pooler,
-            temporal_memory,
+            memory,
             likelihood,
+            classifier,
             last_stepped_row_id,
             image_bytes,
         } = parts;
@@ -132,8 +139,9 @@ impl Model {
             params,
             encoder,
             spatial_pooler,
-            temporal_memory,
+            memory,
             likelihood,
+            classifier,
             last_stepped_row_id,
             image_bytes,
         }
@@ -157,13 +165,21 @@ impl Model {
         let bucket = self.encoder.encode(record, &mut workspace.input).map_err(StepError::Encode)?;
         workspace.list_active_inputs();
         self.spatial_pooler.step(workspace);
-        let raw_anomaly_score =
-            raw_anomaly_score(&workspace.active_columns, self.temporal_memory.predicted_columns());
-        self.temporal_memory.step(workspace);
+        let raw_anomaly_score = raw_anomaly_score(&workspace.active_columns, self.memory.predicted_columns());
+        self.memory.step(workspace);
         let row = ScoredRow { row_id: row_id.0, value: record.value, raw_score: raw_anomaly_score };
         let anomaly_score = self.likelihood.score(row, &mut workspace.averages);
+        let best_predictions = self.predict(workspace, bucket, record.value);
         self.last_stepped_row_id = row_id;
-        Ok(Scores { bucket, raw_anomaly_score, anomaly_score })
+        Ok(Scores { bucket, raw_anomaly_score, anomaly_score, best_predictions })
+    }
+
+    fn predict(&mut self, workspace: &mut Workspace, bucket: usize, value: f64) -> Predictions {
+        let Some(classifier) = &mut self.classifier else { return Predictions::default() };
+        let Workspace { active_columns, active_cells, votes, .. } = workspace;
+        self.memory.list_active_cells(active_columns, active_cells);
+        let record = Sighting { columns: active_columns, cells: active_cells, bucket, value };
+        classifier.step(record, votes)
     }
 
     /// Parameters.
@@ -187,8 +203,13 @@ impl Model {
     }
 
     /// The temporal memory's memory.
-    pub fn temporal_memory(&self) -> &TemporalMemory {
-        &self.temporal_memory
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The classifier, if there is one.
+    pub fn classifier(&self) -> Option<&Classifier> {
+        self.classifier.as_deref()
     }
 
     /// The likelihood procedure's state.
@@ -201,8 +222,9 @@ impl Model {
     pub fn memory_bytes(&self) -> usize {
         self.image_bytes
             + self.spatial_pooler.own_bytes()
-            + self.temporal_memory.own_bytes()
+            + self.memory.own_bytes()
             + self.likelihood.window().own_bytes()
+            + self.classifier.as_ref().map_or(0, |classifier| classifier.own_bytes())
     }
 
     fn check(&self, row_id: RowId, record: Record) -> Result<(), StepError> {
@@ -224,8 +246,9 @@ impl Model {
 pub(crate) struct ModelParts {
     pub(crate) encoder: MultiEncoder,
     pub(crate) spatial_pooler: SpatialPooler,
-    pub(crate) temporal_memory: TemporalMemory,
+    pub(crate) memory: Memory,
     pub(crate) likelihood: HtmengineLikelihood,
+    pub(crate) classifier: Option<Box<Classifier>>,
     pub(crate) last_stepped_row_id: RowId,
     pub(crate) image_bytes: usize,
 }

@@ -11,6 +11,7 @@ use htm_kernels::spatial_pooler::MAX_PLANES;
 use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
 use htm_kernels::word::words_for;
 
+use super::plain_memory::PlainMemoryScratch;
 use crate::params::ModelParams;
 use crate::sdr::Sdr;
 
@@ -26,7 +27,12 @@ pub struct Workspace {
     pub(super) overlap_planes: Vec<u64>,
     pub(super) flips: Vec<Flip>,
     pub(crate) averages: Vec<f64>,
+    /// Active cells of each active column, for a classifier.
+    pub(crate) active_cells: Vec<u32>,
+    /// A classifier's votes by bucket.
+    pub(crate) votes: Vec<f32>,
     memory: TmBuffers,
+    pub(super) plain_memory: PlainMemoryScratch,
     wants_confidence: bool,
     pub(super) isa: Isa,
 }
@@ -63,6 +69,8 @@ impl Workspace {
             overlap_planes: Vec::new(),
             flips: Vec::new(),
             averages: Vec::new(),
+            active_cells: Vec::new(),
+            votes: Vec::new(),
             memory: TmBuffers {
                 infer_predicted_before: per_column(),
                 infer_active_backup: per_column(),
@@ -82,6 +90,7 @@ impl Workspace {
                 confidence: vec![0.0; MAX_COLUMNS],
                 order: Vec::new(),
             },
+            plain_memory: PlainMemoryScratch::default(),
             wants_confidence: false,
             isa: Isa::chosen(),
         }

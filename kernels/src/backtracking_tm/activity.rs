@@ -6,7 +6,7 @@
 use super::CELL_STRIDE;
 use super::bank::{self, BankCounters};
 use super::postings::PostingLists;
-use super::prefetch::prefetch;
+use crate::prefetch::prefetch;
 use crate::word::Ones;
 
 /// Counts synapses on `active` cells, all of which lie in `columns`, on top of what `counters` hold. They are
@@ -119,7 +119,6 @@ impl<'a, const STEP: u8> ListBatch<'a, STEP> {
             if self.count == LISTS_PER_BATCH {
                 self.count_all(counters);
             }
-            // The hardware follows on its own from the third line on.
             // The hardware follows on its own from the third line on.
             prefetch(postings, 0);
             prefetch(postings, LINE);

@@ -5,11 +5,11 @@
 //! predicted only through connected ones.
 
 use super::duty_cycle::Decay;
-use super::prefetch::prefetch;
 use super::scan::{After, scan};
 use super::state::{TmScratch, TmState};
 use super::verify::{self, Question};
 use super::{BacktrackingTmParams, CELL_STRIDE, activity, infer_backtrack, pattern};
+use crate::prefetch::prefetch;
 use crate::word;
 
 /// The whole of inference for one step.

@@ -41,7 +41,6 @@ pub mod segment_update;
 pub mod activity;
 pub mod adapt;
 pub mod duty_cycle;
-mod prefetch;
 pub mod scan;
 pub mod verify;
 

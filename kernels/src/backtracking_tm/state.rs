@@ -7,11 +7,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::pattern::{self, PATTERN_STRIDE};
 use super::postings::{NO_CLASS, PostingArena, PostingList, PostingLists};
-use super::prefetch::prefetch;
 use super::{BacktrackingTmParams, CELL_STRIDE, TmScalars};
 use crate::MAX_COLUMNS;
 use crate::isa::Isa;
 use crate::permanence::Permanences;
+use crate::prefetch::prefetch;
 
 /// Marks a column without a block in [`TmState::column_blocks`].
 pub const NO_COLUMN_BLOCK: u16 = u16::MAX;

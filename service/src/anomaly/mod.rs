@@ -1,12 +1,17 @@
-//! The anomaly role: turns finished scores into completed rows and published results. It holds no state of any
-//! metric; likelihood is part of the model's step.
+//! The anomaly role: turns finished scores into completed rows and published results, and moves metrics on when their
+//! model was made or could not be made. It holds no state of any metric; likelihood is part of the model's step.
 //!
-//! Flow: scores from the scheduler, one transaction for all messages in hand, then results to the exchange, then
+//! Flow: what the scheduler says, one transaction for all messages in hand, then results to the exchange, then
 //! the acknowledgement. A crash anywhere repeats; the same scores are written again.
 //!
+//! A model that fails on a row later is none of its business: the scheduler puts such a metric into error itself, so
+//! that nothing but the database has to be there for it.
+//!
 //! Source: `anomaly_service.py` of htmengine. Departures: one message that does not fit its rows costs only
-//! itself; scores of an earlier life of a model are recognised by their generation.
+//! itself; scores of an earlier life of a model are recognised by their generation; the results of one transaction are
+//! published in the order of their messages, commands and scores alike.
 
+mod commands;
 pub mod display_value;
 mod rows;
 
@@ -16,6 +21,7 @@ use std::time::Duration;
 use crate::bus::message::{ModelOutput, ResultMessage};
 use crate::bus::{Bus, BusError, Delivery};
 use crate::clock::Clock;
+use crate::profiling;
 use crate::repository::{Repository, RepositoryError};
 
 /// Messages completed in one transaction.
@@ -43,6 +49,21 @@ pub enum AnomalyTurn {
     Closed,
 }
 
+/// What became of one message in the transaction; acted upon once it committed.
+struct Outcome {
+    /// To be published.
+    result: Option<ResultMessage>,
+    /// Worth a line in the log.
+    remark: Option<String>,
+}
+
+impl Outcome {
+    /// Nothing is done with a message for this reason.
+    fn dropped(reason: String) -> Self {
+        Self { result: None, remark: Some(format!("a message of the scheduler was dropped: {reason}")) }
+    }
+}
+
 /// The role.
 pub struct Anomaly {
     bus: Arc<dyn Bus>,
@@ -59,19 +80,37 @@ impl Anomaly {
         Self { bus, repository, clock, pending: Vec::new(), last_warning: None }
     }
 
-    /// Takes turns until the score queue is closed and drained, or until `may_wait` forbids to wait any longer for
-    /// a database that is away.
+    /// Takes turns until the score queue is closed and drained, until `may_wait` forbids to wait any longer for a
+    /// database or bus that is away, or until `is_finishing` and no message comes or `drain` is over. What was not
+    /// committed then is not acknowledged either.
     ///
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
-    pub fn run(&mut self, may_wait: impl Fn() -> bool) -> Result<(), RepositoryError> {
+    pub fn run(
+        &mut self,
+        may_wait: impl Fn() -> bool,
+        is_finishing: impl Fn() -> bool,
+        drain: Duration,
+    ) -> Result<(), RepositoryError> {
+        tracing::debug!(target: profiling::TARGET, tag = profiling::ANOMALY_STARTED, "anomaly role started");
+        let mut until = None;
         loop {
-            match self.run_once(RECEIVE_WAIT)? {
+            let turn = self.run_once(RECEIVE_WAIT)?;
+            let now = self.clock.monotonic();
+            let is_over = is_finishing() && {
+                let until = *until.get_or_insert(now.saturating_add(drain));
+                turn == AnomalyTurn::Idle || now >= until
+            };
+            match turn {
+                AnomalyTurn::Closed => break,
+                AnomalyTurn::Postponed if !may_wait() => break,
+                _ if is_over => break,
+                AnomalyTurn::Postponed => std::thread::sleep(RETRY_PAUSE),
                 AnomalyTurn::Idle | AnomalyTurn::Completed { .. } => {}
-                AnomalyTurn::Postponed if may_wait() => std::thread::sleep(RETRY_PAUSE),
-                AnomalyTurn::Postponed | AnomalyTurn::Closed => return Ok(()),
             }
         }
+        tracing::debug!(target: profiling::TARGET, tag = profiling::ANOMALY_STOPPED, "anomaly role stopped");
+        Ok(())
     }
 
     /// One turn; waits up to `wait` for the first message.
@@ -92,6 +131,7 @@ impl Anomaly {
         let Some(last) = self.pending.last().map(|delivery| delivery.tag) else {
             return Ok(AnomalyTurn::Idle);
         };
+        let started = self.clock.monotonic();
         let results = match self.commit() {
             Ok(results) => results,
             Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
@@ -102,10 +142,17 @@ impl Anomaly {
         };
         let rows = results.iter().map(ResultMessage::row_count).sum();
         for message in results {
+            let tag = match &message {
+                ResultMessage::Inference(_) => profiling::ANOMALY_SCORES_DONE,
+                ResultMessage::Command(_) => profiling::ANOMALY_COMMAND_DONE,
+            };
+            let rows = message.row_count();
             if let Err(error) = self.bus.results().publish(message) {
                 self.warn(&error.to_string());
                 return Ok(AnomalyTurn::Postponed);
             }
+            let elapsed = self.clock.monotonic().saturating_sub(started);
+            tracing::debug!(target: profiling::TARGET, tag, rows, ?elapsed);
         }
         self.pending.clear();
         if let Err(error) = self.bus.scores().acknowledge(last) {
@@ -114,29 +161,48 @@ impl Anomaly {
         Ok(AnomalyTurn::Completed { rows })
     }
 
+    /// Commits what is in hand; returns what to publish of it, in order. A message that the database refuses costs only
+    /// itself.
     fn commit(&self) -> Result<Vec<ResultMessage>, RepositoryError> {
+        match self.commit_together(&self.pending) {
+            Err(RepositoryError::Rejected { .. }) => {}
+            committed => return committed,
+        }
+        let mut results = Vec::with_capacity(self.pending.len());
+        for delivery in &self.pending {
+            match self.commit_together(std::slice::from_ref(delivery)) {
+                Ok(committed) => results.extend(committed),
+                Err(RepositoryError::Rejected { reason }) => tracing::error!(
+                    model = %delivery.message.model_id(),
+                    "a message of the scheduler was dropped, the database refuses it: {reason}"
+                ),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(results)
+    }
+
+    fn commit_together(
+        &self,
+        deliveries: &[Delivery<ModelOutput>],
+    ) -> Result<Vec<ResultMessage>, RepositoryError> {
         let mut outcomes = Vec::new();
         self.repository.transact(&mut |tx| {
             outcomes.clear();
-            for delivery in &self.pending {
+            for delivery in deliveries {
                 outcomes.push(match &delivery.message {
-                    ModelOutput::Scores(message) => {
-                        rows::complete(tx, message)?.map(ResultMessage::Inference)
-                    }
-                    ModelOutput::Command(_) => Err("commands are not handled yet".to_owned()),
+                    ModelOutput::Scores(message) => rows::complete(tx, message)?,
+                    ModelOutput::Command(result) => commands::apply(tx, result)?,
                 });
             }
             Ok(())
         })?;
         let mut results = Vec::with_capacity(outcomes.len());
-        for (outcome, delivery) in outcomes.into_iter().zip(&self.pending) {
-            match outcome {
-                Ok(message) => results.push(message),
-                Err(reason) => tracing::warn!(
-                    model = %delivery.message.model_id(),
-                    "a message of the scheduler was dropped: {reason}"
-                ),
+        for (outcome, delivery) in outcomes.into_iter().zip(deliveries) {
+            if let Some(remark) = outcome.remark {
+                tracing::warn!(model = %delivery.message.model_id(), "{remark}");
             }
+            results.extend(outcome.result);
         }
         Ok(results)
     }

@@ -1,7 +1,8 @@
 //! Scores of one message become updates of its rows, if the metric still wants them.
 
+use super::Outcome;
 use crate::anomaly::display_value::stored_display_value;
-use crate::bus::message::{InferenceResults, ResultMetric, ResultRow, ScoreMessage};
+use crate::bus::message::{InferenceResults, ResultMessage, ResultMetric, ResultRow, ScoreMessage};
 use crate::model_params::{ModelSpec, ModelStart};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{MetricRow, RowUpdate};
@@ -9,18 +10,15 @@ use crate::repository::{RepositoryError, Transaction};
 
 /// Completes the message's rows and returns what to publish of them, or why they were left alone. Doing it twice
 /// is doing it once.
-pub(super) fn complete(
-    tx: &mut dyn Transaction,
-    message: &ScoreMessage,
-) -> Result<Result<InferenceResults, String>, RepositoryError> {
+pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Result<Outcome, RepositoryError> {
     let (Some(first), Some(last)) = (message.scores.first(), message.scores.last()) else {
-        return Ok(Err("a message without scores".to_owned()));
+        return Ok(Outcome::dropped("a message without scores".to_owned()));
     };
     let Some(metric) = tx.metric(&message.model_id)? else {
-        return Ok(Err("the metric was deleted".to_owned()));
+        return Ok(Outcome::dropped("the metric was deleted".to_owned()));
     };
     if let Err(reason) = check_wanted(&metric, message) {
-        return Ok(Err(reason));
+        return Ok(Outcome::dropped(reason));
     }
     let rows = tx.rows_between(&message.model_id, first.row_id, last.row_id)?;
     let is_same = rows.len() == message.scores.len()
@@ -28,7 +26,7 @@ pub(super) fn complete(
     if !is_same {
         let found = rows.len();
         let expected = message.scores.len();
-        return Ok(Err(format!(
+        return Ok(Outcome::dropped(format!(
             "rows {} to {} are {found} in the database and {expected} in the message",
             first.row_id, last.row_id
         )));
@@ -45,7 +43,8 @@ pub(super) fn complete(
         })
         .collect();
     tx.complete_rows(&message.model_id, &updates)?;
-    Ok(Ok(result_message(metric, &rows, message)))
+    let result = ResultMessage::Inference(result_message(metric, &rows, message));
+    Ok(Outcome { result: Some(result), remark: None })
 }
 
 fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {

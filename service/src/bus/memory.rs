@@ -72,14 +72,6 @@ impl MemoryBus {
             results: MemoryFanout::new(limits.subscriber_messages),
         }
     }
-
-    /// Closes all queues and the fanout at once. An orderly stop closes them one by one, upstream first.
-    pub fn close(&self) {
-        self.data.close();
-        self.hints.close();
-        self.scores.close();
-        self.results.close();
-    }
 }
 
 impl Bus for MemoryBus {
@@ -97,6 +89,13 @@ impl Bus for MemoryBus {
 
     fn results(&self) -> &dyn Fanout<ResultMessage> {
         &self.results
+    }
+
+    fn close(&self) {
+        self.data.close();
+        self.hints.close();
+        self.scores.close();
+        self.results.close();
     }
 }
 
@@ -247,6 +246,15 @@ impl<T> MemoryFanout<T> {
         }
     }
 
+    /// Tells every subscriber that something may be missing from here on; it counts as one lost message.
+    pub fn mark_gap(&self) {
+        for subscriber in self.lock().subscribers.iter().filter_map(Weak::upgrade) {
+            let mut state = subscriber.lock();
+            state.lost_count += 1;
+            subscriber.has_news.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, FanoutState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -320,7 +328,9 @@ struct MemorySubscription<T> {
 
 impl<T: Send> Subscription<T> for MemorySubscription<T> {
     fn receive(&mut self, wait: Duration) -> Result<Option<T>, BusError> {
-        let is_waiting = |state: &mut SubscriberState<T>| !state.is_closed && state.messages.is_empty();
+        let is_waiting = |state: &mut SubscriberState<T>| {
+            !state.is_closed && state.messages.is_empty() && state.lost_count == 0
+        };
         let (mut state, _) = self
             .subscriber
             .has_news

@@ -13,6 +13,7 @@
 pub mod memory;
 pub mod message;
 pub mod rabbitmq;
+pub mod wire;
 
 use std::fmt;
 use std::time::Duration;
@@ -29,6 +30,20 @@ pub trait Bus: Send + Sync {
     fn scores(&self) -> &dyn Queue<ModelOutput>;
     /// Finished rows, and what became of models: anomaly to whoever listens.
     fn results(&self) -> &dyn Fanout<ResultMessage>;
+
+    /// Closes all queues and the fanout at once, and waits, with a limit, until everything published is where it
+    /// belongs. An orderly stop closes the queues one by one before, upstream first.
+    fn close(&self) {
+        self.data().close();
+        self.hints().close();
+        self.scores().close();
+    }
+
+    /// Messages that could not be read since the last call, for whoever counts what is refused. They are kept where
+    /// a person can look at them.
+    fn take_rejected(&self) -> Vec<RejectedMessage> {
+        Vec::new()
+    }
 }
 
 /// A bounded queue with acknowledgement.
@@ -100,6 +115,15 @@ pub struct Delivery<T> {
     pub message: T,
 }
 
+/// A message that could not be read. Its neighbours were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedMessage {
+    /// The queue it came from.
+    pub queue: String,
+    /// What was found and what was expected.
+    pub reason: String,
+}
+
 /// What can go wrong on a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusError {
@@ -107,12 +131,18 @@ pub enum BusError {
     Closed,
     /// This subscriber was too slow and lost so many messages.
     Lagged {
-        /// Messages dropped for this subscriber.
+        /// Messages dropped for this subscriber. A gap of unknown size, after a lost connection, counts as one.
         lost: u64,
     },
     /// The broker cannot be reached; try again with back-off.
     Transient {
         /// What the transport said.
+        reason: String,
+    },
+    /// The broker refuses what is asked: the credentials, the virtual host, a queue that was declared differently. It
+    /// goes on refusing until somebody changes something.
+    Refused {
+        /// What was refused and what to do.
         reason: String,
     },
 }
@@ -128,6 +158,7 @@ impl fmt::Display for BusError {
                 )
             }
             Self::Transient { reason } => write!(formatter, "the bus cannot be reached: {reason}"),
+            Self::Refused { reason } => formatter.write_str(reason),
         }
     }
 }

@@ -8,7 +8,8 @@ use clap::Args;
 use htm_core::ids::ModelId;
 use serde_json::json;
 
-use super::{CliError, DataDir};
+use super::CliError;
+use crate::config::{ConfigArgs, Settings};
 use crate::control::{request_checkpoint, take_checkpoint_answer};
 use crate::monitoring::{RandomBytes, SystemRandom};
 use crate::scheduler::checkpoint_desk::CheckpointAnswer;
@@ -26,11 +27,11 @@ pub(super) struct CheckpointArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &CheckpointArgs) -> Result<(), CliError> {
-    let answer = ask(&args.data_dir)?;
+    let answer = ask(&Settings::load(&args.config)?)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!(answer))?;
@@ -45,9 +46,10 @@ pub(super) fn run(args: &CheckpointArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn ask(data_dir: &DataDir) -> Result<CheckpointAnswer, CliError> {
-    let shown = data_dir.data_dir.display();
-    if !data_dir.is_engine_running()? {
+fn ask(settings: &Settings) -> Result<CheckpointAnswer, CliError> {
+    let data_dir = settings.data_dir();
+    let shown = data_dir.display();
+    if !settings.is_engine_running()? {
         return Err(CliError::new(format!(
             "no engine runs over {shown}, so there is nothing to save: one that stops saves its models; start it with \
              `htmengine serve`, or name its folder with --data-dir"
@@ -60,10 +62,10 @@ fn ask(data_dir: &DataDir) -> Result<CheckpointAnswer, CliError> {
     };
     let random = SystemRandom::open().map_err(folder_error)?;
     let token = ModelId::from_random_bytes(random.random_bytes()).to_string();
-    request_checkpoint(&data_dir.data_dir, &token).map_err(folder_error)?;
+    request_checkpoint(&data_dir, &token).map_err(folder_error)?;
     loop {
-        let is_running = data_dir.is_engine_running()?;
-        if let Some(answer) = take_checkpoint_answer(&data_dir.data_dir, &token).map_err(folder_error)? {
+        let is_running = settings.is_engine_running()?;
+        if let Some(answer) = take_checkpoint_answer(&data_dir, &token).map_err(folder_error)? {
             return Ok(answer);
         }
         if !is_running {

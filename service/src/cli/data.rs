@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 
 use clap::{Args, ValueEnum};
-use htm_core::float_text::repr;
-use serde_json::json;
+use htm_core::ids::RowId;
 
 use super::output::{time_text, write_table};
-use super::{CliError, DataDir, find_metric};
-use crate::repository::Repository;
+use super::{CliError, find_metric};
+use crate::config::{ConfigArgs, Settings};
+use crate::operations::row_format::{RowFormat, row_json};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::sqlite::OpenMode;
 use crate::timestamp::parse_time;
@@ -16,7 +16,7 @@ use crate::timestamp::parse_time;
 /// Show the samples of a metric with their scores, oldest first
 #[derive(Debug, Args)]
 pub(super) struct DataArgs {
-    /// The metric
+    /// The metric, by name or id
     name: String,
     /// Not before this time: unix seconds, '2014-11-02', or '2014-11-02 01:30:00' (UTC)
     #[arg(long, value_name = "TIME")]
@@ -27,6 +27,18 @@ pub(super) struct DataArgs {
     /// Only rows with at least this anomaly score
     #[arg(long, value_name = "SCORE")]
     min_score: Option<f64>,
+    /// Not before this row
+    #[arg(long, value_name = "ROW")]
+    first_row: Option<i64>,
+    /// Not after this row
+    #[arg(long, value_name = "ROW")]
+    last_row: Option<i64>,
+    /// Only rows that are scored
+    #[arg(long)]
+    scored: bool,
+    /// With --limit, the oldest rows instead of the newest
+    #[arg(long)]
+    oldest: bool,
     /// The newest so many rows; 0 for all
     #[arg(long, value_name = "ROWS", default_value_t = 100)]
     limit: usize,
@@ -34,7 +46,7 @@ pub(super) struct DataArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,63 +62,43 @@ enum Format {
 }
 
 pub(super) fn run(args: &DataArgs) -> Result<(), CliError> {
-    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
-    let metric = find_metric(&repository, &args.name)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadOnly)?;
+    let metric = find_metric(&*repository, &args.name)?;
     let query = DataQuery {
         since: args.since.as_deref().map(parse_time).transpose()?,
         until: args.until.as_deref().map(parse_time).transpose()?,
+        first_row: args.first_row.map(RowId),
+        last_row: args.last_row.map(RowId),
         min_anomaly_score: args.min_score,
+        is_scored: args.scored,
         limit: (args.limit > 0).then_some(args.limit),
-        ..DataQuery::default()
+        keep_oldest: args.oldest,
     };
     let rows = repository.data(&metric.uid, &query)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.format {
         Format::Text => write_text(&mut out, &rows)?,
-        Format::Csv => write_csv(&mut out, &rows)?,
+        Format::Csv => write_rows(&mut out, RowFormat::Csv, &rows)?,
         Format::Json => {
             let list: Vec<_> = rows.iter().map(row_json).collect();
             serde_json::to_writer_pretty(&mut out, &list)?;
             writeln!(out)?;
         }
-        Format::Ndjson => {
-            for row in &rows {
-                writeln!(out, "{}", row_json(row))?;
-            }
-        }
+        Format::Ndjson => write_rows(&mut out, RowFormat::Ndjson, &rows)?,
     }
     out.flush()?;
     Ok(())
 }
 
-fn row_json(row: &MetricRow) -> serde_json::Value {
-    json!({
-        "rowid": row.row_id.0,
-        "timestamp": row.timestamp,
-        "time": time_text(row.timestamp),
-        "value": row.value,
-        "raw_anomaly_score": row.raw_anomaly_score,
-        "anomaly_score": row.anomaly_score,
-        "display_value": row.display_value,
-    })
-}
-
-fn write_csv(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {
-    writeln!(out, "rowid,timestamp,value,raw_anomaly_score,anomaly_score,display_value")?;
+fn write_rows(out: &mut dyn Write, format: RowFormat, rows: &[MetricRow]) -> io::Result<()> {
+    let mut text = format.opening().to_owned();
     for row in rows {
-        let score = |value: Option<f64>| value.map_or_else(String::new, repr);
-        let display = row.display_value.map_or_else(String::new, |value| value.to_string());
-        writeln!(
-            out,
-            "{},{},{},{},{},{display}",
-            row.row_id,
-            time_text(row.timestamp),
-            repr(row.value),
-            score(row.raw_anomaly_score),
-            score(row.anomaly_score),
-        )?;
+        format.write_row(&mut text, "", row, false);
+        out.write_all(text.as_bytes())?;
+        text.clear();
     }
-    Ok(())
+    out.write_all(text.as_bytes())
 }
 
 fn write_text(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {

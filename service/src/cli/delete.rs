@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, OneMetric, find_metric};
-use crate::monitoring;
+use super::open_operations::OpenOperations;
+use super::{CliError, OneMetric};
+use crate::config::Settings;
 use crate::repository::sqlite::OpenMode;
 
 /// Delete a metric with its samples, scores and model; a new sample makes it anew
@@ -18,10 +19,10 @@ pub(super) struct DeleteArgs {
 
 pub(super) fn run(args: &DeleteArgs) -> Result<(), CliError> {
     let args = &args.metric;
-    let repository = args.data_dir.open(OpenMode::ReadWrite)?;
-    let metric = find_metric(&repository, &args.name)?;
-    monitoring::in_transaction(&repository, |tx| monitoring::delete(tx, &metric.uid))?;
-    args.data_dir.remove_model_file(&metric.uid)?;
+    let settings = Settings::load(&args.config)?;
+    let operations = OpenOperations::open(&settings, OpenMode::ReadWrite)?;
+    let metric = operations.delete_metric(&args.name)?;
+    settings.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!({"uid": metric.uid.as_str(), "deleted": true}))?;

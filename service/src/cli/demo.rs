@@ -16,8 +16,9 @@ use htm_core::ids::ModelId;
 use htm_core::params::ValueRange;
 use htm_core::trace::Fnv;
 
+use super::log::{LogFormat, start_log};
 use super::output::{progress_bar, time_text, write_table};
-use super::serve::{start_log, stop_signal, wait};
+use super::serve::{stop_signal, wait};
 use super::{CliError, find_metric};
 use crate::bus::message::ResultMessage;
 use crate::bus::{BusError, Subscription};
@@ -65,7 +66,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
-    start_log(false);
+    start_log(LogFormat::Text, "info", None);
     let stop = stop_signal()?;
     let folder = tempfile::Builder::new()
         .prefix("htmengine-demo-")

@@ -9,10 +9,14 @@ use htm_core::format::element;
 use htm_core::format::header::{FORMAT_VERSION, Header};
 use htm_core::format::mapping::Region;
 use htm_core::format::section::{ElementKind, Section};
+use htm_core::params::ModelParams;
 use serde_json::json;
 
 use super::CliError;
 use super::output::write_table;
+
+/// The section that describes the parameters.
+const PARAMETERS_SECTION: u32 = 1;
 
 /// Show what a model file holds, section by section
 #[derive(Debug, Args)]
@@ -75,11 +79,25 @@ fn write_overview(out: &mut dyn Write, header: &Header, file: &[u8]) -> Result<(
     writeln!(out, "generation        {}", header.generation)?;
     writeln!(out, "last stepped row  {}", header.last_stepped_row_id)?;
     writeln!(out, "size              {} bytes", file.len())?;
+    if let Some(params) = params_of(header, file) {
+        writeln!(out, "temporal memory   {}", params.memory().implementation())?;
+        match params.classifier() {
+            Some(classifier) => writeln!(out, "classifier        steps {:?}", classifier.steps)?,
+            None => writeln!(out, "classifier        none")?,
+        }
+    }
     writeln!(out)?;
     let headings = ["ID", "SECTION", "ELEMENTS", "OF", "OFFSET", "USED", "ROOM", "CHECKSUM"];
     let rows: Vec<Vec<String>> = header.sections.iter().map(|section| table_row(section, file)).collect();
     write_table(out, &headings, &rows)?;
     Ok(())
+}
+
+/// The parameters of the model inside, if this program knows them.
+fn params_of(header: &Header, file: &[u8]) -> Option<ModelParams> {
+    let section = header.section(PARAMETERS_SECTION)?;
+    let text = std::str::from_utf8(&file[section.range.clone()]).ok()?;
+    ModelParams::from_description(text)
 }
 
 fn table_row(section: &Section, file: &[u8]) -> Vec<String> {
@@ -117,7 +135,12 @@ fn write_json(out: &mut dyn Write, header: &Header, file: &[u8]) -> Result<(), C
             "is_intact": section.is_intact(file),
         })
     };
+    let params = params_of(header, file);
+    let memory = params.as_ref().map(|params| params.memory().implementation());
+    let steps = params.as_ref().and_then(|params| params.classifier()).map(|classifier| &classifier.steps);
     let all = json!({
+        "temporal_memory": memory,
+        "classifier_steps": steps,
         "format_version": FORMAT_VERSION,
         "generation": header.generation,
         "last_stepped_row": header.last_stepped_row_id.0,

@@ -6,9 +6,11 @@ use clap::Args;
 use serde_json::json;
 use wildmatch::WildMatch;
 
+use super::CliError;
 use super::output::{time_text, write_table};
-use super::{CliError, DataDir};
-use crate::repository::metric::Metric;
+use crate::config::{ConfigArgs, Settings};
+use crate::operations::listing::status_from_text;
+use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::sqlite::OpenMode;
 use crate::repository::{Repository, RepositoryError};
@@ -19,6 +21,12 @@ pub(super) struct MetricsArgs {
     /// Only metrics whose name matches ('*' matches any characters)
     #[arg(value_name = "GLOB", conflicts_with = "rejects")]
     glob: Option<String>,
+    /// Only metrics of this server ("resource")
+    #[arg(long, value_name = "NAME", conflicts_with = "rejects")]
+    server: Option<String>,
+    /// Only metrics in this status: unmonitored, active, create_pending, error, pending_data; several with commas
+    #[arg(long, value_name = "STATUS", conflicts_with = "rejects", value_delimiter = ',')]
+    status: Vec<String>,
     /// Instead list refused samples by reason, with the latest example
     #[arg(long)]
     rejects: bool,
@@ -26,23 +34,27 @@ pub(super) struct MetricsArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
-    let repository = args.data_dir.open(OpenMode::ReadOnly)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadOnly)?;
     let mut out = io::stdout().lock();
     if args.rejects {
-        return list_rejects(&mut out, &repository, args.json);
+        return list_rejects(&mut out, &*repository, args.json);
     }
-    let mut metrics = repository.metrics(&[])?;
+    let mut metrics = repository.metrics(&statuses(&args.status)?)?;
+    if args.server.is_some() {
+        metrics.retain(|metric| metric.server == args.server);
+    }
     if let Some(glob) = &args.glob {
         let glob = WildMatch::new(glob);
         metrics.retain(|metric| glob.matches(&metric.name));
     }
     if args.json {
         let list =
-            metrics.iter().map(|metric| metric_json(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+            metrics.iter().map(|metric| metric_json(&*repository, metric)).collect::<Result<Vec<_>, _>>()?;
         serde_json::to_writer_pretty(&mut out, &list)?;
         writeln!(out)?;
         return Ok(());
@@ -51,10 +63,16 @@ pub(super) fn run(args: &MetricsArgs) -> Result<(), CliError> {
         writeln!(out, "no metrics; one appears with its first sample")?;
         return Ok(());
     }
-    let rows = metrics.iter().map(|metric| table_row(&repository, metric)).collect::<Result<Vec<_>, _>>()?;
+    let rows = metrics.iter().map(|metric| table_row(&*repository, metric)).collect::<Result<Vec<_>, _>>()?;
     let headings = ["NAME", "STATUS", "ROWS", "LAST SAMPLE (UTC)", "VALUE", "ANOMALY SCORE", "NOTE"];
     write_table(&mut out, &headings, &rows)?;
     Ok(())
+}
+
+fn statuses(texts: &[String]) -> Result<Vec<MetricStatus>, CliError> {
+    let unknown =
+        |text: &str| CliError::new(format!("'{text}' is no status; expected unmonitored, active, ..."));
+    texts.iter().map(|text| status_from_text(text).ok_or_else(|| unknown(text))).collect()
 }
 
 fn last_row(repository: &dyn Repository, metric: &Metric) -> Result<Option<MetricRow>, RepositoryError> {

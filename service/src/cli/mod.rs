@@ -3,18 +3,28 @@
 //! Results go to standard output, everything else to standard error. A reader that stops reading (`| head`) is no
 //! error.
 
+mod activate;
 mod checkpoint;
+mod collect_garbage;
+mod config;
+mod create;
 mod data;
 mod delete;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod inspect;
+mod instances;
+mod log;
 mod metrics;
 mod migrate;
 mod monitor;
+mod open_operations;
 mod output;
 mod rebuild;
 mod replay;
+mod roles;
 mod serve;
 mod status;
 mod unmonitor;
@@ -22,24 +32,16 @@ mod verify;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
-use crate::backends::DATABASE_FILE;
-use crate::config::DEFAULT_DATA_DIR;
-use crate::control::is_engine_running;
-use crate::engine::MODELS_FOLDER;
-use crate::file_system::DiskFiles;
+use crate::config::ConfigArgs;
 use crate::model_params::ModelSpec;
 use crate::repository::Repository;
 use crate::repository::metric::Metric;
-use crate::repository::sqlite::{OpenMode, SqliteRepository};
-use crate::scheduler::model_store::ModelStore;
 
 pub use self::demo::EXPECTED_SCORES_HASH;
 
@@ -57,6 +59,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::ServeArgs),
+    #[command(alias = "metric_listener")]
+    Listener(roles::ListenerArgs),
+    #[command(alias = "metric_storer")]
+    Storer(roles::StorerArgs),
+    #[command(aliases = ["model_scheduler", "model_scheduler_service", "model_runner"])]
+    Scheduler(roles::SchedulerArgs),
+    #[command(alias = "anomaly_service")]
+    Anomaly(roles::AnomalyArgs),
+    Results(roles::ResultsArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     Metrics(metrics::MetricsArgs),
@@ -64,45 +75,20 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
+    Create(create::CreateArgs),
+    Activate(activate::ActivateArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Instances(instances::InstancesArgs),
+    CollectGarbage(collect_garbage::CollectGarbageArgs),
     Status(status::StatusArgs),
     Checkpoint(checkpoint::CheckpointArgs),
     Rebuild(rebuild::RebuildArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
+    Config(config::ConfigVerbArgs),
     Migrate(migrate::MigrateArgs),
-}
-
-/// Which engine's data to look at.
-#[derive(Debug, Args)]
-struct DataDir {
-    /// The engine's data folder; the engine may be running
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
-}
-
-impl DataDir {
-    fn open(&self, mode: OpenMode) -> Result<SqliteRepository, CliError> {
-        Ok(SqliteRepository::open(&self.data_dir.join(DATABASE_FILE), mode)?)
-    }
-
-    /// Removes the file of a model that its metric has given up. A running engine does so too; this is for when none
-    /// runs. No engine writes it again: a model is saved only while its scores are in the database.
-    fn remove_model_file(&self, id: &ModelId) -> Result<(), CliError> {
-        let removed = self.model_store().remove(id);
-        removed.map_err(|error| CliError::new(format!("the model file of {id} cannot be removed: {error}")))
-    }
-
-    fn model_store(&self) -> ModelStore {
-        ModelStore::new(Arc::new(DiskFiles), self.data_dir.join(MODELS_FOLDER))
-    }
-
-    /// Whether an engine runs over it.
-    fn is_engine_running(&self) -> Result<bool, CliError> {
-        is_engine_running(&self.data_dir).map_err(|error| {
-            CliError::new(format!("the lock of {} cannot be looked at: {error}", self.data_dir.display()))
-        })
-    }
 }
 
 /// The values a metric is expected to take.
@@ -135,13 +121,13 @@ impl RangeArgs {
 /// One existing metric of an engine.
 #[derive(Debug, Args)]
 struct OneMetric {
-    /// The metric
+    /// The metric, by name or id
     name: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 /// Runs the program.
@@ -162,6 +148,11 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Listener(args) => roles::listen(&args),
+        Verb::Storer(args) => roles::store(&args),
+        Verb::Scheduler(args) => roles::schedule(&args),
+        Verb::Anomaly(args) => roles::complete(&args),
+        Verb::Results(args) => roles::serve_results(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
@@ -169,6 +160,12 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),
+        Verb::Create(args) => create::run(&args),
+        Verb::Activate(args) => activate::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Import(args) => import::run(&args),
+        Verb::Instances(args) => instances::run(&args),
+        Verb::CollectGarbage(args) => collect_garbage::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Checkpoint(args) => checkpoint::run(&args),
         Verb::Rebuild(args) => rebuild::run(&args),
@@ -176,14 +173,18 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::Config(args) => config::run(&args),
     }
 }
 
-/// The metric with this name.
+/// The metric with this name or, if there is none, with this id.
 fn find_metric(repository: &dyn Repository, name: &str) -> Result<Metric, CliError> {
     let canonical = crate::sample::canonical_name(name).map_or_else(|_| name.to_owned(), Into::into);
-    let metric = repository.metric_by_name(&canonical)?;
-    metric.ok_or_else(|| {
+    if let Some(metric) = repository.metric_by_name(&canonical)? {
+        return Ok(metric);
+    }
+    let by_id = ModelId::new(name).map(|id| repository.metric(&id)).transpose()?;
+    by_id.flatten().ok_or_else(|| {
         CliError::new(format!(
             "there is no metric named '{name}'; `htmengine metrics` lists those there are, and a metric appears with \
              its first sample"
@@ -240,6 +241,7 @@ from_error!(
     crate::engine::EngineError,
     crate::config::ConfigError,
     crate::monitoring::MonitorError,
+    crate::operations::OperationError,
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,

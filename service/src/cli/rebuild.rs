@@ -12,11 +12,11 @@ use htm_core::encoder::Record;
 use htm_core::ids::RowId;
 use htm_core::model::Model;
 use htm_core::model::workspace::Workspace;
-use htm_core::params::ModelParams;
 use serde_json::json;
 
 use super::output::progress_bar;
 use super::{CliError, OneMetric, find_metric};
+use crate::config::Settings;
 use crate::model_params::ModelStart;
 use crate::repository::Repository;
 use crate::repository::metric::{Metric, MetricStatus};
@@ -46,15 +46,16 @@ struct Comparison {
 
 pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
     let args = &args.metric;
-    let repository = args.data_dir.open(OpenMode::ReadWrite)?;
-    let metric = find_metric(&repository, &args.name)?;
+    let settings = Settings::load(&args.config)?;
+    let repository = settings.open_repository(OpenMode::ReadWrite)?;
+    let metric = find_metric(&*repository, &args.name)?;
     let start = start_of(&metric)?;
-    let params = Arc::new(ModelParams::single_metric(start.resolution)?);
-    let store = args.data_dir.model_store();
+    let params = Arc::new(start.params()?);
+    let store = settings.model_store();
     let mut model = store.new_model(&params).model;
-    let comparison = step_scored_rows(&repository, &metric, &mut model)?;
+    let comparison = step_scored_rows(&*repository, &metric, &mut model)?;
     let name = &metric.name;
-    if start_of(&find_metric(&repository, name)?)?.generation != start.generation {
+    if start_of(&find_metric(&*repository, name)?)?.generation != start.generation {
         return Err(CliError::new(format!("{name} was monitored anew meanwhile; nothing was changed")));
     }
     store.put_aside(&metric.uid, "`htmengine rebuild` was asked for");

@@ -17,7 +17,7 @@ use htm_core::ids::RowId;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::model::{Model, Scores};
-use htm_core::params::{ModelParams, ValueRange};
+use htm_core::params::{MemoryParams, ModelParams, ValueRange, standard_plain_memory};
 use htm_core::trace::{STAGE_HEADING, Stages, stage_row};
 
 use super::output::progress_bar;
@@ -57,6 +57,9 @@ pub(super) struct ReplayArgs {
 enum MemoryKind {
     /// NuPIC's backtracking temporal memory, which htmengine uses
     Cpp,
+    /// NuPIC's plain temporal memory
+    #[value(name = "tm_cpp")]
+    TmCpp,
 }
 
 /// One usable row of the file.
@@ -66,7 +69,6 @@ struct Row {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
-    let MemoryKind::Cpp = args.temporal_memory;
     let rows = read_rows(&args.file)?;
     let spec = args.range.spec("replay")?;
     let range = match spec.range {
@@ -74,6 +76,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         None => range_of(&rows)?,
     };
     let params = ModelParams::single_metric(range.resolution(spec.min_resolution))?;
+    let params = match args.temporal_memory {
+        MemoryKind::Cpp => params,
+        MemoryKind::TmCpp => params.with_memory(MemoryParams::Plain(standard_plain_memory()))?,
+    };
     let mut out: Box<dyn Write> = match &args.out {
         None => Box::new(BufWriter::new(io::stdout().lock())),
         Some(path) => Box::new(BufWriter::new(
@@ -115,9 +121,9 @@ fn replay(
         if stages {
             let stages = Stages::of(&model, &workspace);
             let value = row.record.value;
-            writeln!(out, "{}", stage_row(index, &row.timestamp, value, scores, probability, &stages))?;
+            writeln!(out, "{}", stage_row(index, &row.timestamp, value, &scores, probability, &stages))?;
         } else {
-            write_scores(out, row, scores, probability)?;
+            write_scores(out, row, &scores, probability)?;
         }
         if is_shown {
             progress.inc(1);
@@ -127,7 +133,7 @@ fn replay(
     Ok(())
 }
 
-fn write_scores(out: &mut dyn Write, row: &Row, scores: Scores, likelihood: f64) -> io::Result<()> {
+fn write_scores(out: &mut dyn Write, row: &Row, scores: &Scores, likelihood: f64) -> io::Result<()> {
     writeln!(
         out,
         "{},{},{},{},{},{}",

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,16 +9,16 @@ use std::time::Duration;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tracing_subscriber::EnvFilter;
 
 use super::CliError;
-use crate::config::{Config, has_old_config};
-use crate::engine::{Engine, EngineOptions};
+use super::log::LogArgs;
+use crate::config::layer::{Layer, Setting};
+pub(super) use crate::config::table::Said;
+use crate::config::{ConfigArgs, Settings};
+use crate::engine::Engine;
 
 /// How often signals and failed roles are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Environment variable with the log filter, for example `debug` or `htmengine::storer=debug`.
-const LOG_VARIABLE: &str = "HTMENGINE_LOG";
 
 /// Run the engine: take samples, score them, until SIGTERM or Ctrl-C
 ///
@@ -28,12 +27,8 @@ const LOG_VARIABLE: &str = "HTMENGINE_LOG";
 /// received and saves all models.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Settings file (TOML); flags win over it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the database and the model files are kept [default: htmengine-data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Where to take Graphite lines, over TCP and UDP [default: 0.0.0.0:2003]
     #[arg(long, value_name = "ADDR:PORT")]
     graphite: Option<SocketAddr>,
@@ -43,6 +38,18 @@ pub(super) struct ServeArgs {
     /// Serve live results here, as newline-delimited JSON over TCP
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
+    /// Serve the HTTP API here; there is no authentication, so keep it on a loopback address
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<SocketAddr>,
+    /// Serve the routes of the original's skeleton web application here (PUT, POST, GET /METRIC)
+    #[arg(long, value_name = "ADDR:PORT")]
+    web_app: Option<SocketAddr>,
+    /// Keep the leading slash of the web application's paths in metric names, as the original did
+    #[arg(long)]
+    compat_slash_names: bool,
+    /// Delete rows older than so many days as far as no model needs them [default: 0, never]
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
     /// Monitor new metrics whose name matches; may be repeated; '*' matches any characters [default: *]
     #[arg(long, value_name = "GLOB")]
     monitor: Vec<String>,
@@ -58,40 +65,50 @@ pub(super) struct ServeArgs {
     /// Save a model after so many rows [default: 1000]
     #[arg(long, value_name = "ROWS")]
     checkpoint_rows: Option<u32>,
-    /// Log as JSON
-    #[arg(long)]
-    log_json: bool,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl ServeArgs {
-    fn options(&self) -> Result<EngineOptions, CliError> {
+    fn settings(&self) -> Result<Settings, CliError> {
         let monitor = match (self.no_monitor, self.monitor.is_empty()) {
-            (true, _) => Some(Vec::new()),
-            (false, false) => Some(self.monitor.clone()),
+            (true, _) => flag("--no-monitor", Some(Vec::new())),
+            (false, false) => flag("--monitor", Some(self.monitor.clone())),
             (false, true) => None,
         };
-        let flags = Config {
-            data_dir: self.data_dir.clone(),
-            graphite: self.graphite,
-            udp: self.no_udp.then_some(false),
-            results: self.results,
+        let flags = Said {
+            graphite: flag("--graphite", self.graphite),
+            udp: flag("--no-udp", self.no_udp.then_some(false)),
+            results: flag("--results", self.results),
+            http: flag("--http", self.http),
+            web_app: flag("--web-app", self.web_app),
+            web_app_slash_names: flag("--compat-slash-names", self.compat_slash_names.then_some(true)),
+            retention_days: flag("--retention-days", self.retention_days),
             monitor,
-            jobs: self.jobs,
-            checkpoint_rows: self.checkpoint_rows,
-            memory_budget_mib: self.memory_budget_mib,
-            ..Config::default()
+            jobs: flag("--jobs", self.jobs),
+            checkpoint_rows: flag("--checkpoint-rows", self.checkpoint_rows),
+            memory_budget_mib: flag("--memory-budget-mib", self.memory_budget_mib),
+            ..Said::default()
         };
-        let file = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        Ok(flags.or(file).engine_options(has_old_config()))
+        Ok(Settings::load_with(&self.config, flags)?)
     }
 }
 
+/// What a flag says, if it was given.
+pub(super) fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>> {
+    value.map(|value| Setting::new(value, Layer::Flag(name)))
+}
+
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
-    let options = args.options()?;
-    start_log(args.log_json);
+    let settings = args.settings()?;
+    args.log.start(&settings, None);
+    let options = settings.engine_options();
     let stop = stop_signal()?;
     let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
-    let engine = Engine::start(options)?;
+    let Some(engine) = Engine::start_unless(options, &stop)? else {
+        tracing::info!("stopped while waiting; there is nothing to finish");
+        return Ok(());
+    };
     announce(&engine, &data_dir.display().to_string(), &monitor)?;
     wait(&engine, &stop);
     let has_failed = engine.has_failed();
@@ -124,14 +141,6 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
-/// Logs to standard error.
-pub(super) fn start_log(as_json: bool) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A second subscriber in one process is only possible in tests.
-    let _ = if as_json { log.json().try_init() } else { log.try_init() };
-}
-
 fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let address = engine.graphite_address();
@@ -139,6 +148,12 @@ fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), C
     writeln!(out, "htmengine takes Graphite lines on TCP {address}{udp}")?;
     if let Some(results) = engine.results_address() {
         writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
+    }
+    if let Some(http) = engine.http_address() {
+        writeln!(out, "HTTP API: http://{http}")?;
+    }
+    if let Some(web_app) = engine.web_app_address() {
+        writeln!(out, "web application: http://{web_app}")?;
     }
     writeln!(out, "data: {data_dir}")?;
     if monitor.is_empty() {

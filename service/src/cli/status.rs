@@ -1,13 +1,16 @@
 //! `htmengine status`: what the running engine holds and has done, in numbers.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::CliError;
 use super::output::time_text;
-use super::{CliError, DataDir};
+use crate::config::{ConfigArgs, Settings};
 use crate::control::{EngineFigures, read_figures};
+use crate::engine::role::Role;
 
 /// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
 ///
@@ -18,31 +21,52 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
-    let shown = args.data_dir.data_dir.display();
-    let is_running = args.data_dir.is_engine_running()?;
-    let figures = read_figures(&args.data_dir.data_dir)
+    let settings = Settings::load(&args.config)?;
+    let data_dir = settings.data_dir();
+    let shown = data_dir.display();
+    let is_running = settings.is_engine_running()?;
+    let figures = read_figures(&data_dir)
         .map_err(|error| CliError::new(format!("the figures in {shown} cannot be read: {error}")))?;
     let figures = figures.ok_or_else(|| {
         CliError::new(format!(
             "no engine has run over {shown}; start `htmengine serve`, or name its folder with --data-dir"
         ))
     })?;
+    let running: Vec<&str> = running_roles(&data_dir)?.into_iter().map(Role::name).collect();
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = json!(figures);
         if let Value::Object(object) = &mut value {
             object.insert("is_running".to_owned(), is_running.into());
+            object.insert("running_roles".to_owned(), running.into());
         }
         serde_json::to_writer_pretty(&mut out, &value)?;
         writeln!(out)?;
         return Ok(());
     }
     write_figures(&mut out, &figures, is_running)?;
+    if !running.is_empty() {
+        writeln!(out, "{:<26}{}", "roles running", running.join(", "))?;
+    }
     Ok(())
+}
+
+/// The roles that run over the data folder, in one process or in several.
+fn running_roles(data_dir: &Path) -> Result<Vec<Role>, CliError> {
+    let mut running = Vec::new();
+    for role in Role::ALL {
+        let is_running = role
+            .is_running(data_dir)
+            .map_err(|error| CliError::new(format!("the lock of the {role} cannot be looked at: {error}")))?;
+        if is_running {
+            running.push(role);
+        }
+    }
+    Ok(running)
 }
 
 fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool) -> io::Result<()> {

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, OneMetric, find_metric};
-use crate::monitoring;
+use super::open_operations::OpenOperations;
+use super::{CliError, OneMetric};
+use crate::config::Settings;
 use crate::repository::sqlite::OpenMode;
 
 /// Stop the model of a metric: its scores are cleared, its samples stay
@@ -18,10 +19,10 @@ pub(super) struct UnmonitorArgs {
 
 pub(super) fn run(args: &UnmonitorArgs) -> Result<(), CliError> {
     let args = &args.metric;
-    let repository = args.data_dir.open(OpenMode::ReadWrite)?;
-    let metric = find_metric(&repository, &args.name)?;
-    monitoring::in_transaction(&repository, |tx| monitoring::unmonitor(tx, &metric.uid))?;
-    args.data_dir.remove_model_file(&metric.uid)?;
+    let settings = Settings::load(&args.config)?;
+    let operations = OpenOperations::open(&settings, OpenMode::ReadWrite)?;
+    let metric = operations.unmonitor_metric(&args.name)?;
+    settings.remove_model_file(&metric.uid)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", json!({"uid": metric.uid.as_str(), "status": "unmonitored"}))?;

@@ -1,4 +1,5 @@
-//! Live results as newline-delimited JSON over TCP: connect and read, one message a line.
+//! Live results as newline-delimited JSON over TCP: connect and read, one message of finished rows a line. Results of
+//! commands are not shown here.
 //!
 //! Every reader has its own bounded buffer; one that is too slow loses the oldest messages and is told so by a
 //! line `{"lost":N}`. Readers never slow the engine down. What they send is ignored.
@@ -19,6 +20,7 @@ pub const MAX_READERS: usize = 64;
 /// A reader that takes nothing for so long is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RECEIVE_WAIT: Duration = Duration::from_millis(250);
 
 /// The stream's thread; dropping it stops the stream.
@@ -103,7 +105,8 @@ fn send(
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     loop {
         let line = match subscription.receive(RECEIVE_WAIT) {
-            Ok(Some(message)) => to_json(&message),
+            Ok(Some(message @ ResultMessage::Inference(_))) => to_json(&message),
+            Ok(Some(ResultMessage::Command(_))) => continue,
             Ok(None) if stop.load(Ordering::Relaxed) => return Ok(()),
             Ok(None) => {
                 if has_left(&stream) {
@@ -112,7 +115,15 @@ fn send(
                 continue;
             }
             Err(BusError::Lagged { lost }) => format!("{{\"lost\":{lost}}}"),
-            Err(BusError::Closed | BusError::Transient { .. }) => return Ok(()),
+            Err(BusError::Closed) => return Ok(()),
+            // The reader stays connected while the broker is away; what it missed is told when it is back.
+            Err(BusError::Transient { .. } | BusError::Refused { .. }) => {
+                if stop.load(Ordering::Relaxed) || has_left(&stream) {
+                    return Ok(());
+                }
+                thread::sleep(RETRY_PAUSE);
+                continue;
+            }
         };
         stream.write_all(line.as_bytes())?;
         stream.write_all(b"\n")?;

@@ -16,6 +16,7 @@ use super::model_store::SaveError;
 use super::residency::{Settling, Slot};
 use super::runner::is_committed;
 use crate::file_system::FileStamp;
+use crate::profiling;
 use crate::repository::RepositoryError;
 
 /// Models saved in one turn, a turn's shares and its saving each; bounds how long fresh samples wait for the disk.
@@ -110,6 +111,11 @@ impl Scheduler {
         let saved = self.save_committed(&ids)?.len();
         self.show_figures();
         Ok(saved)
+    }
+
+    /// Models in memory that learned rows since they were saved.
+    pub fn unsaved_model_count(&self) -> usize {
+        self.residency.least_recently_used().filter(|(id, slot)| self.unsaved_rows(id, slot) > 0).count()
     }
 
     /// Models that may be saved in this turn's shares.
@@ -207,7 +213,7 @@ impl Scheduler {
     }
 
     /// Drops a model whose scores do not arrive in the database, to step it again and publish them once more.
-    fn publish_again(&mut self, id: &ModelId) {
+    pub(super) fn publish_again(&mut self, id: &ModelId) {
         self.warn(&format!("the scores of model {id} are not committed; they are published again"));
         self.residency.remove(id);
         if let Some(record) = self.records.get_mut(id) {
@@ -253,6 +259,7 @@ impl Scheduler {
             self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));
             match result {
                 Ok((stamp, elapsed)) => {
+                    tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_SAVED, model = %id, ?elapsed);
                     self.note_saved(&id, stamp, elapsed);
                     saved.insert(id);
                 }

@@ -16,15 +16,19 @@
 //!   without scores is stepped again, and stepping gives the same scores again.
 //! - Models in memory never take more than the budget, but for a lone model that is larger.
 //! - One model's failure never stops another's, nor its slowness for longer than a share.
+//! - What became of a model is told on the queue of its scores, before them (`commands.rs`); hints are hints only, and
+//!   what they missed is found by looking (`rescan.rs`).
 //!
 //! Departure from the original, which started a process for each model: models share this process.
 
 pub mod checkpoint_desk;
 pub mod figures;
 pub mod model_store;
+pub mod rescan;
 
 mod admission;
 mod checkpointing;
+mod commands;
 mod costs;
 mod hungry;
 mod memory_budget;
@@ -52,12 +56,13 @@ use self::memory_budget::MemoryBudget;
 use self::model_store::ModelStore;
 use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
 use self::record::{Record, SharedParams};
+use self::rescan::Rescan;
 use self::residency::Residency;
 use self::runner::{Job, Outcome, Runner, Stepped};
-use crate::bus::message::ModelOutput;
+use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
-use crate::repository::metric::MetricStatus;
+use crate::profiling;
 use crate::repository::{Repository, RepositoryError};
 
 /// Hints taken in one turn.
@@ -107,6 +112,8 @@ pub struct SchedulerOptions {
     pub memory_budget_bytes: usize,
     /// The same for their number.
     pub max_resident_models: usize,
+    /// How often every metric is looked at, where changes may come without a word; `None` where they cannot.
+    pub rescan_interval: Option<Duration>,
 }
 
 /// What one turn did.
@@ -149,19 +156,20 @@ pub struct Scheduler {
     stuck_turns: u32,
     /// Backlogs wait because the anomaly role does not keep up.
     is_ahead: bool,
-    last_change: i64,
+    rescan: Rescan,
+    /// Generations of models that were stepped here and whose metric was changed, until it is known what became of them.
+    dismissed: HashMap<ModelId, String>,
+    /// `None` until the first look at all metrics.
+    last_change: Option<i64>,
     last_look: Option<Duration>,
     last_warning: Option<Duration>,
     hints_closed: bool,
 }
 
 impl Scheduler {
-    /// A scheduler with no model in memory; every model with unscored rows is hungry. What a crash left unfinished
-    /// among the model files is removed.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn new(parts: SchedulerParts) -> Result<Self, RepositoryError> {
+    /// A scheduler with no model in memory; its first turn finds every model with unscored rows. What a crash left
+    /// unfinished among the model files is removed.
+    pub fn new(parts: SchedulerParts) -> Self {
         match parts.store.clean() {
             Ok(0) => {}
             Ok(removed) => tracing::info!("{removed} unfinished model files of an earlier run were removed"),
@@ -169,7 +177,9 @@ impl Scheduler {
         }
         let options = parts.options;
         let mut scheduler = Self {
-            last_change: parts.repository.newest_change()?,
+            rescan: Rescan::new(options.rescan_interval),
+            dismissed: HashMap::new(),
+            last_change: None,
             parts,
             records: HashMap::new(),
             residency: Residency::default(),
@@ -192,9 +202,8 @@ impl Scheduler {
             last_warning: None,
             hints_closed: false,
         };
-        scheduler.push_unscored()?;
         scheduler.show_figures();
-        Ok(scheduler)
+        scheduler
     }
 
     /// Takes turns until `stop` is raised or the hint queue is closed and no model is hungry.
@@ -202,13 +211,15 @@ impl Scheduler {
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RepositoryError> {
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SCHEDULER_STARTED, "scheduler started");
         while !stop.load(Ordering::Relaxed) {
             match self.run_once(HINT_WAIT)? {
                 SchedulerTurn::Idle | SchedulerTurn::Worked { .. } => {}
                 SchedulerTurn::Postponed => std::thread::sleep(RETRY_PAUSE),
-                SchedulerTurn::Closed => return Ok(()),
+                SchedulerTurn::Closed => break,
             }
         }
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SCHEDULER_STOPPED, "scheduler stopped");
         Ok(())
     }
 
@@ -218,6 +229,7 @@ impl Scheduler {
     /// [`RepositoryError::Fatal`] from the database: stop the role.
     pub fn run_once(&mut self, wait: Duration) -> Result<SchedulerTurn, RepositoryError> {
         self.turn += 1;
+        self.rescan_if_due()?;
         let must_wait = self.stuck_turns > 0 || (self.is_ahead && self.hungry.len(Lane::Fresh) == 0);
         let wait = match (self.hungry.is_empty(), self.settling.is_empty()) {
             (true, true) => wait,
@@ -248,18 +260,6 @@ impl Scheduler {
         })
     }
 
-    /// Models with rows that carry no scores, or no model yet.
-    fn push_unscored(&mut self) -> Result<(), RepositoryError> {
-        let repository = Arc::clone(&self.parts.repository);
-        for metric in repository.metrics(&[MetricStatus::Active, MetricStatus::CreatePending])? {
-            let is_new = metric.status == MetricStatus::CreatePending;
-            if is_new || repository.scored_up_to(&metric.uid)? < metric.last_rowid {
-                self.hungry.push(metric.uid, Lane::Backlog);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes a model hungry; one that settles is so afterwards.
     fn push_hungry(&mut self, id: ModelId, lane: Lane) {
         if let Some(settling) = self.residency.get_mut(&id).and_then(|slot| slot.settling.as_mut()) {
@@ -279,18 +279,29 @@ impl Scheduler {
         match self.parts.bus.hints().receive(MAX_HINTS_PER_TURN, wait) {
             Ok(deliveries) => {
                 let last = deliveries.last().map(|delivery| delivery.tag);
-                for delivery in deliveries {
-                    self.push_hungry(delivery.message.model_id, Lane::Fresh);
+                for ModelHint { model_id, is_changed } in
+                    deliveries.into_iter().map(|delivery| delivery.message)
+                {
+                    if is_changed {
+                        self.dismiss(&model_id);
+                    }
+                    self.push_hungry(model_id, Lane::Fresh);
                 }
                 if let Some(tag) = last
                     && let Err(error) = self.parts.bus.hints().acknowledge(tag)
                 {
-                    self.warn(&error.to_string());
+                    self.miss_hints(&error);
                 }
             }
             Err(BusError::Closed) => self.hints_closed = true,
-            Err(error) => self.warn(&error.to_string()),
+            Err(error) => self.miss_hints(&error),
         }
+    }
+
+    /// The bus was away: what was on it may be gone.
+    fn miss_hints(&mut self, error: &BusError) {
+        self.warn(&error.to_string());
+        self.rescan.ask(self.parts.clock.monotonic() + RETRY_PAUSE);
     }
 
     /// Forgets models that another process announced, and makes them hungry: it may have created, monitored, rebuilt or
@@ -301,24 +312,25 @@ impl Scheduler {
             return Ok(());
         }
         self.last_look = Some(now);
-        let changes = match self.parts.repository.changes_after(self.last_change, MAX_CHANGES_PER_LOOK) {
+        let Some(last_change) = self.last_change else { return Ok(()) };
+        let changes = match self.parts.repository.changes_after(last_change, MAX_CHANGES_PER_LOOK) {
             Ok(changes) => changes,
             Err(error) => return self.pass_over(error),
         };
         // Only the newest are kept; numbers are consecutive.
-        if changes.first().is_some_and(|(number, _)| *number > self.last_change + 1) {
+        if changes.first().is_some_and(|(number, _)| *number > last_change + 1) {
             let known: Vec<ModelId> = self.records.keys().cloned().collect();
             for id in known {
-                self.forget(&id);
+                self.dismiss(&id);
                 self.hungry.push(id, Lane::Backlog);
             }
-            self.push_unscored().or_else(|error| self.pass_over(error))?;
+            self.rescan.ask(now);
         }
         for (number, id) in changes {
-            self.last_change = number;
+            self.last_change = Some(number);
             // A model that this process itself started has mostly been stepped since.
-            if self.records.get(&id).is_none_or(|record| record.seen_change < number) {
-                self.forget(&id);
+            if self.records.get(&id).is_some_and(|record| record.seen_change < number) {
+                self.dismiss(&id);
             }
             self.hungry.push(id, Lane::Fresh);
         }
@@ -381,9 +393,7 @@ impl Scheduler {
                 }
                 Outcome::Idle { is_gone } => {
                     self.forget(&id);
-                    if is_gone && let Err(error) = self.parts.store.remove(&id) {
-                        self.warn(&format!("the file of model {id} could not be removed: {error}"));
-                    }
+                    is_postponed |= is_gone && self.remove_model(&id);
                 }
                 Outcome::Postponed { record, slot, reason } => {
                     is_postponed = true;
@@ -396,7 +406,7 @@ impl Scheduler {
                     }
                     self.hungry.push(id, Lane::Backlog);
                 }
-                Outcome::Failed { reason, may_rebuild } => self.give_up(&id, &reason, may_rebuild)?,
+                Outcome::Failed(failure) => is_postponed |= self.give_up(&id, &failure)?,
             }
         }
         Ok((rows, is_postponed))
@@ -407,6 +417,11 @@ impl Scheduler {
         self.figures.swaps_in += u64::from(stepped.was_swapped_in);
         self.figures.stepped_rows += stepped.new_rows as u64;
         self.figures.replayed_rows += stepped.replayed_rows as u64;
+        if stepped.was_swapped_in {
+            tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_STARTED, model = %id);
+        }
+        let (new_rows, elapsed) = (stepped.new_rows, stepped.elapsed);
+        tracing::debug!(target: profiling::TARGET, tag = profiling::SHARE_DONE, model = %id, new_rows, ?elapsed);
         self.typical.add_steps(stepped.new_rows + stepped.replayed_rows, stepped.elapsed);
         if let Some(bytes) = record.image_bytes {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -417,16 +432,12 @@ impl Scheduler {
         if let Some(result) = stepped.checkpoint {
             self.note_checkpoint(result.as_ref().copied());
         }
-        if let Some(message) = scores {
-            let last = message.scores.last().map(|score| score.row_id);
-            if let Err(error) = self.parts.bus.scores().publish(ModelOutput::Scores(message)) {
-                // Unpublished scores are stepped again from the file, and published then.
-                self.warn(&error.to_string());
-                self.records.insert(id.clone(), record);
-                self.hungry.push(id, Lane::Backlog);
-                return;
-            }
-            record.published = last.unwrap_or(record.published);
+        if let Err(error) = self.publish(&id, &mut record, scores) {
+            // Unpublished scores are stepped again from the file, and published then.
+            self.warn(&error.to_string());
+            self.records.insert(id.clone(), record);
+            self.hungry.push(id, Lane::Backlog);
+            return;
         }
         let unsaved_rows = slot.position().0 - record.saved.0;
         let due = record.rows_between_checkpoints(&id, self.parts.options.checkpoint_rows);
@@ -441,22 +452,19 @@ impl Scheduler {
         }
     }
 
-    /// A model that came from a file may only have a bad file: put it aside and start from the rows. Any other
-    /// failure would repeat itself, so the metric goes into error and keeps its samples.
-    fn give_up(&mut self, id: &ModelId, reason: &str, may_rebuild: bool) -> Result<(), RepositoryError> {
-        self.forget(id);
-        if may_rebuild {
-            self.parts.store.put_aside(id, reason);
-            self.hungry.push(id.clone(), Lane::Backlog);
-            return Ok(());
-        }
-        tracing::error!(model = %id, "the model failed and its metric is now in error: {reason}");
-        let from = [MetricStatus::Active, MetricStatus::CreatePending];
-        let set = self
-            .parts
-            .repository
-            .transact(&mut |tx| tx.set_status(id, &from, MetricStatus::Error, Some(reason)).map(|_| ()));
-        set.or_else(|error| self.pass_over(error))
+    /// Hands to the anomaly role that the model exists, if it is not told yet, and then its scores.
+    fn publish(
+        &mut self,
+        id: &ModelId,
+        record: &mut Record,
+        scores: Option<ScoreMessage>,
+    ) -> Result<(), BusError> {
+        self.announce_model(id, record)?;
+        let Some(message) = scores else { return Ok(()) };
+        let last = message.scores.last().map(|score| score.row_id);
+        self.parts.bus.scores().publish(ModelOutput::Scores(message))?;
+        record.published = last.unwrap_or(record.published);
+        Ok(())
     }
 
     fn show_figures(&mut self) {

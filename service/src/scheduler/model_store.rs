@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use htm_core::format::checkpoint::{self, Trust};
+use htm_core::format::header::Header;
 use htm_core::format::mapping::BufferPool;
-use htm_core::ids::ModelId;
+use htm_core::ids::{ModelId, RowId};
 use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::params::ModelParams;
@@ -139,6 +140,26 @@ impl ModelStore {
         let image = checkpoint::image(model, generation);
         let saved = self.files.replace(&path, &image.slices(), &self.pool, self.caching());
         saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
+    }
+
+    /// The last row that the saved model of this generation has stepped; `None` without a whole file of it.
+    ///
+    /// # Errors
+    /// If the file system cannot be read.
+    pub fn saved_row(&self, id: &ModelId, generation: &str) -> io::Result<Option<RowId>> {
+        let (region, _) = match self.files.open(&self.path(id), &self.pool, self.caching()) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let header = Header::of(region.bytes()).ok().filter(|header| header.generation == generation);
+        let whole = header.filter(|header| header.check_sections(region.bytes()).is_ok());
+        Ok(whole.map(|header| header.last_stepped_row_id))
+    }
+
+    /// Whether there is a file of this model.
+    pub fn has_file(&self, id: &ModelId) -> bool {
+        self.files.contains(&self.path(id))
     }
 
     /// Removes a model's file, if there is one.

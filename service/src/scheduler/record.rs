@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use htm_core::ids::{ModelId, RowId};
-use htm_core::params::{ModelParams, ParamsError};
+use htm_core::params::ModelParams;
 
 use super::costs::{Costs, first_interval_scale, whole_rows};
 use super::outstanding::OutstandingRows;
@@ -20,6 +20,8 @@ use crate::file_system::FileStamp;
 pub(super) struct Record {
     /// Which life of the metric's model it is.
     pub(super) generation: Arc<str>,
+    /// Whether the anomaly role was told that the model exists.
+    pub(super) is_defined: bool,
     /// The newest announced change that it was made after: older ones are in it.
     pub(super) seen_change: i64,
     /// Shared between models with equal ones.
@@ -72,31 +74,28 @@ impl Record {
     }
 }
 
-/// Parameters by resolution, one copy for all models that have the same.
+/// Parameters by their description, one copy for all models that have the same.
 #[derive(Debug, Default)]
 pub(super) struct SharedParams {
-    by_resolution: Mutex<HashMap<u64, Weak<ModelParams>>>,
+    by_description: Mutex<HashMap<Box<str>, Weak<ModelParams>>>,
 }
 
 /// Entries before those that nobody uses any more are looked for.
 const CLEAN_ABOVE: usize = 1024;
 
 impl SharedParams {
-    /// The parameters of this resolution.
-    ///
-    /// # Errors
-    /// [`ParamsError`] if it cannot be used.
-    pub(super) fn get(&self, resolution: f64) -> Result<Arc<ModelParams>, ParamsError> {
-        let mut known = self.by_resolution.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(params) = known.get(&resolution.to_bits()).and_then(Weak::upgrade) {
-            return Ok(params);
+    /// The copy of these parameters that all share.
+    pub(super) fn share(&self, params: ModelParams) -> Arc<ModelParams> {
+        let mut known = self.by_description.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(params) = known.get(params.description()).and_then(Weak::upgrade) {
+            return params;
         }
         if known.len() >= CLEAN_ABOVE && known.len().is_power_of_two() {
             known.retain(|_, params| params.strong_count() > 0);
         }
-        let params = Arc::new(ModelParams::single_metric(resolution)?);
-        known.insert(resolution.to_bits(), Arc::downgrade(&params));
-        Ok(params)
+        let params = Arc::new(params);
+        known.insert(params.description().into(), Arc::downgrade(&params));
+        params
     }
 }
 
@@ -107,12 +106,12 @@ mod tests {
     #[test]
     fn equal_parameters_are_shared_as_long_as_someone_has_them() {
         let shared = SharedParams::default();
-        let first = shared.get(0.5).expect("usable");
-        assert!(Arc::ptr_eq(&first, &shared.get(0.5).expect("usable")));
-        assert!(!Arc::ptr_eq(&first, &shared.get(0.25).expect("usable")));
+        let params = |resolution| ModelParams::single_metric(resolution).expect("usable");
+        let first = shared.share(params(0.5));
+        assert!(Arc::ptr_eq(&first, &shared.share(params(0.5))));
+        assert!(!Arc::ptr_eq(&first, &shared.share(params(0.25))));
         let weak = Arc::downgrade(&first);
         drop(first);
         assert!(weak.upgrade().is_none());
-        assert!(shared.get(f64::NAN).is_err());
     }
 }

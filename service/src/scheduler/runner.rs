@@ -16,16 +16,18 @@ use htm_core::encoder::Record as Sample;
 use htm_core::ids::{ModelId, RowId};
 use htm_core::model::workspace::Workspace;
 
+use super::commands::generation_of;
 use super::costs::Costs;
 use super::memory_budget::{Reservation, with_headroom};
 use super::model_store::{ModelStore, Opened, SaveError};
 use super::outstanding::{OutstandingRows, Row, RowMemory};
 use super::record::{Record, SharedParams};
 use super::residency::Slot;
+use crate::best_predictions::BestPredictions;
 use crate::bus::message::{RowScore, ScoreMessage};
 use crate::clock::Clock;
 use crate::model_params::ModelStart;
-use crate::repository::metric::{Metric, MetricStatus};
+use crate::repository::metric::MetricStatus;
 use crate::repository::{Repository, RepositoryError};
 
 /// How long one share steps rows; a row that has begun is finished.
@@ -83,7 +85,19 @@ pub(super) enum Outcome {
     /// Database or files are away: try again.
     Postponed { record: Option<Box<Record>>, slot: Option<Box<Slot>>, reason: String },
     /// The model failed; its metric is to be put into error unless rebuilding may help.
-    Failed { reason: String, may_rebuild: bool },
+    Failed(Failure),
+}
+
+/// How a model failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// It came from a file, which may be to blame.
+    pub(super) may_rebuild: bool,
+    /// Which life of it.
+    pub(super) generation: String,
+    /// Whether the anomaly role was told that it exists.
+    pub(super) is_defined: bool,
 }
 
 /// A share that went well.
@@ -138,31 +152,38 @@ impl Runner<'_> {
         .take(workspace)
     }
 
-    /// What the database says of a model that this process has not stepped yet; makes its metric active.
+    /// What the database says of a model that this process has not stepped yet.
     fn acquire(&self, id: &ModelId) -> Result<Box<Record>, Outcome> {
         let postponed = |error: RepositoryError| Outcome::Postponed {
             record: None,
             slot: None,
             reason: error.to_string(),
         };
-        let failed = |reason: String| Outcome::Failed { reason, may_rebuild: false };
         let seen_change = self.repository.newest_change().map_err(postponed)?;
         let metric = self.repository.metric(id).map_err(postponed)?;
         let metric = metric.ok_or(Outcome::Idle { is_gone: true })?;
         match metric.status {
             MetricStatus::Active | MetricStatus::CreatePending => {}
-            MetricStatus::Unmonitored => return Err(Outcome::Idle { is_gone: true }),
-            MetricStatus::PendingData | MetricStatus::Error => return Err(Outcome::Idle { is_gone: false }),
+            // A metric that waits for data had a model at most before it was unmonitored.
+            MetricStatus::Unmonitored | MetricStatus::PendingData => {
+                return Err(Outcome::Idle { is_gone: true });
+            }
+            MetricStatus::Error => return Err(Outcome::Idle { is_gone: false }),
         }
+        let is_defined = metric.status == MetricStatus::Active;
+        let failed = |reason: String| {
+            let generation = generation_of(&metric);
+            Outcome::Failed(Failure { reason, may_rebuild: false, generation, is_defined })
+        };
         let text = metric.model_params.as_deref().ok_or_else(|| {
             failed("the metric has no model parameters; unmonitor it and monitor it again".to_owned())
         })?;
         let start = ModelStart::from_json(text).map_err(|error| failed(error.to_string()))?;
-        let params = self.shared_params.get(start.resolution).map_err(|error| failed(error.to_string()))?;
+        let params = self.shared_params.share(start.params().map_err(|error| failed(error.to_string()))?);
         let committed = self.repository.scored_up_to(id).map_err(postponed)?;
-        self.activate(&metric).map_err(postponed)?;
         Ok(Box::new(Record {
             generation: start.generation.into(),
+            is_defined,
             seen_change,
             params,
             saved: RowId(0),
@@ -176,16 +197,6 @@ impl Runner<'_> {
             is_first_interval: true,
             is_oversize_reported: false,
         }))
-    }
-
-    /// A model that exists makes its metric active: only then are its scores taken.
-    fn activate(&self, metric: &Metric) -> Result<(), RepositoryError> {
-        if metric.status == MetricStatus::Active {
-            return Ok(());
-        }
-        self.repository.transact(&mut |tx| {
-            tx.set_status(&metric.uid, &[MetricStatus::CreatePending], MetricStatus::Active, None).map(|_| ())
-        })
     }
 
     /// The saved or a new model; `None` if it does not fit into its reservation, nor that into the budget.
@@ -270,7 +281,7 @@ impl Share<'_> {
         let stepped = catch_unwind(AssertUnwindSafe(|| self.step_all(workspace)));
         let has_more = match stepped {
             Ok(Ok(has_more)) => has_more,
-            Ok(Err(ShareError::Refused(reason))) => return Outcome::Failed { reason, may_rebuild: false },
+            Ok(Err(ShareError::Refused(reason))) => return self.failed(reason, false),
             Ok(Err(ShareError::Away(reason))) => {
                 // What it stepped so far stands, and its scores follow with the next share.
                 if self.scores.is_empty() {
@@ -281,7 +292,8 @@ impl Share<'_> {
             }
             Err(panic) => {
                 let reason = format!("stepping rows after {after} failed: {}", panic_text(&*panic));
-                return Outcome::Failed { reason, may_rebuild: self.slot.is_from_file };
+                let may_rebuild = self.slot.is_from_file;
+                return self.failed(reason, may_rebuild);
             }
         };
         let bytes = self.slot.bytes();
@@ -303,6 +315,11 @@ impl Share<'_> {
             elapsed: self.elapsed,
             checkpoint: self.checkpoint,
         }))
+    }
+
+    fn failed(self, reason: String, may_rebuild: bool) -> Outcome {
+        let (generation, is_defined) = (self.record.generation.to_string(), self.record.is_defined);
+        Outcome::Failed(Failure { reason, may_rebuild, generation, is_defined })
     }
 
     /// Steps outstanding and new rows; returns whether there may be more.
@@ -379,7 +396,8 @@ impl Share<'_> {
                 row_id: row.row_id,
                 raw_anomaly_score: f64::from(score.raw_anomaly_score),
                 anomaly_score: score.anomaly_score,
-                best_predictions: None,
+                best_predictions: (!score.best_predictions.is_empty())
+                    .then(|| BestPredictions::new(score.best_predictions)),
             });
         }
         Ok(())

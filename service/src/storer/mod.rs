@@ -179,6 +179,34 @@ impl Storer {
         }
     }
 
+    /// Takes turns until `finish` is raised and nothing is in hand, for a queue that outlives this process: what waits
+    /// there, and what could not be stored and so is not acknowledged, is delivered again.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Fatal`] from the database.
+    pub fn run_until(&mut self, finish: &AtomicBool) -> Result<(), RepositoryError> {
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            match self.run_once(RECEIVE_WAIT)? {
+                StorerTurn::Closed => return Ok(()),
+                StorerTurn::Idle | StorerTurn::Stored { .. } if finish.load(Ordering::Relaxed) => {
+                    return self.flush_ledger(true);
+                }
+                StorerTurn::Idle | StorerTurn::Stored { .. } => delay = FIRST_RETRY_DELAY,
+                StorerTurn::Postponed { reason } => {
+                    if pause(delay, finish) {
+                        let lines = self.batch.as_ref().map_or(0, |batch| batch.lines.len());
+                        tracing::warn!(
+                            "stopped while up to {lines} lines could not be stored; they are delivered again: {reason}"
+                        );
+                        return Ok(());
+                    }
+                    delay = (delay * 2).min(MAX_RETRY_DELAY);
+                }
+            }
+        }
+    }
+
     /// One turn; waits up to `wait` for the first message.
     ///
     /// # Errors

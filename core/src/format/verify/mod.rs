@@ -4,6 +4,8 @@
 //! stays inside its array, and that what is stored twice agrees. It takes some ten times as long as reading the file,
 //! so the engine does not do it when it swaps a model in; the kernels stay sound without it.
 
+mod classifier;
+mod plain_memory;
 mod spatial_pooler;
 mod temporal_memory;
 
@@ -15,8 +17,12 @@ use super::header::Header;
 use super::mapping::Region;
 use crate::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
 use crate::model::Model;
+use crate::model::memory::Memory;
 use crate::model::template::Templates;
 use crate::params::ModelParams;
+
+/// The section that describes the parameters.
+const PARAMETERS: u32 = 1;
 
 /// Checks a whole file by itself: header, checksums and every invariant of the model in it.
 ///
@@ -25,7 +31,8 @@ use crate::params::ModelParams;
 pub fn file(region: Region, templates: &Templates) -> Result<Model, FormatError> {
     let header = Header::of(region.bytes())?;
     header.check_sections(region.bytes())?;
-    let description = &region.bytes()[header.sections[0].range.clone()];
+    let range = header.section(PARAMETERS).map_or(0..0, |section| section.range.clone());
+    let description = &region.bytes()[range];
     let description = String::from_utf8_lossy(description).into_owned();
     let params = ModelParams::from_description(&description)
         .ok_or(FormatError::UnknownParameters { found: description })?;
@@ -42,7 +49,11 @@ pub fn model(model: &Model) -> Result<(), FormatError> {
     let buckets = encoders.all(RandomDistributedScalarEncoder::are_bits_valid);
     ensure(buckets, || "a bucket's bit lies outside the encoder".to_owned())?;
     spatial_pooler::check(model.spatial_pooler())?;
-    temporal_memory::check(model.temporal_memory())
+    match model.memory() {
+        Memory::Backtracking(memory) => temporal_memory::check(memory)?,
+        Memory::Plain(memory) => plain_memory::check(memory)?,
+    }
+    model.classifier().map_or(Ok(()), classifier::check)
 }
 
 fn ensure(is_valid: bool, reason: impl FnOnce() -> String) -> Result<(), FormatError> {

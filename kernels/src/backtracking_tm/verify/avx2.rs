@@ -8,7 +8,7 @@ use core::arch::x86_64::{
     _mm256_set1_epi8, _mm256_set1_epi32, _mm256_sllv_epi32, _mm256_srli_epi32, _mm256_sub_epi32,
 };
 
-use super::{Question, Rows, mark_if, used};
+use super::{Question, Rows, predict_each};
 use crate::backtracking_tm::state::{CellSet, SYNAPSE_CHUNK, SegmentArrays};
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
@@ -19,18 +19,9 @@ pub(super) fn predict(
     candidates: &[u32],
     predicted: &mut [u32],
 ) {
-    for (position, &segment) in candidates.iter().enumerate() {
-        rows.prefetch(candidates, position);
-        mark_if(segments, segment, predicted, || {
-            let count = segments.infos[segment as usize].count;
-            let mut active_count = 0;
-            for ((cells, codes), first) in rows.chunks(segment).zip((0..).step_by(SYNAPSE_CHUNK)) {
-                let connected = connected(codes, rows.connected_from) & used(count, first);
-                active_count += (active(cells, question.active) & connected).count_ones();
-            }
-            active_count >= question.threshold
-        });
-    }
+    predict_each(question, rows, segments, candidates, predicted, |cells, codes| {
+        connected(codes, rows.connected_from) & active(cells, question.active)
+    });
 }
 
 /// A bit for each code from `connected_from` on.

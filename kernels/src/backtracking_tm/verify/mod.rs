@@ -11,10 +11,10 @@ pub(super) mod avx512;
 mod scalar;
 
 use super::CELL_STRIDE;
-use super::prefetch::prefetch;
 use super::state::{CellSet, SYNAPSE_CHUNK, SegmentArrays};
 use crate::isa::{Isa, IsaKind};
 use crate::permanence::Permanences;
+use crate::prefetch::prefetch;
 
 /// What is asked about segments.
 pub struct Question<'a> {
@@ -100,6 +100,34 @@ impl<'a> Rows<'a> {
         let (cells, _) = self.cells[start..start + self.stride].as_chunks();
         let (codes, _) = self.codes[start..start + self.stride].as_chunks();
         cells.iter().zip(codes)
+    }
+}
+
+/// Runs through the candidates; `connected_active` has a bit for each synapse of a chunk that is connected and on an
+/// active cell, whether the segment uses it or not.
+#[expect(
+    clippy::inline_always,
+    reason = "what it calls is code for an instruction set, to be inlined with it"
+)]
+#[inline(always)]
+fn predict_each(
+    question: &Question<'_>,
+    rows: &Rows<'_>,
+    segments: &SegmentArrays<'_>,
+    candidates: &[u32],
+    predicted: &mut [u32],
+    connected_active: impl Fn(&[u16; SYNAPSE_CHUNK], &[u8; SYNAPSE_CHUNK]) -> u32,
+) {
+    for (position, &segment) in candidates.iter().enumerate() {
+        rows.prefetch(candidates, position);
+        mark_if(segments, segment, predicted, || {
+            let count = segments.infos[segment as usize].count;
+            let mut active_count = 0;
+            for ((cells, codes), first) in rows.chunks(segment).zip((0..).step_by(SYNAPSE_CHUNK)) {
+                active_count += (connected_active(cells, codes) & used(count, first)).count_ones();
+            }
+            active_count >= question.threshold
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! The reference: one synapse after the other.
 
-use super::{Question, Rows, mark_if, used};
+use super::{Question, Rows, predict_each};
+use crate::backtracking_tm::CELL_STRIDE;
 use crate::backtracking_tm::state::SegmentArrays;
-use crate::word::Ones;
 
 pub(super) fn predict(
     question: &Question<'_>,
@@ -11,22 +11,13 @@ pub(super) fn predict(
     candidates: &[u32],
     predicted: &mut [u32],
 ) {
-    for &segment in candidates {
-        mark_if(segments, segment, predicted, || {
-            let count = segments.infos[segment as usize].count;
-            let mut active_count = 0;
-            for ((cells, codes), first) in rows.chunks(segment).zip((0..).step_by(cells_per_chunk())) {
-                for synapse in Ones(u64::from(used(count, first))) {
-                    let cell = usize::from(cells[synapse]);
-                    let is_active = question.active[cell / 32] >> (cell % 32) & 1;
-                    active_count += is_active & u32::from(codes[synapse] >= rows.connected_from);
-                }
-            }
-            active_count >= question.threshold
-        });
-    }
-}
-
-const fn cells_per_chunk() -> usize {
-    crate::backtracking_tm::state::SYNAPSE_CHUNK
+    predict_each(question, rows, segments, candidates, predicted, |cells, codes| {
+        let mut bits = 0;
+        for ((&cell, &code), synapse) in cells.iter().zip(codes).zip(0..) {
+            let cell = usize::from(cell);
+            let is_active = question.active[cell / CELL_STRIDE] >> (cell % CELL_STRIDE) & 1;
+            bits |= (is_active & u32::from(code >= rows.connected_from)) << synapse;
+        }
+        bits
+    });
 }

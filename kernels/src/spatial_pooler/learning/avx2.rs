@@ -1,9 +1,9 @@
 //! Adaptation with AVX2, eight permanences at a time, and BMI2 for gathering the input's bits.
-#![expect(unsafe_code, reason = "vector loads, stores and prefetches")]
+#![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _CMP_GE_OQ, _CMP_NLT_UQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_and_ps,
-    _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_loadu_ps, _mm256_min_ps,
+    __m256, __m256i, _CMP_GE_OQ, _CMP_NLT_UQ, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256,
+    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_loadu_ps, _mm256_min_ps,
     _mm256_movemask_ps, _mm256_or_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_storeu_ps,
     _mm256_xor_ps, _pext_u64,
 };
@@ -18,7 +18,6 @@ pub(super) fn adapt(work: &mut Work<'_>, columns: &[u16]) {
         columns,
         |word, mask| _pext_u64(word, mask),
         |chunks, input, step, crossings| change(chunks, input, step, crossings),
-        |chunks| prefetch(chunks),
     );
 }
 
@@ -62,17 +61,4 @@ fn change_eight(values: &mut [f32; 8], active: __m256i, lane_bits: __m256i, step
         _mm256_cmp_ps::<_CMP_GE_OQ>(before, threshold),
         _mm256_cmp_ps::<_CMP_GE_OQ>(changed, threshold),
     )
-}
-
-/// Asks for all lines of a column.
-#[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn prefetch(chunks: &[[f32; CHUNK]]) {
-    for chunk in chunks {
-        #[allow(unused_unsafe, reason = "this became a safe function after Rust 1.89")]
-        // SAFETY: fetching ahead has no effect that a program can see, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().cast());
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! Adaptation with AVX-512, sixteen permanences at a time: the gathered input bits are the lane masks.
-#![expect(unsafe_code, reason = "vector loads, stores and prefetches")]
+#![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::{
-    _CMP_GE_OQ, _CMP_NLT_UQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_maskz_min_ps, _mm512_set1_ps, _mm512_storeu_ps, _pext_u64,
+    _CMP_GE_OQ, _CMP_NLT_UQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_loadu_ps, _mm512_mask_blend_ps,
+    _mm512_maskz_min_ps, _mm512_set1_ps, _mm512_storeu_ps, _pext_u64,
 };
 
 use super::{CHUNK, Crossings, PackedBits, Step, Work, adapt_each, bits_of_chunk};
@@ -19,7 +19,6 @@ pub(super) fn adapt(work: &mut Work<'_>, columns: &[u16]) {
         columns,
         |word, mask| _pext_u64(word, mask),
         |chunks, input, step, crossings| change(chunks, input, step, crossings),
-        |chunks| prefetch(chunks),
     );
 }
 
@@ -46,19 +45,6 @@ fn change(chunks: &mut [[f32; CHUNK]], input: &PackedBits, step: Step, mut cross
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), kept) };
         if crossed != 0 {
             crossings.report(chunk_idx * CHUNK, crossed);
-        }
-    }
-}
-
-/// Asks for all lines of a column.
-#[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn prefetch(chunks: &[[f32; CHUNK]]) {
-    for chunk in chunks {
-        #[allow(unused_unsafe, reason = "this became a safe function after Rust 1.89")]
-        // SAFETY: fetching ahead has no effect that a program can see, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().cast());
         }
     }
 }

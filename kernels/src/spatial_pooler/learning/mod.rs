@@ -22,6 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{MAX_INPUT_WORDS, NO_SLOT, SpatialPoolerParams, SpatialPoolerState};
 use crate::isa::{Isa, IsaKind};
+use crate::prefetch::prefetch;
 use crate::word;
 
 /// A synapse that became connected or ceased to be.
@@ -238,14 +239,13 @@ fn bits_of_chunk(bits: &PackedBits, chunk_idx: usize) -> u16 {
 }
 
 /// Runs through the columns: `gather` compresses a word of the input, `change` moves a column's permanences (its bits
-/// of the input given) and reports crossings, `prefetch` gets a later column under way.
+/// of the input given) and reports crossings.
 #[inline(always)]
 fn adapt_each(
     work: &mut Work<'_>,
     columns: &[u16],
     gather: impl Fn(u64, u64) -> u64,
     change: impl Fn(&mut [[f32; CHUNK]], &PackedBits, Step, Crossings<'_>),
-    prefetch: impl Fn(&[[f32; CHUNK]]),
 ) {
     /// Columns between the one that is changed and the one that is fetched.
     const AHEAD: usize = 3;
@@ -254,7 +254,10 @@ fn adapt_each(
     for (index, &column) in columns.iter().enumerate() {
         let later = if index == 0 { 1..=AHEAD } else { index + AHEAD..=index + AHEAD };
         for &later in columns.get(later).unwrap_or_default() {
-            prefetch(permanences[start(later)..][..*stride].as_chunks().0);
+            let first = start(later);
+            for line in (first..first + *stride).step_by(CHUNK) {
+                prefetch(permanences, line);
+            }
         }
         let pool = &pools[usize::from(column) * *input_words..][..*input_words];
         let packed = pack(input, pool, &gather);

@@ -9,7 +9,7 @@ use crate::word::Ones;
 
 /// Adapts the permanences of `columns`.
 pub(super) fn adapt(work: &mut Work<'_>, columns: &[u16]) {
-    adapt_each(work, columns, gather, change, |_| ());
+    adapt_each(work, columns, gather, change);
 }
 
 /// The bits of `word` that `mask` selects, side by side from bit 0 up.

@@ -1,0 +1,182 @@
+//! One connection to the broker, made when it is first needed and made again when it was lost.
+//!
+//! Whoever needs a channel asks for one, and asks again when that channel has failed: everything here that talks to the
+//! broker is written as "do it over a fresh channel, on failure wait and do all of it again". lapin's own recovery is
+//! not used: it gives up after a number of attempts, and it cannot tell which deliveries belong to which connection.
+
+use std::time::Duration;
+
+use lapin::protocol::constants;
+use lapin::types::{ReplyCode, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+use super::RabbitSettings;
+use crate::bus::BusError;
+
+/// Longest time that connecting, and any one answer of the broker, may take.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without a sign of life for twice as long is lost. The broker may ask for less.
+pub const HEARTBEAT_SECONDS: u16 = 30;
+/// Pause after the first failure; doubles up to [`MAX_RETRY_DELAY`].
+pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Longest such pause.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Reply code for a wrong password, and for a queue that another consumer has for itself.
+const ACCESS_REFUSED: ReplyCode = 403;
+/// Reply code for a queue or exchange that was declared differently.
+const PRECONDITION_FAILED: ReplyCode = 406;
+/// Reply code of a connection that is refused: unknown virtual host, or no permission for it.
+const NOT_ALLOWED: ReplyCode = 530;
+
+/// A connection for one purpose.
+pub(super) struct Link {
+    settings: RabbitSettings,
+    purpose: &'static str,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Link {
+    /// Not connected yet. `purpose` is shown to who looks at the broker's connections.
+    pub(super) fn new(settings: &RabbitSettings, purpose: &'static str) -> Self {
+        Self { settings: settings.clone(), purpose, connection: Mutex::new(None) }
+    }
+
+    /// A fresh channel, over a fresh connection if there is none that works.
+    pub(super) async fn channel(&self) -> Result<Channel, BusError> {
+        let mut connection = self.connection.lock().await;
+        if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
+            *connection = None;
+            *connection = Some(self.connect().await?);
+        }
+        let connection = connection.as_ref().expect("connected above");
+        self.answer("opening a channel", connection.create_channel()).await
+    }
+
+    /// Waits for the broker's answer to `doing`, with a limit.
+    pub(super) async fn answer<T>(
+        &self,
+        doing: &str,
+        answer: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, BusError> {
+        match timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.explain(doing, &error)),
+            Err(_) => Err(self.transient(doing, &format!("no answer in {} s", ANSWER_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// The settings, for messages.
+    pub(super) fn settings(&self) -> &RabbitSettings {
+        &self.settings
+    }
+
+    /// Says the broker's goodbye, if it still listens.
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            // A connection that cannot be closed is gone already.
+            let _ =
+                timeout(ANSWER_TIMEOUT, connection.close(constants::REPLY_SUCCESS, "stopped".into())).await;
+        }
+    }
+
+    /// What a failure means to a role.
+    pub(super) fn explain(&self, doing: &str, error: &lapin::Error) -> BusError {
+        let RabbitSettings { host, port, virtual_host, user, .. } = &self.settings;
+        let ErrorKind::ProtocolError(said) = error.kind() else {
+            return self.transient(doing, &error.to_string());
+        };
+        let text = said.get_message();
+        match said.get_id() {
+            ACCESS_REFUSED if doing == CONNECTING => BusError::Refused {
+                reason: format!(
+                    "the broker at {host}:{port} refuses user `{user}` or its password ({text}); correct the \
+                     credentials in rabbitmq.conf, or add the user with `rabbitmqctl add_user`"
+                ),
+            },
+            NOT_ALLOWED => BusError::Refused {
+                reason: format!(
+                    "the broker at {host}:{port} has no virtual host `{virtual_host}` that user `{user}` may use \
+                     ({text}); correct virtual_host in rabbitmq.conf, or use `rabbitmqctl add_vhost` and \
+                     `rabbitmqctl set_permissions`"
+                ),
+            },
+            PRECONDITION_FAILED => BusError::Refused {
+                reason: format!(
+                    "{doing}: it exists on {host}:{port}, virtual host `{virtual_host}`, but was declared \
+                     differently ({text}); delete it there once it is empty, or configure another name"
+                ),
+            },
+            _ => self.transient(doing, &error.to_string()),
+        }
+    }
+
+    fn transient(&self, doing: &str, what: &str) -> BusError {
+        let RabbitSettings { host, port, .. } = &self.settings;
+        BusError::Transient { reason: format!("{doing} at RabbitMQ {host}:{port}: {what}") }
+    }
+
+    async fn connect(&self) -> Result<Connection, BusError> {
+        let settings = &self.settings;
+        let uri = AMQPUri {
+            scheme: if settings.use_tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: settings.user.clone(),
+                    password: settings.password.clone(),
+                },
+                host: settings.host.clone(),
+                port: settings.port,
+            },
+            vhost: settings.virtual_host.clone(),
+            query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
+        };
+        let name = format!("htmengine {} (process {})", self.purpose, std::process::id());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        self.answer(CONNECTING, Connection::connect_uri(uri, properties)).await
+    }
+}
+
+const CONNECTING: &str = "connecting";
+
+/// Pauses between attempts, longer and longer.
+pub(super) struct Backoff {
+    delay: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self { delay: FIRST_RETRY_DELAY }
+    }
+
+    /// After a success.
+    pub(super) fn reset(&mut self) {
+        self.delay = FIRST_RETRY_DELAY;
+    }
+
+    /// After a failure.
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.delay).await;
+        self.delay = (self.delay * 2).min(MAX_RETRY_DELAY);
+    }
+}
+
+/// Waits until `signal` is raised, or nobody is left to raise it.
+pub(super) async fn raised(mut signal: watch::Receiver<bool>) {
+    // An error is the latter.
+    let _ = signal.wait_for(|is_raised| *is_raised).await;
+}
+
+/// A name as the protocol carries it.
+///
+/// # Errors
+/// [`BusError::Refused`] for one that is longer than 255 bytes.
+pub(super) fn short(name: &str) -> Result<ShortString, BusError> {
+    ShortString::try_new(name).map_err(|error| BusError::Refused {
+        reason: format!(
+            "`{name}` cannot be the name of a queue or exchange: {error}; configure a shorter one"
+        ),
+    })
+}

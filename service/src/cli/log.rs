@@ -1,0 +1,178 @@
+//! What the services log, to standard error.
+//!
+//! The layout `original` is that of the original's services, for whoever searches their logs:
+//! `2017-08-11 12:34:56,789 - htmengine.storer(4711) - INFO - <VER=1.0, SERVICE=SCHED>  {TAG:...} text key=value`, in
+//! UTC. It is the default while the original's configuration folder is in use; else lines are those of `tracing`.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::SystemClock;
+use crate::config::Settings;
+
+/// Environment variable with the log filter, for example `debug` or `htmengine::storer=debug`.
+const LOG_VARIABLE: &str = "HTMENGINE_LOG";
+
+/// How a service logs.
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// Log as JSON
+    #[arg(long, conflicts_with = "log_format")]
+    log_json: bool,
+    /// Layout of the log [default: original while APPLICATION_CONFIG_PATH is used, else text]
+    #[arg(long, value_name = "LAYOUT")]
+    log_format: Option<LogFormat>,
+}
+
+/// Layout of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
+    /// The lines of the original's services
+    Original,
+}
+
+impl LogArgs {
+    /// Starts the log of the service that the original called `service`, if it had a name for it.
+    pub(super) fn start(&self, settings: &Settings, service: Option<&'static str>) {
+        let format = match (self.log_format, self.log_json) {
+            (_, true) => LogFormat::Json,
+            (Some(format), false) => format,
+            (None, false) if settings.original_folder().is_some() => LogFormat::Original,
+            (None, false) => LogFormat::Text,
+        };
+        start_log(format, &settings.log_filter(), service);
+        settings.log_warnings();
+    }
+}
+
+/// Logs to standard error what passes `filter`, unless the environment has another one.
+pub(super) fn start_log(format: LogFormat, filter: &str, service: Option<&'static str>) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(filter));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second subscriber in one process is only possible in tests.
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+        LogFormat::Original => {
+            let original = OriginalLines { service, clock: SystemClock::new() };
+            log.event_format(original).try_init()
+        }
+    };
+}
+
+struct OriginalLines {
+    service: Option<&'static str>,
+    clock: SystemClock,
+}
+
+impl OriginalLines {
+    fn line(&self, level: Level, logger: &str, fields: &Fields) -> String {
+        let milliseconds = self.clock.unix_milliseconds();
+        let time = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        let time = time.strftime("%Y-%m-%d %H:%M:%S");
+        let logger = logger.replace("::", ".");
+        let level = match level {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            _ => "DEBUG",
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let prefix = match self.service {
+            Some(service) => format!("<VER={version}, SERVICE={service}>"),
+            None => format!("VER={version}"),
+        };
+        let (fraction, pid) = (milliseconds.rem_euclid(1000), std::process::id());
+        format!("{time},{fraction:03} - {logger}({pid}) - {level} - {prefix}  {}", fields.text())
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for OriginalLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        writeln!(writer, "{}", self.line(*metadata.level(), metadata.target(), &fields))
+    }
+}
+
+/// The parts of an event.
+#[derive(Debug, Default)]
+struct Fields {
+    tag: Option<String>,
+    message: String,
+    others: String,
+}
+
+impl Fields {
+    fn text(&self) -> String {
+        let tag = self.tag.as_ref().map(|tag| format!("{{TAG:{tag}}} ")).unwrap_or_default();
+        let Self { message, others, .. } = self;
+        format!("{tag}{message}{others}")
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "tag" {
+            self.tag = Some(value.to_owned());
+        } else {
+            self.record_debug(field, &format_args!("{value}"));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string never fails.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.others, " {name}={value:?}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_layout_of_the_original() {
+        let lines = OriginalLines { service: Some("SCHED"), clock: SystemClock::new() };
+        let fields = Fields {
+            tag: Some("SWAP.SCHED.START".to_owned()),
+            message: "scheduler started".to_owned(),
+            others: " models=3".to_owned(),
+        };
+        let line = lines.line(Level::WARN, "htmengine::scheduler", &fields);
+        let (time, rest) = line.split_once(" - ").expect("a time");
+        let digits = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c });
+        assert_eq!(digits.collect::<String>(), "0000-00-00 00:00:00,000");
+        let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
+        let expected = format!(
+            "htmengine.scheduler({pid}) - WARNING - <VER={version}, SERVICE=SCHED>  {{TAG:SWAP.SCHED.START}} scheduler \
+             started models=3"
+        );
+        assert_eq!(rest, expected);
+    }
+}

@@ -1,0 +1,222 @@
+//! `htmengine listener`, `storer`, `scheduler`, `anomaly`, `results`: one role of an engine in a process of its own.
+//!
+//! Roles meet at a RabbitMQ broker and in the database. They start in any order, wait for what is not there yet, and
+//! end on SIGTERM or Ctrl-C when what they hold is done. Options are those of the original's services.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use clap::{Args, ValueEnum};
+
+use super::CliError;
+use super::log::LogArgs;
+use super::serve::{Said, flag, stop_signal, wait};
+use crate::config::{ConfigArgs, Settings};
+use crate::engine::Engine;
+use crate::engine::role::{Role, Roles};
+
+/// Take Graphite lines and hand them to the broker
+#[derive(Debug, Args)]
+pub(super) struct ListenerArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Address or name of this machine to listen on [default: all of them]
+    #[arg(long)]
+    host: Option<String>,
+    /// Port [default: 2003]
+    #[arg(long)]
+    port: Option<u16>,
+    /// What clients speak: there is only Graphite's plaintext protocol
+    #[arg(long, value_enum, default_value = "plain")]
+    protocol: Protocol,
+    /// tcp: TCP alone; udp: UDP beside TCP, on the same port [default: as the settings say]
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Protocol {
+    Plain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Make rows of lines, and tell the scheduler
+#[derive(Debug, Args)]
+pub(super) struct StorerArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Monitor new metrics whose name matches; may be repeated; '*' matches any characters [default: as the settings say]
+    #[arg(long, value_name = "GLOB")]
+    monitor: Vec<String>,
+    /// Monitor nothing by itself
+    #[arg(long, conflicts_with = "monitor")]
+    no_monitor: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Step models over rows
+///
+/// Only one at a time may run over a database and its model files.
+#[derive(Debug, Args)]
+pub(super) struct SchedulerArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Models stepped at once: worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+    /// Memory for models, in MiB [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    memory_budget_mib: Option<usize>,
+    /// Save a model after so many rows [default: 1000]
+    #[arg(long, value_name = "ROWS")]
+    checkpoint_rows: Option<u32>,
+    /// An option of the original's model runner, which is told that there is none any more.
+    #[arg(long = "modelID", value_name = "ID", hide = true)]
+    model_id: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Complete rows with their scores and publish them
+#[derive(Debug, Args)]
+pub(super) struct AnomalyArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Serve finished rows as newline-delimited JSON over TCP
+#[derive(Debug, Args)]
+pub(super) struct ResultsArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where to serve them
+    #[arg(long, value_name = "ADDR:PORT")]
+    results: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(super) fn listen(args: &ListenerArgs) -> Result<(), CliError> {
+    let Protocol::Plain = args.protocol;
+    let settings = Settings::load(&args.config)?;
+    let default = settings.engine_options().graphite;
+    let graphite = match (&args.host, args.port) {
+        (None, None) => None,
+        (host, port) => Some(address(host.as_deref(), port, default)?),
+    };
+    let flags = Said {
+        graphite: flag("--host and --port", graphite),
+        udp: flag("--transport", args.transport.map(|transport| transport == Transport::Udp)),
+        ..Said::default()
+    };
+    let settings = Settings::load_with(&args.config, flags)?;
+    args.log.start(&settings, None);
+    play(Role::Listener, &settings)
+}
+
+fn address(host: Option<&str>, port: Option<u16>, default: SocketAddr) -> Result<SocketAddr, CliError> {
+    let port = port.unwrap_or(default.port());
+    let Some(host) = host else { return Ok(SocketAddr::new(default.ip(), port)) };
+    let found = (host, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| {
+        CliError::new(format!("--host {host}: no such address; give one of this machine, or 0.0.0.0 for all"))
+    })
+}
+
+pub(super) fn store(args: &StorerArgs) -> Result<(), CliError> {
+    let monitor = match (args.no_monitor, args.monitor.is_empty()) {
+        (true, _) => flag("--no-monitor", Some(Vec::new())),
+        (false, false) => flag("--monitor", Some(args.monitor.clone())),
+        (false, true) => None,
+    };
+    let settings = Settings::load_with(&args.config, Said { monitor, ..Said::default() })?;
+    args.log.start(&settings, None);
+    play(Role::Storer, &settings)
+}
+
+pub(super) fn schedule(args: &SchedulerArgs) -> Result<(), CliError> {
+    if let Some(id) = &args.model_id {
+        return Err(CliError::new(format!(
+            "--modelID {id}: there are no model runners any more; `htmengine scheduler` steps all models, on as many \
+             threads as --concurrency says"
+        )));
+    }
+    let flags = Said {
+        jobs: flag("--concurrency", args.concurrency),
+        memory_budget_mib: flag("--memory-budget-mib", args.memory_budget_mib),
+        checkpoint_rows: flag("--checkpoint-rows", args.checkpoint_rows),
+        ..Said::default()
+    };
+    let settings = Settings::load_with(&args.config, flags)?;
+    args.log.start(&settings, Some("SCHED"));
+    play(Role::Scheduler, &settings)
+}
+
+pub(super) fn complete(args: &AnomalyArgs) -> Result<(), CliError> {
+    let settings = Settings::load(&args.config)?;
+    args.log.start(&settings, Some("ANOMALY"));
+    play(Role::Anomaly, &settings)
+}
+
+pub(super) fn serve_results(args: &ResultsArgs) -> Result<(), CliError> {
+    let flags = Said { results: flag("--results", args.results), ..Said::default() };
+    let settings = Settings::load_with(&args.config, flags)?;
+    if settings.engine_options().results.is_none() {
+        return Err(CliError::new("where are results to be served? Give `--results ADDR:PORT`"));
+    }
+    args.log.start(&settings, None);
+    play(Role::Results, &settings)
+}
+
+fn play(role: Role, settings: &Settings) -> Result<(), CliError> {
+    let mut options = settings.engine_options();
+    options.roles = Roles::Only(role);
+    let stop = stop_signal()?;
+    let Some(engine) = Engine::start_unless(options, &stop)? else {
+        tracing::info!("stopped while waiting; there is nothing to finish");
+        return Ok(());
+    };
+    announce(role, &engine)?;
+    wait(&engine, &stop);
+    let has_failed = engine.has_failed();
+    if !has_failed {
+        tracing::info!("stopping: finishing what the {role} holds");
+    }
+    engine.stop()?;
+    if has_failed {
+        return Err(CliError::new(format!("the {role} ended by itself; the log says why")));
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One line on standard output once it is at work.
+fn announce(role: Role, engine: &Engine) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match role {
+        Role::Listener => {
+            let udp = engine.udp_address().map_or_else(String::new, |address| format!(" and UDP {address}"));
+            writeln!(
+                out,
+                "htmengine listener takes Graphite lines on TCP {}{udp}",
+                engine.graphite_address()
+            )?;
+        }
+        Role::Results => {
+            let address = engine.results_address().map(|address| address.to_string()).unwrap_or_default();
+            writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
+        }
+        Role::Storer | Role::Scheduler | Role::Anomaly => writeln!(out, "htmengine {role} runs")?,
+    }
+    out.flush()
+}

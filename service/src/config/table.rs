@@ -1,0 +1,145 @@
+//! Every setting there is: name, type, and how layers are laid over one another.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::address::{BrokerKind, DatabaseKind, MEMORY, SQLITE};
+use super::layer::{Layer, Secret, Setting, Shown};
+
+/// One setting as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its name; that of the TOML file where it has the setting.
+    pub name: &'static str,
+    /// Its value; null where there is none.
+    pub value: Value,
+    /// Where it was said.
+    pub layer: Layer,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $field:ident $name:literal: $type:ty;)+) => {
+        /// What one layer says, or several laid over one another; `None` where they say nothing.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Said {
+            $($(#[doc = $doc])+ pub $field: Option<Setting<$type>>,)+
+        }
+
+        impl Said {
+            /// `self` where it says something, else `weaker`.
+            #[must_use]
+            pub fn or(self, weaker: Self) -> Self {
+                Self { $($field: self.$field.or(weaker.$field),)+ }
+            }
+
+            /// All of them, in the order of the table.
+            pub fn entries(&self) -> Vec<Entry> {
+                vec![$(entry($name, self.$field.as_ref()),)+]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where rows lie.
+    database "database": DatabaseKind;
+    /// Host name or address of the database.
+    database_host "database.host": String;
+    /// Its TCP port.
+    database_port "database.port": u16;
+    /// Its user.
+    database_user "database.user": String;
+    /// Its password.
+    database_password "database.password": Secret;
+    /// The database on that server.
+    database_name "database.name": String;
+    /// Whether to speak TLS with it.
+    database_tls "database.tls": bool;
+    /// Where roles meet.
+    broker "broker": BrokerKind;
+    /// Host name or address of the broker.
+    broker_host "broker.host": String;
+    /// Its AMQP port.
+    broker_port "broker.port": u16;
+    /// Its virtual host.
+    broker_vhost "broker.vhost": String;
+    /// Its user.
+    broker_user "broker.user": String;
+    /// Its password.
+    broker_password "broker.password": Secret;
+    /// Whether to speak TLS with it.
+    broker_tls "broker.tls": bool;
+    /// Queue of the listener's lines.
+    data_queue "queues.data": String;
+    /// Queue of hints to the scheduler.
+    hints_queue "queues.hints": String;
+    /// Queue of the scheduler's scores.
+    scores_queue "queues.scores": String;
+    /// Fanout exchange of finished rows.
+    results_exchange "queues.results": String;
+    /// Where embedded database, figures, locks and requests lie.
+    data_dir "data_dir": PathBuf;
+    /// Where model files lie.
+    models_dir "models_dir": PathBuf;
+    /// `ADDR:PORT` for Graphite lines.
+    graphite "graphite": SocketAddr;
+    /// Whether to listen on UDP too.
+    udp "udp": bool;
+    /// `ADDR:PORT` for live results.
+    results "results": SocketAddr;
+    /// `ADDR:PORT` for the HTTP interface.
+    http "http": SocketAddr;
+    /// `ADDR:PORT` for the routes of the original's skeleton web application.
+    web_app "web_app": SocketAddr;
+    /// Whether metrics of the web application keep the leading slash of their path in their name.
+    web_app_slash_names "web_app_slash_names": bool;
+    /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
+    retention_days "retention_days": u32;
+    /// Globs of metrics to monitor as they appear.
+    monitor "monitor": Vec<String>;
+    /// Worker threads; 0 for one per core.
+    jobs "jobs": usize;
+    /// Rows between saves of a model.
+    checkpoint_rows "checkpoint_rows": u32;
+    /// Memory for models, in MiB.
+    memory_budget_mib "memory_budget_mib": usize;
+    /// Models in memory at once.
+    max_resident_models "max_resident_models": usize;
+    /// Page cache that model files may count on, in MiB.
+    file_cache_mib "file_cache_mib": u64;
+    /// How far ahead of the clock a sample may be.
+    max_future_s "max_future_s": u32;
+    /// Open connections at most.
+    max_connections "max_connections": usize;
+    /// Silent connections are closed after so long; 0 for never.
+    idle_timeout_s "idle_timeout_s": u64;
+    /// Whether the log has a line for every stage of the work.
+    profiling "profiling": bool;
+}
+
+fn entry<T: Shown>(name: &'static str, setting: Option<&Setting<T>>) -> Entry {
+    match setting {
+        Some(Setting { value, layer }) => Entry { name, value: value.shown(), layer: layer.clone() },
+        None => Entry { name, value: Value::Null, layer: Layer::Default },
+    }
+}
+
+impl Shown for DatabaseKind {
+    fn shown(&self) -> Value {
+        Value::from(match self {
+            Self::Sqlite => SQLITE,
+            Self::Mysql => "mysql",
+        })
+    }
+}
+
+impl Shown for BrokerKind {
+    fn shown(&self) -> Value {
+        Value::from(match self {
+            Self::Memory => MEMORY,
+            Self::Rabbitmq => "rabbitmq",
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! Our own settings file, `htmengine.toml`; every key is optional.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::layer::{Layer, Setting};
+use super::table::Said;
+use super::{address, read_text};
+
+/// The file as it is written. What the keys mean is said in `table.rs`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TomlFile {
+    database: Option<Spanned<String>>,
+    broker: Option<Spanned<String>>,
+    queues: Option<Queues>,
+    data_dir: Option<Spanned<PathBuf>>,
+    models_dir: Option<Spanned<PathBuf>>,
+    rabbitmq_conf: Option<PathBuf>,
+    graphite: Option<Spanned<SocketAddr>>,
+    udp: Option<Spanned<bool>>,
+    results: Option<Spanned<SocketAddr>>,
+    http: Option<Spanned<SocketAddr>>,
+    web_app: Option<Spanned<SocketAddr>>,
+    web_app_slash_names: Option<Spanned<bool>>,
+    retention_days: Option<Spanned<u32>>,
+    monitor: Option<Spanned<Vec<String>>>,
+    jobs: Option<Spanned<usize>>,
+    checkpoint_rows: Option<Spanned<u32>>,
+    memory_budget_mib: Option<Spanned<usize>>,
+    max_resident_models: Option<Spanned<usize>>,
+    file_cache_mib: Option<Spanned<u64>>,
+    max_future_s: Option<Spanned<u32>>,
+    max_connections: Option<Spanned<usize>>,
+    idle_timeout_s: Option<Spanned<u64>>,
+    profiling: Option<Spanned<bool>>,
+}
+
+/// Names at the broker.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Queues {
+    data: Option<Spanned<String>>,
+    hints: Option<Spanned<String>>,
+    scores: Option<Spanned<String>>,
+    results: Option<Spanned<String>>,
+}
+
+/// What a settings file says.
+#[derive(Debug, Default)]
+pub(super) struct FromToml {
+    /// Settings with their lines.
+    pub(super) said: Said,
+    /// Where the original's `rabbitmq.conf` is to be looked for.
+    pub(super) rabbitmq_conf: Option<PathBuf>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// If it cannot be read, is no TOML, or has an unknown key or a bad value; all are named with their line.
+pub(super) fn read(path: &Path) -> Result<FromToml, String> {
+    let shown = path.display();
+    let text = read_text(path).map_err(|reason| format!("the settings file {shown} {reason}"))?;
+    let file: TomlFile =
+        toml::from_str(&text).map_err(|e| format!("the settings file {shown} is not right:\n{e}"))?;
+    let layer = |span: Range<usize>| {
+        let line = 1 + text.get(..span.start).unwrap_or_default().matches('\n').count();
+        Layer::File { path: path.to_owned(), line }
+    };
+    let rabbitmq_conf = file.rabbitmq_conf.clone();
+    let addresses = addresses(&file, &layer)?;
+    let said = addresses.or(said(file, &layer));
+    Ok(FromToml { said, rabbitmq_conf })
+}
+
+fn addresses(file: &TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Result<Said, String> {
+    let mut said = Said::default();
+    for (key, given, parse) in [
+        ("database", &file.database, address::database as fn(&str, &Layer) -> Result<Said, String>),
+        ("broker", &file.broker, address::broker),
+    ] {
+        if let Some(text) = given {
+            let layer = layer(text.span());
+            let parsed = parse(text.get_ref(), &layer);
+            said = said.or(parsed.map_err(|reason| format!("{key} ({layer}): {reason}"))?);
+        }
+    }
+    Ok(said)
+}
+
+fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
+    let queues = file.queues.unwrap_or_default();
+    macro_rules! said {
+        ($($field:ident: $given:expr),+ $(,)?) => {
+            Said {
+                $($field: $given.map(|it| {
+                    let layer = layer(it.span());
+                    Setting::new(it.into_inner(), layer)
+                }),)+
+                ..Said::default()
+            }
+        };
+    }
+    said! {
+        data_queue: queues.data,
+        hints_queue: queues.hints,
+        scores_queue: queues.scores,
+        results_exchange: queues.results,
+        data_dir: file.data_dir,
+        models_dir: file.models_dir,
+        graphite: file.graphite,
+        udp: file.udp,
+        results: file.results,
+        http: file.http,
+        web_app: file.web_app,
+        web_app_slash_names: file.web_app_slash_names,
+        retention_days: file.retention_days,
+        monitor: file.monitor,
+        jobs: file.jobs,
+        checkpoint_rows: file.checkpoint_rows,
+        memory_budget_mib: file.memory_budget_mib,
+        max_resident_models: file.max_resident_models,
+        file_cache_mib: file.file_cache_mib,
+        max_future_s: file.max_future_s,
+        max_connections: file.max_connections,
+        idle_timeout_s: file.idle_timeout_s,
+        profiling: file.profiling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<FromToml, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("htmengine.toml");
+        std::fs::write(&path, text).expect("written");
+        read(&path)
+    }
+
+    #[test]
+    fn every_value_knows_its_line() {
+        let said = parse("\njobs = 3\n\n[queues]\ndata = \"x\"\n").expect("valid").said;
+        let line = |layer: Layer| {
+            let Layer::File { line, .. } = layer else { panic!("{layer}") };
+            line
+        };
+        assert_eq!(line(said.jobs.expect("said").layer), 2);
+        assert_eq!(line(said.data_queue.expect("said").layer), 5);
+        assert_eq!(said.udp, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = parse("grafite = \"127.0.0.1:1\"\n").expect_err("unknown");
+        assert!(error.contains("grafite") && error.contains("graphite"), "{error}");
+        let error = parse("graphite = 2003\n").expect_err("wrong type");
+        assert!(error.contains("line 1"), "{error}");
+        let error = parse("\ndatabase = \"mysql://u:geheim@h\"\n").expect_err("no database");
+        assert!(error.contains("htmengine.toml:2") && !error.contains("geheim"), "{error}");
+    }
+}

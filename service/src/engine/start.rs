@@ -1,0 +1,360 @@
+//! Starting an engine: locks, sockets, what it works with, and a thread for each of its roles.
+//!
+//! Sockets are bound before anything is waited for, so that an address that is taken is told at once, and clients that
+//! connect meanwhile are served when the broker is there.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::patience::wait_for;
+use super::role::{Role, Roles};
+use super::{
+    Engine, EngineError, EngineOptions, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread, Signals,
+    Threads, lock,
+};
+use crate::anomaly::Anomaly;
+use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository, start_runtime};
+use crate::bus::Bus;
+use crate::clock::{Clock, SystemClock};
+use crate::control::Control;
+use crate::file_system::DiskFiles;
+use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
+use crate::http::server::{HttpOptions, HttpServer};
+use crate::listener::{self, BoundListener};
+use crate::machine;
+use crate::monitoring::{RandomBytes, SystemRandom};
+use crate::operations::Operations;
+use crate::reject::RejectLedger;
+use crate::repository::Repository;
+use crate::repository::sqlite::OpenMode;
+use crate::results::stream::ResultStream;
+use crate::scheduler::checkpoint_desk::CheckpointDesk;
+use crate::scheduler::figures::SchedulerFigures;
+use crate::scheduler::model_store::ModelStore;
+use crate::scheduler::rescan::RESCAN_INTERVAL;
+use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
+use crate::storer::{Storer, StorerOptions, StorerParts};
+
+/// How often a listener without a storer beside it logs what it refused.
+const LEDGER_LOG_INTERVAL: Duration = Duration::from_secs(10);
+const LEDGER_STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// What all roles of a process share.
+struct Shared {
+    options: EngineOptions,
+    bus: Arc<dyn Bus>,
+    repository: Option<Arc<dyn Repository>>,
+    clock: Arc<dyn Clock>,
+    ledger: Arc<RejectLedger>,
+    desk: Arc<CheckpointDesk>,
+    figures: Arc<Mutex<SchedulerFigures>>,
+    signals: Arc<Signals>,
+}
+
+pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
+    let roles = options.roles;
+    check_bus(roles, &options.bus)?;
+    let played: Vec<Role> = Role::ALL
+        .into_iter()
+        .filter(|role| roles.has(*role) && (*role != Role::Results || options.results.is_some()))
+        .collect();
+    let locks = lock::lock(&options.data_dir, &played)?;
+    if let Err(error) = machine::raise_file_limit() {
+        tracing::warn!("the limit on open files could not be raised: {error}");
+    }
+    let listener = roles.has(Role::Listener).then(|| bind_listener(&options)).transpose()?;
+    let results = options.results.filter(|_| roles.has(Role::Results)).map(bind_results).transpose()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let runtime = start_runtime()
+        .map_err(|error| EngineError::new("starting the threads of database and broker", &error))?;
+    let mut repository = None;
+    if roles.need_repository() {
+        let opened = wait_for("database", &*clock, stop, || {
+            let mode = OpenMode::ReadWriteCreate;
+            Ok(open_repository(&options.repository, &options.data_dir, mode, runtime.handle())?)
+        })?;
+        if opened.is_none() {
+            return Ok(None);
+        }
+        repository = opened;
+    }
+    let connected = wait_for("broker", &*clock, stop, || Ok(connect_bus(&options.bus, runtime.handle())?))?;
+    let Some(bus) = connected else { return Ok(None) };
+    let results = results.map(|bound| serve_results(bound, &bus)).transpose()?;
+    let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
+    let is_local = options.bus == BusChoice::Memory;
+    let shared = Shared {
+        options,
+        bus,
+        repository,
+        clock,
+        ledger: Arc::default(),
+        desk: Arc::default(),
+        figures: Arc::default(),
+        signals: Arc::default(),
+    };
+    let http = start_http(&shared, runtime.handle())?;
+    let garbage = start_garbage(&shared)?;
+    let threads = start_threads(&shared, listener)?;
+    Ok(Some(Engine {
+        roles,
+        is_local,
+        graphite: addresses.map(|(tcp, _)| tcp),
+        udp: addresses.and_then(|(_, udp)| udp),
+        results,
+        http,
+        garbage,
+        threads,
+        signals: shared.signals,
+        clock: shared.clock,
+        figures: shared.figures,
+        bus: shared.bus,
+        repository: shared.repository,
+        runtime,
+        _locks: locks,
+    }))
+}
+
+fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {
+    let (Roles::Only(role), BusChoice::Memory) = (roles, bus) else { return Ok(()) };
+    Err(EngineError {
+        reason: format!(
+            "the {role} alone meets nobody: roles in processes of their own need a RabbitMQ broker; name one with \
+             `--broker amqp://user:password@host/vhost` or in the settings, or run all roles in one process with \
+             `htmengine serve`"
+        ),
+    })
+}
+
+fn start_threads(shared: &Shared, listener: Option<BoundListener>) -> Result<Threads, EngineError> {
+    let roles = shared.options.roles;
+    let mut threads = Threads::default();
+    if let Some(repository) = &shared.repository {
+        if roles.has(Role::Storer) {
+            threads.storer = Some(start_storer(shared, repository)?);
+        }
+        if roles.has(Role::Scheduler) {
+            threads.scheduler = Some(start_scheduler(shared, repository)?);
+            threads.control = Some(start_control(shared)?);
+        }
+        if roles.has(Role::Anomaly) {
+            threads.anomaly = Some(start_anomaly(shared, repository)?);
+        }
+    }
+    if let Some(bound) = listener {
+        if !roles.has(Role::Storer) {
+            threads.ledger = Some(start_ledger_log(shared)?);
+        }
+        let (bus, ledger) = (Arc::clone(&shared.bus), Arc::clone(&shared.ledger));
+        let handle = bound.spawn(bus, ledger, Arc::clone(&shared.clock), shared.options.listener.clone());
+        threads.listener = Some(handle);
+    }
+    Ok(threads)
+}
+
+fn bind_listener(options: &EngineOptions) -> Result<BoundListener, EngineError> {
+    listener::bind(options.graphite, options.udp.then_some(options.graphite))
+        .map_err(|error| EngineError { reason: error.to_string() })
+}
+
+fn bind_results(address: SocketAddr) -> Result<TcpListener, EngineError> {
+    TcpListener::bind(address).map_err(|error| EngineError {
+        reason: format!(
+            "live results cannot be served on {address}: {error}; give `--results` another address"
+        ),
+    })
+}
+
+fn serve_results(bound: TcpListener, bus: &Arc<dyn Bus>) -> Result<ResultStream, EngineError> {
+    ResultStream::serve(bound, Arc::clone(bus))
+        .map_err(|error| EngineError::new("serving live results", &error))
+}
+
+/// Where all roles are in one process, whoever asks is served beside them.
+fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, EngineError> {
+    let options = &shared.options;
+    let wanted = HttpOptions {
+        api: options.http,
+        web_app: options.web_app,
+        slash_names: options.web_app_slash_names,
+        limits: options.limits,
+    };
+    let (Roles::All, Some(repository)) = (options.roles, &shared.repository) else { return Ok(None) };
+    if wanted.api.is_none() && wanted.web_app.is_none() {
+        return Ok(None);
+    }
+    let random: Arc<dyn RandomBytes> =
+        Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
+    let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
+    let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random);
+    let started = HttpServer::start(wanted, Arc::new(operations), runtime);
+    started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
+}
+
+/// Beside the scheduler, whose model files say what may go.
+fn start_garbage(shared: &Shared) -> Result<Option<GarbageThread>, EngineError> {
+    let options = &shared.options;
+    let Some(repository) = shared.repository.as_ref().filter(|_| options.roles.has(Role::Scheduler)) else {
+        return Ok(None);
+    };
+    if options.retention_days == 0 {
+        return Ok(None);
+    }
+    let collector = GarbageCollector {
+        repository: Arc::clone(repository),
+        store: model_store(options),
+        clock: Arc::clone(&shared.clock),
+        threshold_days: options.retention_days,
+    };
+    let started = collector.spawn(DEFAULT_INTERVAL);
+    started.map(Some).map_err(|error| EngineError::new("starting the garbage collector's thread", &error))
+}
+
+fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<RoleThread, EngineError> {
+    let random: Arc<dyn RandomBytes> =
+        Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
+    let options = &shared.options;
+    let mut storer = Storer::new(StorerParts {
+        bus: Arc::clone(&shared.bus),
+        repository: Arc::clone(repository),
+        clock: Arc::clone(&shared.clock),
+        ledger: Arc::clone(&shared.ledger),
+        random,
+        options: StorerOptions { monitor: options.monitor.clone(), limits: options.limits },
+    });
+    let signals = Arc::clone(&shared.signals);
+    let is_local = options.bus == BusChoice::Memory;
+    start_thread("storer", move || {
+        if is_local { storer.run(&signals.stop_waiting) } else { storer.run_until(&signals.finish_storer) }
+    })
+}
+
+fn start_scheduler(
+    shared: &Shared,
+    repository: &Arc<dyn Repository>,
+) -> Result<SchedulerThread, EngineError> {
+    let options = &shared.options;
+    let mut scheduler = Scheduler::new(SchedulerParts {
+        bus: Arc::clone(&shared.bus),
+        repository: Arc::clone(repository),
+        clock: Arc::clone(&shared.clock),
+        store: model_store(options),
+        workers: worker_threads(options.jobs)?,
+        desk: Arc::clone(&shared.desk),
+        figures: Arc::clone(&shared.figures),
+        options: scheduler_options(options),
+    });
+    let signals = Arc::clone(&shared.signals);
+    start_thread("scheduler", move || {
+        let result = scheduler.run(&signals.stop_scheduler);
+        (scheduler, result)
+    })
+}
+
+fn start_anomaly(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<RoleThread, EngineError> {
+    let mut anomaly =
+        Anomaly::new(Arc::clone(&shared.bus), Arc::clone(repository), Arc::clone(&shared.clock));
+    let signals = Arc::clone(&shared.signals);
+    let is_local = shared.options.bus == BusChoice::Memory;
+    let drain = if shared.options.roles.has(Role::Scheduler) { SCORES_DRAIN } else { Duration::ZERO };
+    start_thread("anomaly", move || {
+        let may_wait = || !signals.stop_waiting.load(Ordering::Relaxed);
+        // In one process the queue is closed when nothing comes any more.
+        let is_finishing = || !is_local && signals.finish_anomaly.load(Ordering::Relaxed);
+        anomaly.run(may_wait, is_finishing, drain)
+    })
+}
+
+fn start_control(shared: &Shared) -> Result<JoinHandle<Control>, EngineError> {
+    let mut control = Control {
+        data_dir: shared.options.data_dir.clone(),
+        bus: Arc::clone(&shared.bus),
+        clock: Arc::clone(&shared.clock),
+        desk: Arc::clone(&shared.desk),
+        figures: Arc::clone(&shared.figures),
+        started_at: shared.clock.unix_seconds(),
+        waiting: Vec::new(),
+    };
+    let signals = Arc::clone(&shared.signals);
+    start_thread("control", move || {
+        control.run(&signals.stop_control);
+        control
+    })
+}
+
+/// The storer keeps the ledger; where there is none, the log does.
+fn start_ledger_log(shared: &Shared) -> Result<JoinHandle<()>, EngineError> {
+    let (ledger, clock) = (Arc::clone(&shared.ledger), Arc::clone(&shared.clock));
+    let signals = Arc::clone(&shared.signals);
+    start_thread("ledger", move || {
+        let mut next = Duration::ZERO;
+        loop {
+            let is_last = signals.stop_control.load(Ordering::Relaxed);
+            let now = clock.monotonic();
+            if is_last || now >= next {
+                next = now + LEDGER_LOG_INTERVAL;
+                for entry in ledger.drain() {
+                    tracing::warn!(
+                        "{} refused as {}, the latest `{}`: {}",
+                        entry.count,
+                        entry.reason.name(),
+                        entry.example,
+                        entry.reason.advice()
+                    );
+                }
+            }
+            if is_last {
+                return;
+            }
+            thread::sleep(LEDGER_STOP_CHECK);
+        }
+    })
+}
+
+fn start_thread<T: Send + 'static>(
+    name: &str,
+    role: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, EngineError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(role)
+        .map_err(|error| EngineError::new(&format!("starting the {name}'s thread"), &error))
+}
+
+fn worker_threads(jobs: usize) -> Result<rayon::ThreadPool, EngineError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .thread_name(|index| format!("model worker {index}"))
+        .build()
+        .map_err(|error| EngineError::new("starting the worker threads", &error))
+}
+
+fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {
+    // Everything that happens in one process over its own database is heard of.
+    let is_alone = options.bus == BusChoice::Memory && options.repository == RepositoryChoice::Sqlite;
+    SchedulerOptions {
+        checkpoint_rows: options.checkpoint_rows,
+        memory_budget_bytes: options.memory_budget_bytes,
+        max_resident_models: options.max_resident_models.unwrap_or_else(machine::max_resident_models),
+        rescan_interval: (!is_alone).then_some(RESCAN_INTERVAL),
+    }
+}
+
+fn model_store(options: &EngineOptions) -> ModelStore {
+    let folder = options.models_dir.clone().unwrap_or_else(|| options.data_dir.join(MODELS_FOLDER));
+    ModelStore::new(Arc::new(DiskFiles), folder).with_cache_bytes(file_cache_bytes(options))
+}
+
+/// What is left of the memory when the models' budget is used up, or as the settings say.
+fn file_cache_bytes(options: &EngineOptions) -> u64 {
+    let left = || {
+        let budget = options.memory_budget_bytes as u64;
+        machine::memory().map_or(u64::MAX, |memory| memory.available.saturating_sub(budget))
+    };
+    options.file_cache_bytes.unwrap_or_else(left)
+}

@@ -1,0 +1,173 @@
+//! Deleting rows by age, as far as nobody needs them to build a model again.
+//!
+//! A model is its file and the rows after the last one that the file has stepped. So of a metric with a model only rows
+//! before that one may go, and none while there is no whole file of the model's present life. The row where the file
+//! stands stays: it tells how far scores are committed, without which a file that stands beyond them would be put aside.
+//! Rows of a metric that waits for data stay, its range comes from them; rows of an unmonitored one go by age alone.
+//!
+//! What is deleted is gone for `htmengine rebuild` and for a model whose file is lost later: such a model is then built
+//! from the rows there are.
+//!
+//! Invariants: at most [`ROWS_PER_TRANSACTION`] rows go at once; a pass deletes no more than were old enough when it
+//! began; row ids are not used again. A metric that fails is logged and left for the next pass.
+//!
+//! Source: htmengine's `metric_garbage_collector`.
+//! Departures: the original deleted by age alone, also what a model needed; a metric's rows go oldest first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use htm_core::ids::RowId;
+
+use crate::clock::Clock;
+use crate::model_params::ModelStart;
+use crate::repository::metric::{Metric, MetricStatus};
+use crate::repository::metric_data::DataQuery;
+use crate::repository::{Repository, RepositoryError};
+use crate::scheduler::model_store::ModelStore;
+
+/// Rows deleted in one transaction, as in the original.
+pub const ROWS_PER_TRANSACTION: usize = 1_000;
+/// Time from the end of a pass to the next, as in the original.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Largest threshold: a century.
+pub const MAX_THRESHOLD_DAYS: u32 = 36_525;
+/// How often the stop signal is looked at between passes.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+const DAY_S: i64 = 86_400;
+
+/// The role.
+pub struct GarbageCollector {
+    /// Rows.
+    pub repository: Arc<dyn Repository>,
+    /// Model files, to see how far they go.
+    pub store: ModelStore,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Rows older than this go; more than 0.
+    pub threshold_days: u32,
+}
+
+impl GarbageCollector {
+    /// One pass over all metrics; returns how many rows were deleted. Ends early once `stop` is raised.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] if the metrics cannot be listed, or anything fatal.
+    pub fn run_once(&self, stop: &AtomicBool) -> Result<usize, RepositoryError> {
+        let before = self.clock.unix_seconds() - i64::from(self.threshold_days) * DAY_S;
+        let mut deleted = 0;
+        for metric in self.repository.metrics(&[])? {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            match self.purge(&metric, before, stop) {
+                Ok(rows) => deleted += rows,
+                Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
+                Err(error) => tracing::warn!(metric = %metric.name, "old rows stay for now: {error}"),
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Passes with `interval` between them, until `stop` is raised.
+    ///
+    /// # Errors
+    /// As [`Self::run_once`], but failures that may pass are logged.
+    pub fn run(&self, interval: Duration, stop: &AtomicBool) -> Result<(), RepositoryError> {
+        loop {
+            match self.run_once(stop) {
+                Ok(0) => {}
+                Ok(rows) => {
+                    tracing::info!("{rows} rows older than {} days were deleted", self.threshold_days);
+                }
+                Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
+                Err(error) => tracing::warn!("old rows could not be deleted: {error}"),
+            }
+            let next = self.clock.monotonic() + interval;
+            while self.clock.monotonic() < next {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                thread::sleep(STOP_CHECK_INTERVAL);
+            }
+        }
+    }
+
+    fn purge(&self, metric: &Metric, before: i64, stop: &AtomicBool) -> Result<usize, RepositoryError> {
+        // What is old enough now; rows that come meanwhile belong to the next pass.
+        let old = DataQuery { until: Some(before - 1), limit: Some(1), ..DataQuery::default() };
+        let Some(newest_old) = self.repository.data(&metric.uid, &old)?.pop() else { return Ok(0) };
+        let mut deleted = 0;
+        while !stop.load(Ordering::Relaxed) {
+            // Looked at anew for each part: it may have been monitored anew since.
+            let Some(metric) = self.repository.metric(&metric.uid)? else { break };
+            let last = self.last_unneeded(&metric).min(newest_old.row_id);
+            if last.0 < 1 {
+                break;
+            }
+            let rows = self.repository.purge_rows(&metric.uid, before, last, ROWS_PER_TRANSACTION)?;
+            deleted += rows;
+            if rows < ROWS_PER_TRANSACTION {
+                break;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The last row that nothing needs; 0 if every row is needed.
+    fn last_unneeded(&self, metric: &Metric) -> RowId {
+        match metric.status {
+            MetricStatus::Unmonitored => metric.last_rowid,
+            MetricStatus::PendingData => RowId(0),
+            MetricStatus::Active | MetricStatus::CreatePending | MetricStatus::Error => {
+                RowId(self.saved_row(metric).map_or(0, |row| row.0 - 1))
+            }
+        }
+    }
+
+    /// Where the model's file stands.
+    fn saved_row(&self, metric: &Metric) -> Option<RowId> {
+        let start = ModelStart::from_json(metric.model_params.as_deref()?).ok()?;
+        match self.store.saved_row(&metric.uid, &start.generation) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::debug!(metric = %metric.name, "its model file cannot be read, so all rows stay: {error}");
+                None
+            }
+        }
+    }
+
+    /// A thread that takes passes.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn spawn(self, interval: Duration) -> std::io::Result<GarbageThread> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("garbage".to_owned()).spawn(move || {
+            if let Err(error) = self.run(interval, &stopped) {
+                tracing::error!("old rows are deleted no more: {error}");
+            }
+        })?;
+        Ok(GarbageThread { stop, thread: Some(thread) })
+    }
+}
+
+/// The collector's thread; dropping it ends its pass and waits for it.
+#[derive(Debug)]
+pub struct GarbageThread {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for GarbageThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The ways out: JSON, errors as JSON, and rows of any number, page by page.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::shared::Shared;
+use crate::operations::OperationError;
+use crate::operations::error::{ERR, ERR_INVALID_ARG};
+use crate::operations::metric_json::error_json;
+use crate::operations::row_format::RowFormat;
+use crate::operations::rows::RowReader;
+use crate::repository::metric_data::MetricRow;
+
+/// JSON with this status.
+pub(super) fn json_answer(status: StatusCode, value: Value) -> Response {
+    (status, Json(value)).into_response()
+}
+
+/// JSON that was written already, where it is too much for the runtime's threads.
+pub(super) fn json_text_answer(text: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    /// `{"error": {...}}`.
+    body: Value,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, name: &str, message: &str) -> Self {
+        let code = if status == StatusCode::BAD_REQUEST { ERR_INVALID_ARG } else { ERR };
+        Self { status, body: json!({"error": {"name": name, "code": code, "message": message}}) }
+    }
+
+    /// A bad part of the request.
+    pub(super) fn bad_request(message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ValueError", message)
+    }
+
+    /// The server is about to end.
+    pub(super) fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "BusAwayError", "the engine is stopping")
+    }
+
+    /// What went wrong, for people.
+    pub(super) fn message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap_or_default()
+    }
+
+    /// The JSON, for a part of a larger answer.
+    pub(super) fn into_body(self) -> Value {
+        self.body
+    }
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        let status = error.class().http_status;
+        if status >= 500 {
+            tracing::warn!("an HTTP request failed: {error}");
+        }
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, body: error_json(&error) }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        json_answer(self.status, self.body)
+    }
+}
+
+/// For paths that are none.
+pub(super) async fn no_such_route() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "NoSuchRoute",
+        "there is nothing at this path; /v1/metrics, /v1/models, /v1/instances, /v1/stats and /v1/health are",
+    )
+}
+
+/// For methods that a path does not have.
+pub(super) async fn no_such_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "NoSuchMethod",
+        "this path has no such method; the header Allow lists those it has",
+    )
+}
+
+/// What an error looks like that the gate makes.
+pub(super) fn error_answer(status: StatusCode, message: &str) -> Response {
+    ApiError::new(status, "DatabaseAwayError", message).into_response()
+}
+
+/// All rows of a reader. The first page is read before the answer begins, so that a failure then still is an error
+/// with a status; a later one breaks the answer off.
+pub(super) async fn rows_answer(
+    shared: Shared,
+    reader: RowReader,
+    name: String,
+    format: RowFormat,
+    media_type: &'static str,
+) -> Result<Response, ApiError> {
+    let (rows, reader) = read_page(&shared, reader).await?;
+    let mut text = format.opening().to_owned();
+    write_page(&mut text, format, &name, &rows, true);
+    let first =
+        Page { shared, reader, name, format, is_first: rows.is_empty(), is_done: false, text: Some(text) };
+    let pages = stream::try_unfold(first, |mut page| async move {
+        if let Some(text) = page.text.take() {
+            return Ok(Some((Bytes::from(text), page)));
+        }
+        if page.is_done {
+            return Ok(None);
+        }
+        let (rows, reader) = read_page(&page.shared, page.reader)
+            .await
+            .map_err(|error| std::io::Error::other(format!("reading rows failed: {}", error.message())))?;
+        page.reader = reader;
+        let mut text = String::new();
+        if rows.is_empty() {
+            page.is_done = true;
+            text.push_str(page.format.closing());
+        } else {
+            write_page(&mut text, page.format, &page.name, &rows, page.is_first);
+            page.is_first = false;
+        }
+        Ok::<_, std::io::Error>(Some((Bytes::from(text), page)))
+    });
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type)), NOSNIFF];
+    Ok((headers, Body::from_stream(pages)).into_response())
+}
+
+/// Keeps browsers from guessing what a text is.
+pub(super) const NOSNIFF: (HeaderName, HeaderValue) =
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+struct Page {
+    shared: Shared,
+    reader: RowReader,
+    name: String,
+    format: RowFormat,
+    is_first: bool,
+    is_done: bool,
+    text: Option<String>,
+}
+
+async fn read_page(shared: &Shared, mut reader: RowReader) -> Result<(Vec<MetricRow>, RowReader), ApiError> {
+    shared
+        .run(move |operations| {
+            let rows = reader.next_page(operations.repository())?;
+            Ok((rows, reader))
+        })
+        .await
+}
+
+fn write_page(text: &mut String, format: RowFormat, name: &str, rows: &[MetricRow], is_first: bool) {
+    for (index, row) in rows.iter().enumerate() {
+        format.write_row(text, name, row, is_first && index == 0);
+    }
+    if format == RowFormat::Json && !rows.is_empty() {
+        text.push('\n');
+    }
+}

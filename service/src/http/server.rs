@@ -1,0 +1,177 @@
+//! Starting and stopping the servers, so that the engine knows nothing of them but this file.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::answer::{error_answer, no_such_method, no_such_route};
+use super::connection::BoundedListener;
+use super::extract::MAX_BODY_BYTES;
+use super::gate::{self, Gate};
+use super::shared::Shared;
+use super::web_app::{self, text_answer};
+use super::{metrics, models, overview, taurus};
+use crate::operations::Operations;
+use crate::sample::SampleLimits;
+
+/// How long stopping waits for answers that have begun.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which servers to run, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HttpOptions {
+    /// The API; `None` for none.
+    pub api: Option<SocketAddr>,
+    /// The skeleton web application; `None` for none.
+    pub web_app: Option<SocketAddr>,
+    /// Whether its metrics keep the leading slash of their path in their name.
+    pub slash_names: bool,
+    /// What a sample may look like.
+    pub limits: SampleLimits,
+}
+
+/// The running servers; dropping stops them.
+pub struct HttpServer {
+    api: Option<SocketAddr>,
+    web_app: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    runtime: Handle,
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("HttpServer");
+        shown.field("api", &self.api).field("web_app", &self.web_app).finish_non_exhaustive()
+    }
+}
+
+impl HttpServer {
+    /// Binds and serves what the options ask for, on `runtime`; perhaps nothing. To be called and dropped outside of
+    /// the runtime.
+    ///
+    /// # Errors
+    /// [`BindError`] if an address cannot be bound.
+    pub fn start(
+        options: HttpOptions,
+        operations: Arc<Operations>,
+        runtime: &Handle,
+    ) -> Result<Self, BindError> {
+        let shared = Shared::new(operations, options.limits, options.slash_names);
+        let (stop, stopped) = watch::channel(false);
+        let mut server =
+            Self { api: None, web_app: None, stop, servers: Vec::new(), runtime: runtime.clone() };
+        if let Some(address) = options.api {
+            let router = guarded(api_routes(), error_answer).with_state(shared.clone());
+            server.api = Some(server.serve("http", address, router, stopped.clone())?);
+        }
+        if let Some(address) = options.web_app {
+            let router = guarded(web_app::routes(), too_slow_text).with_state(shared);
+            server.web_app = Some(server.serve("web_app", address, router, stopped)?);
+        }
+        Ok(server)
+    }
+
+    fn serve(
+        &mut self,
+        setting: &'static str,
+        address: SocketAddr,
+        router: Router,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<SocketAddr, BindError> {
+        let _inside = self.runtime.enter();
+        let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let bound = listener.local_addr()?;
+            Ok((tokio::net::TcpListener::from_std(listener)?, bound))
+        });
+        let (listener, bound) = bound.map_err(|error| BindError {
+            reason: format!("HTTP cannot be served on {address}: {error}; give `{setting}` another address"),
+        })?;
+        let serving =
+            axum::serve(BoundedListener::new(listener), router).with_graceful_shutdown(async move {
+                // The sender being gone means the same.
+                let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+            });
+        self.servers.push(self.runtime.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!("the HTTP server on {bound} ended: {error}");
+            }
+        }));
+        Ok(bound)
+    }
+
+    /// Where the API is served.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api
+    }
+
+    /// Where the skeleton web application is served.
+    pub fn web_app_address(&self) -> Option<SocketAddr> {
+        self.web_app
+    }
+
+    /// Takes no more requests, and waits a while for answers that have begun.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        // Nobody listening any more is as good.
+        let _ = self.stop.send(true);
+        let servers = std::mem::take(&mut self.servers);
+        self.runtime.block_on(async move {
+            for mut server in servers {
+                if timeout(STOP_TIMEOUT, &mut server).await.is_err() {
+                    server.abort();
+                }
+            }
+        });
+    }
+}
+
+/// Every route of the API; more can be merged in.
+fn api_routes() -> Router<Shared> {
+    metrics::routes()
+        .merge(models::routes())
+        .merge(overview::routes())
+        .merge(taurus::routes())
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+}
+
+fn guarded(routes: Router<Shared>, too_slow: fn(StatusCode, &str) -> Response) -> Router<Shared> {
+    routes.layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
+}
+
+fn too_slow_text(status: StatusCode, message: &str) -> Response {
+    text_answer(status, format!("{message}\n"))
+}
+
+/// Why a server did not start: found, expected, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindError {
+    reason: String,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for BindError {}

@@ -1,0 +1,54 @@
+//! What every handler works with: the operations, and threads that may wait for a database.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::answer::ApiError;
+use crate::operations::{OperationError, Operations};
+use crate::sample::SampleLimits;
+
+/// Operations carried out at once. They hold a thread each, also when their client has gone.
+const MAX_BLOCKING: usize = 32;
+
+/// Shared by all requests of a server.
+#[derive(Clone)]
+pub(super) struct Shared {
+    operations: Arc<Operations>,
+    threads: Arc<Semaphore>,
+    /// What a sample may look like.
+    pub(super) limits: SampleLimits,
+    /// Whether metric names of the web application keep the slash of their path.
+    pub(super) slash_names: bool,
+}
+
+impl Shared {
+    pub(super) fn new(operations: Arc<Operations>, limits: SampleLimits, slash_names: bool) -> Self {
+        Self { operations, threads: Arc::new(Semaphore::new(MAX_BLOCKING)), limits, slash_names }
+    }
+
+    /// Carries out `work` on a thread that may wait.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Operations) -> Result<T, OperationError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let operations = Arc::clone(&self.operations);
+        let Ok(place) = Arc::clone(&self.threads).acquire_owned().await else {
+            return Err(ApiError::stopping());
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&operations)
+        });
+        match done.await {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(error) if error.is_cancelled() => Err(ApiError::stopping()),
+            Err(_) => Err(ApiError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "HTMEngineError",
+                "the request ended in a panic (see the log); please report this",
+            )),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The routes of Taurus, the application on top of the original, with their JSON: `/_metrics`, `/_models`, `/_instances`.
+//!
+//! Source: `taurus_engine/webservices`.
+//! Departures: no API key; data only as JSON (no msgpack stream) and one metric at a time; specifications take what
+//! `/v1/models` takes; a bad one of a list does not stop those after it.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{delete, get};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::answer::{ApiError, json_answer, json_text_answer};
+use super::extract::{MAX_IMPORT_BYTES, Options, Segment, Whole, time};
+use super::models::{check_count, model, read_json};
+use super::overview;
+use super::shared::Shared;
+use crate::operations::listing::{MONITORED, MetricQuery};
+use crate::operations::metric_json::{error_json, metric_json};
+use crate::operations::row_format::time_text;
+use crate::operations::rows::{PAGE_ROWS, RowOrder, RowReader};
+use crate::operations::{OperationError, Operations};
+use crate::repository::metric::{DATASOURCE_CUSTOM, Metric};
+use crate::repository::metric_data::DataQuery;
+
+/// Rows in one answer.
+const MAX_ROWS: usize = 20 * PAGE_ROWS;
+/// Servers in one request.
+const MAX_SERVERS: usize = 1_000;
+/// Seconds that Taurus reckoned for one row.
+const ROW_S: f64 = 0.05;
+
+pub(super) fn routes() -> Router<Shared> {
+    let models = get(models).post(create).put(create).layer(DefaultBodyLimit::max(MAX_IMPORT_BYTES));
+    Router::new()
+        .route("/_metrics", get(datasources))
+        .route("/_metrics/datasources", get(datasources))
+        .route("/_metrics/custom", get(metrics))
+        .route("/_metrics/custom/{metric}", delete(delete_metric))
+        .route("/_models", models)
+        .route("/_models/data/stats", get(stats))
+        .route("/_models/export", get(export_all))
+        .route("/_models/{metric}", get(show).delete(unmonitor))
+        .route("/_models/{metric}/data", get(data))
+        .route("/_models/{metric}/export", get(export))
+        .route("/_instances", get(overview::instances).delete(unmonitor_servers))
+}
+
+async fn datasources() -> Response {
+    json_answer(StatusCode::OK, json!([DATASOURCE_CUSTOM]))
+}
+
+async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let metrics = shared.run(|operations| operations.metrics(&MetricQuery::default())).await?;
+    Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
+}
+
+async fn delete_metric(
+    State(shared): State<Shared>,
+    Segment(reference): Segment,
+) -> Result<Response, ApiError> {
+    shared.run(move |operations| operations.delete_metric(&reference)).await?;
+    Ok(done())
+}
+
+async fn models(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let metrics = shared.run(monitored).await?;
+    Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
+}
+
+async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
+    let metric = shared.run(move |operations| model(operations, &reference)).await?;
+    Ok(json_answer(StatusCode::OK, json!([metric_json(&metric)])))
+}
+
+async fn create(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
+    let specs = match read_json(&body)? {
+        Value::Array(specs) => specs,
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            vec![one]
+        }
+    };
+    check_count(&specs)?;
+    drop(body);
+    let made = shared.run(move |operations| Ok(create_all(operations, specs))).await?;
+    let rows: Vec<Value> = made.iter().map(|it| it.as_ref().map_or_else(error_json, metric_json)).collect();
+    if rows.len() == 1
+        && let Some(Err(error)) = made.into_iter().next()
+    {
+        return Err(error.into());
+    }
+    let has_errors = rows.iter().any(|row| row.get("error").is_some());
+    let status = if has_errors { StatusCode::MULTI_STATUS } else { StatusCode::CREATED };
+    Ok(json_answer(status, rows.into()))
+}
+
+fn create_all(operations: &Operations, specs: Vec<Value>) -> Vec<Result<Metric, OperationError>> {
+    specs.into_iter().map(|spec| create_one(operations, spec)).collect()
+}
+
+/// One that is monitored already is shown as it is.
+fn create_one(operations: &Operations, spec: Value) -> Result<Metric, OperationError> {
+    let spec = nested(spec);
+    let has_data = spec.get("data").and_then(Value::as_array).is_some_and(|data| !data.is_empty());
+    let made = if has_data {
+        operations.import(spec)
+    } else {
+        let mut spec = spec;
+        spec.as_object_mut().and_then(|spec| spec.remove("data"));
+        operations.monitor_metric(&spec.to_string())
+    };
+    match made {
+        Ok(monitored) => operations.metric(monitored.uid.as_str()),
+        Err(OperationError::MetricAlreadyMonitored { uid, .. }) => operations.metric(uid.as_str()),
+        Err(error) => Err(error),
+    }
+}
+
+/// `{"uid", "datasource", "min", "max"}`, as older clients wrote it, in the form of a model specification.
+fn nested(mut spec: Value) -> Value {
+    let Some(object) = spec.as_object_mut().filter(|object| !object.contains_key("metricSpec")) else {
+        return spec;
+    };
+    let mut metric_spec = Map::new();
+    for key in ["uid", "metric"] {
+        metric_spec.extend(object.remove(key).map(|value| (key.to_owned(), value)));
+    }
+    let mut model_params = Map::new();
+    for key in ["min", "max", "minResolution"] {
+        model_params.extend(object.remove(key).map(|value| (key.to_owned(), value)));
+    }
+    object.insert("metricSpec".to_owned(), metric_spec.into());
+    if !model_params.is_empty() && !object.contains_key("modelParams") {
+        object.insert("modelParams".to_owned(), model_params.into());
+    }
+    spec
+}
+
+async fn unmonitor(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
+    shared.run(move |operations| operations.unmonitor_metric(&reference)).await?;
+    Ok(done())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DataOptions {
+    from: Option<String>,
+    to: Option<String>,
+    anomaly: Option<f64>,
+    limit: Option<usize>,
+}
+
+/// Scored rows, newest first, or oldest first from a time on.
+async fn data(
+    State(shared): State<Shared>,
+    Segment(reference): Segment,
+    Options(options): Options<DataOptions>,
+) -> Result<Response, ApiError> {
+    let order = if options.from.is_some() { RowOrder::OldestFirst } else { RowOrder::NewestFirst };
+    let query = DataQuery {
+        since: time(options.from.as_deref())?,
+        until: time(options.to.as_deref())?,
+        min_anomaly_score: options.anomaly.filter(|score| *score > 0.0),
+        is_scored: true,
+        limit: Some(options.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS)),
+        ..DataQuery::default()
+    };
+    let rows = shared
+        .run(move |operations| {
+            let metric = operations.metric(&reference)?;
+            let mut reader = RowReader::new(metric.uid, query, order);
+            let mut list: Vec<Value> = Vec::new();
+            loop {
+                let page = reader.next_page(operations.repository())?;
+                if page.is_empty() {
+                    return Ok(list);
+                }
+                list.extend(page.iter().map(|row| {
+                    json!([time_text(row.timestamp), row.value, row.anomaly_score, row.row_id.0])
+                }));
+            }
+        })
+        .await?;
+    let names = ["timestamp", "value", "anomaly_score", "rowid"];
+    Ok(json_answer(StatusCode::OK, json!({"names": names, "data": rows})))
+}
+
+async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let totals = shared.run(Operations::totals).await?;
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let left_s = (totals.unprocessed_rows as f64 * ROW_S).ceil();
+    Ok(json_answer(StatusCode::OK, json!({ "processing_time_remaining": left_s })))
+}
+
+async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
+    let text =
+        shared.run(move |operations| Ok(json!([operations.export_model(&reference)?]).to_string())).await?;
+    Ok(json_text_answer(text))
+}
+
+async fn export_all(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let text = shared
+        .run(|operations| {
+            let metrics = monitored(operations)?;
+            let list =
+                metrics.iter().map(|metric| operations.export(metric)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Value::from(list).to_string())
+        })
+        .await?;
+    Ok(json_text_answer(text))
+}
+
+/// `DELETE /_instances` with a list of servers: gives up all their models.
+async fn unmonitor_servers(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
+    let servers: Vec<String> = serde_json::from_slice(&body.0)
+        .map_err(|error| ApiError::bad_request(&format!("expected a list of servers: {error}")))?;
+    if servers.len() > MAX_SERVERS {
+        let message = format!("{} servers; at most {MAX_SERVERS} are taken at once", servers.len());
+        return Err(ApiError::bad_request(&message));
+    }
+    let unknown = shared
+        .run(move |operations| {
+            let mut unknown = Vec::new();
+            for server in servers {
+                let query = MetricQuery {
+                    server: Some(server.clone()),
+                    statuses: MONITORED.to_vec(),
+                    ..MetricQuery::default()
+                };
+                let metrics = operations.metrics(&query)?;
+                for metric in &metrics {
+                    operations.unmonitor_metric(metric.uid.as_str())?;
+                }
+                if metrics.is_empty() {
+                    unknown.push(server);
+                }
+            }
+            Ok(unknown)
+        })
+        .await?;
+    if unknown.is_empty() {
+        return Ok(done());
+    }
+    let message = format!("nothing is monitored of {}; the others were given up", unknown.join(", "));
+    Err(OperationError::ObjectNotFound { reason: message }.into())
+}
+
+fn monitored(operations: &Operations) -> Result<Vec<Metric>, OperationError> {
+    operations.metrics(&MetricQuery { statuses: MONITORED.to_vec(), ..MetricQuery::default() })
+}
+
+fn done() -> Response {
+    json_answer(StatusCode::OK, json!({"result": "success"}))
+}

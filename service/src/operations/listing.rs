@@ -1,0 +1,274 @@
+//! Questions across metrics: lists, groups, counts and figures.
+//!
+//! Source: htmengine's `repository/queries.py`.
+//! Departures: a group's message names each metric once (the original doubled the first); ids by display value come as
+//! a list in that order (the original returned an unordered map); row counts follow from row ids, which are consecutive.
+
+use std::collections::BTreeMap;
+
+use htm_core::ids::{ModelId, RowId};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::metric_json::parsed;
+use super::{OperationError, Operations};
+use crate::repository::RepositoryError;
+use crate::repository::metric::{Metric, MetricStatus};
+use crate::repository::metric_data::{DataQuery, MetricRow};
+
+/// Seconds in an hour.
+const HOUR_S: i64 = 3_600;
+/// Longest period of [`Operations::ids_by_display_value`]: a year.
+pub const MAX_PERIOD_HOURS: i64 = 8_784;
+/// Statuses of metrics that are monitored.
+pub const MONITORED: [MetricStatus; 4] =
+    [MetricStatus::Active, MetricStatus::CreatePending, MetricStatus::Error, MetricStatus::PendingData];
+
+/// A status by its number or its name, with blanks or underscores between words.
+pub fn status_from_text(text: &str) -> Option<MetricStatus> {
+    if let Ok(code) = text.parse() {
+        return MetricStatus::from_code(code);
+    }
+    let label = text.replace('_', " ");
+    let all = MONITORED.into_iter().chain([MetricStatus::Unmonitored]);
+    all.into_iter().find(|status| status.label() == label)
+}
+
+/// Which metrics to list. All conditions must hold.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MetricQuery {
+    /// Only of this server ("resource").
+    pub server: Option<String>,
+    /// Only in one of these statuses; all if empty.
+    pub statuses: Vec<MetricStatus>,
+    /// Only those whose name comes after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// The monitored metrics of one server.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Instance {
+    /// The server.
+    pub server: String,
+    /// Of its first metric.
+    pub location: Option<String>,
+    /// Name of its first metric up to the second `/`.
+    pub namespace: String,
+    /// Tag name of its first metric.
+    pub name: Option<String>,
+    /// Specification of its first metric.
+    pub parameters: Value,
+    /// The statuses of its metrics, or-ed.
+    pub status: i64,
+    /// What its metrics say of their errors, one a line.
+    pub message: Option<String>,
+}
+
+/// How many rows a metric has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
+    /// Stored.
+    pub rows: i64,
+    /// With a raw anomaly score, counted without a gap from the first.
+    pub scored: i64,
+}
+
+/// Smallest and largest stored value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MetricStats {
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Figures of all metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Metrics.
+    pub metrics: usize,
+    /// Metrics without a model.
+    pub unmonitored: usize,
+    /// Metrics with a model.
+    pub active: usize,
+    /// Metrics whose model is being made.
+    pub create_pending: usize,
+    /// Metrics whose model failed.
+    pub error: usize,
+    /// Metrics that wait for rows.
+    pub pending_data: usize,
+    /// Rows of active metrics that carry no score yet.
+    pub unprocessed_rows: i64,
+}
+
+impl Operations {
+    /// Metrics by name.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn metrics(&self, query: &MetricQuery) -> Result<Vec<Metric>, OperationError> {
+        let mut metrics = self.repository().metrics(&query.statuses)?;
+        metrics.retain(|metric| {
+            query.server.as_ref().is_none_or(|server| metric.server.as_ref() == Some(server))
+                && query.after.as_ref().is_none_or(|after| metric.name.as_str() > after.as_str())
+        });
+        metrics.truncate(query.limit.unwrap_or(usize::MAX));
+        Ok(metrics)
+    }
+
+    /// Monitored metrics grouped by server, by server.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn instances(&self) -> Result<Vec<Instance>, OperationError> {
+        let mut by_server: BTreeMap<String, Instance> = BTreeMap::new();
+        for metric in self.repository().metrics(&MONITORED)? {
+            let server = metric.server.clone().unwrap_or_default();
+            match by_server.get_mut(&server) {
+                None => {
+                    by_server.insert(server, instance_of(metric));
+                }
+                Some(instance) => {
+                    instance.status |= metric.status.code();
+                    instance.message = match (instance.message.take(), metric.message) {
+                        (Some(said), Some(more)) => Some(format!("{said}\n{more}")),
+                        (said, more) => said.or(more),
+                    };
+                }
+            }
+        }
+        Ok(by_server.into_values().collect())
+    }
+
+    /// Smallest and largest value of all rows of a metric.
+    ///
+    /// # Errors
+    /// [`OperationError::MetricStatisticsNotReady`] without rows, [`OperationError::ObjectNotFound`], or from the
+    /// database.
+    pub fn metric_stats(&self, reference: &str) -> Result<MetricStats, OperationError> {
+        let Metric { uid, name, .. } = self.metric(reference)?;
+        let range = self.transact(|tx| Ok(tx.value_range(&uid, None)?))?;
+        let (min, max) = range.ok_or(OperationError::MetricStatisticsNotReady { uid, name })?;
+        Ok(MetricStats { min, max })
+    }
+
+    /// Rows of a metric, and how many are scored.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn row_counts(&self, metric: &Metric) -> Result<RowCounts, OperationError> {
+        let Some(first) = self.end_row(&metric.uid, true)? else {
+            return Ok(RowCounts { rows: 0, scored: 0 });
+        };
+        let before_first = first.row_id.0 - 1;
+        let scored = self.repository().scored_up_to(&metric.uid)?.0;
+        Ok(RowCounts { rows: metric.last_rowid.0 - before_first, scored: (scored - before_first).max(0) })
+    }
+
+    /// The newest row of a metric.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn newest_row(&self, id: &ModelId) -> Result<Option<MetricRow>, OperationError> {
+        Ok(self.end_row(id, false)?)
+    }
+
+    /// Figures of all metrics.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn totals(&self) -> Result<Totals, OperationError> {
+        let mut totals = Totals::default();
+        for metric in self.repository().metrics(&[])? {
+            totals.metrics += 1;
+            match metric.status {
+                MetricStatus::Unmonitored => totals.unmonitored += 1,
+                MetricStatus::CreatePending => totals.create_pending += 1,
+                MetricStatus::Error => totals.error += 1,
+                MetricStatus::PendingData => totals.pending_data += 1,
+                MetricStatus::Active => {
+                    totals.active += 1;
+                    let scored = self.repository().scored_up_to(&metric.uid)?;
+                    totals.unprocessed_rows += self.unscored_after(&metric, scored)?;
+                }
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Metrics by how anomalous they were lately, most first: the sum over blocks of a twenty-fourth of `period_hours` of
+    /// the largest display value of each block. The period ends with the newest row of all.
+    ///
+    /// # Errors
+    /// [`OperationError::InvalidArgument`] for a period outside 1 to [`MAX_PERIOD_HOURS`], or from the database.
+    pub fn ids_by_display_value(&self, period_hours: i64) -> Result<Vec<(ModelId, i64)>, OperationError> {
+        if !(1..=MAX_PERIOD_HOURS).contains(&period_hours) {
+            return Err(OperationError::invalid(format!(
+                "period {period_hours} hours: expected 1 to {MAX_PERIOD_HOURS}"
+            )));
+        }
+        let metrics = self.repository().metrics(&[])?;
+        let mut newest = None;
+        for metric in &metrics {
+            newest = newest.max(self.end_row(&metric.uid, false)?.map(|row| row.timestamp));
+        }
+        let Some(newest) = newest else { return Ok(Vec::new()) };
+        let since = newest - period_hours * HOUR_S + 1;
+        let block_s = period_hours * HOUR_S / 24;
+        let mut sums = Vec::new();
+        for metric in metrics {
+            if let Some(sum) = self.display_sum(&metric.uid, since, block_s)? {
+                sums.push((metric.uid, sum));
+            }
+        }
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+        Ok(sums)
+    }
+
+    fn display_sum(&self, id: &ModelId, since: i64, block_s: i64) -> Result<Option<i64>, RepositoryError> {
+        let query = DataQuery { since: Some(since), ..DataQuery::default() };
+        let mut reader = super::rows::RowReader::new(id.clone(), query, super::rows::RowOrder::OldestFirst);
+        let mut largest: BTreeMap<i64, i64> = BTreeMap::new();
+        loop {
+            let rows = reader.next_page(self.repository())?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let block = largest.entry(row.timestamp.div_euclid(block_s)).or_default();
+                *block = (*block).max(row.display_value.unwrap_or(0));
+            }
+        }
+        Ok((!largest.is_empty()).then(|| largest.values().sum()))
+    }
+
+    /// Rows after `scored`; without a single score, all there are.
+    fn unscored_after(&self, metric: &Metric, scored: RowId) -> Result<i64, RepositoryError> {
+        let before_first = match self.end_row(&metric.uid, true)? {
+            Some(first) => first.row_id.0 - 1,
+            None => metric.last_rowid.0,
+        };
+        Ok((metric.last_rowid.0 - scored.0.max(before_first)).max(0))
+    }
+
+    /// The oldest or the newest row.
+    fn end_row(&self, id: &ModelId, keep_oldest: bool) -> Result<Option<MetricRow>, RepositoryError> {
+        let query = DataQuery { limit: Some(1), keep_oldest, ..DataQuery::default() };
+        Ok(self.repository().data(id, &query)?.pop())
+    }
+}
+
+fn instance_of(metric: Metric) -> Instance {
+    let namespace_bytes = metric.name.match_indices('/').nth(1).map_or(metric.name.len(), |(at, _)| at);
+    Instance {
+        server: metric.server.unwrap_or_default(),
+        location: metric.location,
+        namespace: metric.name[..namespace_bytes].to_owned(),
+        name: metric.tag_name,
+        parameters: parsed(metric.parameters.as_deref()),
+        status: metric.status.code(),
+        message: metric.message,
+    }
+}

@@ -1,0 +1,138 @@
+//! Samples that come with a request instead of over the Graphite port: checked line by line, then handed to the storer
+//! over the data queue, as any client of the bus would.
+//!
+//! What a line says can be judged at once; whether its sample is late or doubled only the storer knows, and counts
+//! there (`htmengine metrics --rejects`).
+
+use std::thread;
+use std::time::Duration;
+
+use super::{OperationError, Operations, checked_name};
+use crate::bus::TryPublishError;
+use crate::bus::message::DataMessage;
+use crate::reject::RejectReason;
+use crate::repository::metric::Metric;
+use crate::sample::{Sample, SampleLimits, parse_line};
+
+/// Lines in one message; the original's listener never put more.
+pub const MAX_LINES_PER_MESSAGE: usize = 200;
+/// How long a request waits altogether for room on the bus.
+pub const MAX_BUS_WAIT: Duration = Duration::from_secs(5);
+/// How often room is looked for.
+const BUS_POLL: Duration = Duration::from_millis(10);
+
+/// Lines of a request, judged.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JudgedLines {
+    /// What can be handed over, in order.
+    pub samples: Vec<GoodLine>,
+    /// What cannot.
+    pub refused: Vec<RefusedLine>,
+}
+
+/// A line that is a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoodLine {
+    /// The sample's value, finite.
+    pub value: f64,
+    /// Unix seconds; the time of the request if the line said "now".
+    pub timestamp: i64,
+}
+
+/// A line that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLine {
+    /// From 1.
+    pub number: usize,
+    /// Why.
+    pub reason: RejectReason,
+    /// The line, cut short.
+    pub text: String,
+}
+
+/// Longest part of a refused line that is repeated, in characters.
+const MAX_SHOWN_CHARS: usize = 60;
+
+impl Operations {
+    /// The name samples go under: that of the metric with this name or id, or this name for a metric that its first
+    /// sample will make.
+    ///
+    /// # Errors
+    /// [`OperationError::InvalidArgument`] for a bad name, or from the database.
+    pub fn name_for_samples(&self, reference: &str) -> Result<String, OperationError> {
+        match self.metric(reference) {
+            Ok(Metric { name, .. }) => Ok(name),
+            Err(OperationError::ObjectNotFound { .. }) => checked_name(reference),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Judges lines of `value unix_seconds` as samples of `name`; blank lines count for nothing.
+    pub fn judge_lines(&self, name: &str, body: &[u8], limits: &SampleLimits) -> JudgedLines {
+        let now = self.now();
+        let mut judged = JudgedLines::default();
+        for (index, line) in body.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            let full = [name.as_bytes(), b" ", line].concat();
+            match parse_line(&full, now, limits) {
+                Ok(Some(Sample { value, timestamp, .. })) => {
+                    judged.samples.push(GoodLine { value, timestamp });
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    let text = String::from_utf8_lossy(line);
+                    let text = text.escape_debug().take(MAX_SHOWN_CHARS).collect();
+                    judged.refused.push(RefusedLine { number: index + 1, reason, text });
+                }
+            }
+        }
+        judged
+    }
+
+    /// Hands samples of `name` to the storer.
+    ///
+    /// # Errors
+    /// [`OperationError::BusAway`] if the bus has no room for [`MAX_BUS_WAIT`] or there is none, with how many samples
+    /// were handed over before.
+    pub fn hand_over(&self, name: &str, samples: &[GoodLine]) -> Result<(), OperationError> {
+        let Some(bus) = &self.bus else {
+            return Err(OperationError::BusAway {
+                reason: "no bus is at hand; send samples to the Graphite port".to_owned(),
+            });
+        };
+        let started = self.clock.monotonic();
+        for (index, part) in samples.chunks(MAX_LINES_PER_MESSAGE).enumerate() {
+            let mut message = DataMessage { lines: part.iter().map(|line| line.graphite(name)).collect() };
+            let gone = |why: &str| OperationError::BusAway {
+                reason: format!(
+                    "{why}; {} of {} samples were handed over: send the rest again",
+                    index * MAX_LINES_PER_MESSAGE,
+                    samples.len()
+                ),
+            };
+            loop {
+                message = match bus.data().try_publish(message) {
+                    Ok(()) => break,
+                    Err(TryPublishError::Closed(_)) => return Err(gone("the engine is stopping")),
+                    Err(TryPublishError::Full(message)) => message,
+                };
+                if self.clock.monotonic().saturating_sub(started) >= MAX_BUS_WAIT {
+                    return Err(gone("the data queue is full"));
+                }
+                thread::sleep(BUS_POLL);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GoodLine {
+    /// The line as a client of the Graphite port sends it.
+    fn graphite(&self, name: &str) -> Vec<u8> {
+        let value = htm_core::float_text::repr(self.value);
+        format!("{name} {value} {}", self.timestamp).into_bytes()
+    }
+}

@@ -1,0 +1,163 @@
+//! Brokers and connections that go away in the middle of a stream: nothing is lost.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use htm_tests::private_rabbitmq::PrivateRabbitMq;
+use htm_tests::waiting::{wait_for, wait_until};
+use htmengine::bus::{Bus, BusError};
+
+use crate::peer::{Peer, connect, hint, lines, receive};
+
+/// Publishes `count` messages from one thread while another receives and acknowledges them, and calls `disturb` with
+/// the number received so far, until all were seen.
+fn stream(bus: &dyn Bus, count: usize, mut disturb: impl FnMut(usize)) {
+    thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            for number in 0..count {
+                bus.data().publish(lines([format!("m {number} 1")])).expect("open");
+                if number % 100 == 0 {
+                    // Slow enough that the stream is still going when it is disturbed.
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        let mut seen = BTreeSet::new();
+        wait_until("every message", || {
+            match bus.data().receive(50, Duration::from_millis(100)) {
+                Ok(deliveries) => {
+                    let last = deliveries.last().map(|delivery| delivery.tag);
+                    let texts = deliveries.into_iter().flat_map(|delivery| delivery.message.lines);
+                    seen.extend(texts.map(|line| String::from_utf8(line).expect("text")));
+                    disturb(seen.len());
+                    // Of a lost connection: they come again.
+                    let acknowledged = last.map_or(Ok(()), |last| bus.data().acknowledge(last));
+                    assert!(matches!(acknowledged, Ok(()) | Err(BusError::Transient { .. })));
+                }
+                Err(BusError::Transient { .. }) => disturb(seen.len()),
+                Err(error) => panic!("{error}"),
+            }
+            seen.len() == count
+        });
+        publisher.join().expect("no panic");
+        let expected: BTreeSet<_> = (0..count).map(|number| format!("m {number} 1")).collect();
+        assert_eq!(seen, expected);
+    });
+}
+
+#[test]
+fn a_broker_that_is_stopped_or_killed_in_the_middle_loses_nothing() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let bus = connect(&settings);
+    let mut results = bus.results().subscribe();
+    let (mut is_stopped, mut is_killed) = (false, false);
+    // Received and not yet acknowledged when the broker goes: they come again.
+    stream(&bus, 4_000, |received| {
+        if received > 300 && !is_stopped {
+            is_stopped = true;
+            broker.stop();
+            broker.start_again();
+        } else if received > 2_000 && !is_killed {
+            is_killed = true;
+            broker.kill();
+            broker.start_again();
+        }
+    });
+    assert!(is_stopped && is_killed);
+    // Every other meeting point is back as well.
+    bus.hints().publish(hint("a")).expect("open");
+    assert_eq!(receive(bus.hints(), 1)[0].message, hint("a"));
+    let message = crate::wire::captured_results().remove(0);
+    let mut gaps = 0;
+    let arrived = wait_for("a result", || {
+        bus.results().publish(message.clone()).expect("open");
+        match results.receive(Duration::from_millis(200)) {
+            Ok(arrived) => arrived,
+            Err(BusError::Lagged { .. }) => {
+                gaps += 1;
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+    assert_eq!(arrived, message);
+    assert!(gaps > 0, "readers are told that something may be missing");
+}
+
+#[test]
+fn what_is_durable_survives_a_restart_of_the_broker() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let bus = connect(&settings);
+    for number in 0..10 {
+        bus.data().publish(lines([format!("m {number} 1")])).expect("open");
+    }
+    bus.hints().publish(hint("a")).expect("open");
+    bus.close();
+    broker.stop();
+    // A role that is started now is told to try again.
+    drop(bus);
+    broker.start_again();
+    let bus = connect(&settings);
+    let received = receive(bus.data(), 10);
+    assert_eq!(received[9].message, lines(["m 9 1"]));
+    assert_eq!(bus.hints().receive(1, Duration::from_millis(200)), Ok(Vec::new()), "hints may be lost");
+}
+
+#[test]
+fn connections_that_an_operator_closes_lose_nothing() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let bus = connect(&settings);
+    let mut closed_at = 0;
+    stream(&bus, 3_000, |received| {
+        if received >= closed_at + 500 {
+            closed_at = received;
+            broker.close_all_connections();
+        }
+    });
+    assert!(closed_at > 0);
+}
+
+#[test]
+fn deliveries_of_a_lost_connection_are_not_acknowledged_on_the_next() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let bus = connect(&settings);
+    for number in 0..4 {
+        bus.data().publish(lines([format!("m {number} 1")])).expect("open");
+    }
+    let before = receive(bus.data(), 4);
+    broker.close_all_connections();
+    let again = receive(bus.data(), 4);
+    assert!(again[0].tag > before[3].tag);
+    assert!(matches!(bus.data().acknowledge(before[3].tag), Err(BusError::Transient { .. })));
+    bus.data().acknowledge(again[1].tag).expect("delivered over the new connection");
+    drop(bus);
+    let bus = connect(&settings);
+    let rest: Vec<_> = receive(bus.data(), 2).into_iter().map(|delivery| delivery.message).collect();
+    assert_eq!(rest, [lines(["m 2 1"]), lines(["m 3 1"])]);
+}
+
+#[test]
+fn a_queue_that_is_deleted_is_declared_again() {
+    let settings = PrivateRabbitMq::shared().fresh_settings();
+    let bus = connect(&settings);
+    let peer = Peer::new(&settings);
+    bus.data().publish(lines(["m 0 1"])).expect("open");
+    let first = receive(bus.data(), 1);
+    bus.data().acknowledge(first[0].tag).expect("delivered");
+    peer.delete(&settings.data_queue);
+    for number in 1..100 {
+        bus.data().publish(lines([format!("m {number} 1")])).expect("open");
+    }
+    let mut seen = BTreeSet::new();
+    wait_until("the rest", || {
+        if let Ok(deliveries) = bus.data().receive(100, Duration::from_millis(100)) {
+            seen.extend(deliveries.into_iter().flat_map(|delivery| delivery.message.lines));
+        }
+        seen.len() == 99
+    });
+}

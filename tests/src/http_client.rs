@@ -1,0 +1,95 @@
+//! An HTTP client: one request over a connection of its own.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::sender::connect;
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Names in lower case, with their values.
+    pub headers: Vec<(String, String)>,
+    /// Body, put together from its chunks.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Sends one request and reads the whole answer.
+///
+/// # Panics
+/// If there is no server, or what it says is no HTTP.
+#[track_caller]
+pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let mut stream = connect(address);
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    // A server that refuses a large body answers and closes before it has read it all.
+    let _ = stream.write_all(body.as_bytes());
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    assert!(read.is_ok() || !answer.is_empty(), "{read:?}");
+    parse(&answer)
+}
+
+/// A GET.
+///
+/// # Panics
+/// As [`request`].
+#[track_caller]
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    request(address, "GET", path, "")
+}
+
+fn parse(answer: &[u8]) -> Answer {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+    let head = str::from_utf8(&answer[..end]).expect("a head of text");
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = &answer[end + 4..];
+    let body = if is_chunked { from_chunks(body) } else { body.to_vec() };
+    let body = String::from_utf8(body).expect("a body of text");
+    Answer { status: status.expect("a status line"), headers, body }
+}
+
+fn from_chunks(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n").expect("a chunk's size");
+        let size = str::from_utf8(&rest[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let size = size.expect("a chunk's size");
+        if size == 0 {
+            return body;
+        }
+        rest = &rest[end + 2..];
+        body.extend_from_slice(&rest[..size]);
+        rest = &rest[size + 2..];
+    }
+}
