@@ -5,16 +5,16 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 
 use super::CliError;
-use crate::backends::start_runtime;
+use crate::backends::{RepositoryChoice, start_runtime};
+use crate::config::{ConfigArgs, Settings};
 use crate::repository::mysql::MysqlSettings;
 use crate::repository::mysql::migration::{MigrationTarget, migrate, offline_sql};
 
 /// Make the tables of a MySQL or MariaDB database, or bring those of the original htmengine up; SQLite needs none of it
 #[derive(Debug, Args)]
 pub(super) struct MigrateArgs {
-    /// The database: mysql://user:password@host:port/name, special characters percent-encoded
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Only print the SQL that makes the tables in an empty database
     #[arg(long)]
     offline: bool,
@@ -46,13 +46,13 @@ pub(super) fn run(args: &MigrateArgs) -> Result<(), CliError> {
         io::stdout().lock().write_all(offline_sql(args.to.into()).as_bytes())?;
         return Ok(());
     }
-    let Some(url) = &args.database else {
-        return Err(CliError::new(
-            "no MySQL database is named; expected --database mysql://user:password@host:port/name. An SQLite file needs \
-             no `migrate`: the engine brings it up when it starts",
-        ));
-    };
-    migrate_database(&MysqlSettings::from_url(url)?, args.to.into())
+    match Settings::load(&args.config)?.repository_choice() {
+        RepositoryChoice::Mysql(settings) => migrate_database(&settings, args.to.into()),
+        RepositoryChoice::Sqlite => Err(CliError::new(
+            "no MySQL database is named; expected --database mysql://user:password@host:port/database, or a \
+             configuration that has one. An SQLite file needs no `migrate`: the engine brings it up when it starts",
+        )),
+    }
 }
 
 /// Migrates and tells what was done.
