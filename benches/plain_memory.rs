@@ -74,7 +74,7 @@ fn bench_count(criterion: &mut Criterion, memory: &PlainMemory, rows: &[Vec<u16>
         })
         .collect();
     let mut counters = vec![0; memory.scalars().slot_count as usize];
-    let mut view = memory.view();
+    let view = memory.view();
     let mut group = criterion.benchmark_group("plain_memory/count_active");
     group.throughput(Throughput::Elements(1));
     for (name, count) in [

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
+use htm_tests::old_configuration::OldConfiguration;
 use htm_tests::program::{Server, command, fail, run, succeed};
 use htm_tests::recording::{series, series_path};
 use htm_tests::sender::{lines, send};
@@ -19,7 +20,7 @@ use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::metric::MetricStatus;
 use serde_json::Value;
 
-const VERBS: [(&str, &str); 12] = [
+const VERBS: [(&str, &str); 13] = [
     ("serve", "Run the engine"),
     ("demo", "Show what the engine does"),
     ("replay", "Score a file of samples"),
@@ -32,6 +33,7 @@ const VERBS: [(&str, &str); 12] = [
     ("checkpoint", "Have the running engine save every model"),
     ("rebuild", "Build a metric's model again from its rows"),
     ("doctor", "Look at this machine"),
+    ("config", "Show the effective settings, or check them"),
 ];
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
@@ -433,9 +435,11 @@ fn demo_folders() -> Vec<String> {
 #[test]
 fn the_old_configuration_folder_turns_automatic_monitoring_off() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let server = Server::start_changed::<&str>(folder.path(), [], |serve| {
-        serve.env("APPLICATION_CONFIG_PATH", folder.path());
-    });
+    let config = OldConfiguration::new();
+    let server =
+        Server::start_changed(folder.path(), ["--database", "sqlite", "--broker", "memory"], |serve| {
+            serve.env("APPLICATION_CONFIG_PATH", config.path());
+        });
     let announcement = server.announcement().join("\n");
     assert!(announcement.contains("monitoring: only metrics named with"), "{announcement}");
 }

@@ -1,12 +1,11 @@
 //! Promise: MySQL and MariaDB hold rows and scores as SQLite does, with the original's schema.
 
-use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
+use htmengine::repository::Repository;
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
 use htmengine::repository::mysql::{MysqlRepository, MysqlSettings};
-use htmengine::repository::{Repository, RepositoryError};
 
 fn connect(settings: &MysqlSettings) -> Arc<dyn Repository> {
     MysqlRepository::connect(settings, runtime()).unwrap_or_else(|error| panic!("{error}"))

@@ -351,10 +351,11 @@ fn instances_group_monitored_metrics_by_server() {
         bench.monitor(&asked);
     }
     let uid = bench.metric("aws/ec2/disk").uid;
-    let failed = |tx: &mut dyn htmengine::repository::Transaction| {
-        tx.set_status(&uid, &[MetricStatus::PendingData], MetricStatus::Error, Some("broken")).map(|_| ())
-    };
-    bench.repository.transact(&mut { failed }).expect("set");
+    let from = [MetricStatus::PendingData];
+    bench
+        .repository
+        .transact(&mut |tx| tx.set_status(&uid, &from, MetricStatus::Error, Some("broken")).map(|_| ()))
+        .expect("set");
     let instances = bench.operations.instances().expect("listed");
     let [db, web] = instances.as_slice() else { panic!("{instances:?}") };
     assert_eq!((db.server.as_str(), db.namespace.as_str(), db.status), ("db", "plain", 8));
@@ -410,6 +411,5 @@ fn ids_come_in_the_order_of_their_display_values() {
     let ids = bench.operations.ids_by_display_value(24).expect("summed");
     let expected = [(bench.metric("wild").uid, 90), (bench.metric("calm").uid, 3)];
     assert_eq!(ids, expected, "the old rows lie outside the period");
-    // One block of an hour's twenty-fourth holds one row only; both rows in one block count once.
     assert!(bench.operations.ids_by_display_value(0).is_err());
 }

@@ -5,6 +5,8 @@
 
 #[path = "rabbitmq_bus/contract.rs"]
 mod contract;
+#[path = "rabbitmq_bus/depth_verb.rs"]
+mod depth_verb;
 #[path = "rabbitmq_bus/outages.rs"]
 mod outages;
 #[path = "rabbitmq_bus/peer.rs"]

@@ -1,19 +1,29 @@
 //! Promise: `htmengine replay --stages` prints, byte for byte, what was recorded from NuPIC 1.0.5; and the scores that
 //! `htmengine demo` expects are the recorded ones.
 
+use std::ffi::OsStr;
+
 use htm_core::trace::Fnv;
 use htm_tests::program::succeed;
 use htm_tests::recording::{golden, series_path};
 
 #[track_caller]
 fn check(name: &str) {
-    let path = series_path(name);
-    let found = succeed([std::ffi::OsStr::new("replay"), path.as_os_str(), "--stages".as_ref()]);
-    let expected = golden(&format!("{name}__cpp.rec.csv.gz"));
-    for (number, (found, expected)) in (1..).zip(found.lines().zip(expected.lines())) {
-        assert_eq!(found, expected, "{name}, line {number}");
+    for memory in ["cpp", "tm_cpp"] {
+        check_with(name, memory);
     }
-    assert!(found == expected, "{name}: line ends or number of lines differ");
+}
+
+#[track_caller]
+fn check_with(name: &str, memory: &str) {
+    let path = series_path(name);
+    let arguments = ["--stages", "--temporal-memory", memory].map(OsStr::new);
+    let found = succeed([OsStr::new("replay"), path.as_os_str()].into_iter().chain(arguments));
+    let expected = golden(&format!("{name}__{memory}.rec.csv.gz"));
+    for (number, (found, expected)) in (1..).zip(found.lines().zip(expected.lines())) {
+        assert_eq!(found, expected, "{name} with {memory}, line {number}");
+    }
+    assert!(found == expected, "{name} with {memory}: line ends or number of lines differ");
 }
 
 #[test]

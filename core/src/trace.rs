@@ -95,7 +95,6 @@ pub struct Stages {
 
 impl Stages {
     /// Looks at `model` and `workspace` right after a step.
-    #[expect(clippy::missing_panics_doc, reason = "a region has at most 2048 columns")]
     pub fn of(model: &Model, workspace: &Workspace) -> Self {
         match model.memory() {
             Memory::Backtracking(memory) => Self::of_backtracking(memory, workspace),

@@ -298,8 +298,8 @@ impl Engine {
         self.join("ledger", threads.ledger)?;
         self.bus.close();
         drop(self.results.take());
-        self.repository = None;
-        drop(scheduler);
+        // Their clients end on the runtime, so they go before it.
+        drop((scheduler, self.bus, self.repository));
         self.runtime.shutdown_timeout(RUNTIME_PATIENCE);
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }

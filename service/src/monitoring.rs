@@ -14,7 +14,7 @@
 //! | Unmonitored | `PendingData` | [`monitor`] without any of these |
 //! | `PendingData` | `CreatePending` | [`activate_if_ready`], [`activate`], [`declare_range`] |
 //! | `PendingData` | Error | [`activate_if_ready`], when no range can be had from rows or specification |
-//! | `CreatePending` | Active, Error | the scheduler, once the model exists or failed |
+//! | `CreatePending` | Active, Error | the anomaly role, once the scheduler tells that the model exists or failed |
 //! | Active | Error | the scheduler |
 //! | any | Unmonitored | [`unmonitor`] |
 //! | any | (none) | [`delete`] |

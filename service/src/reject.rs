@@ -43,10 +43,12 @@ pub enum RejectReason {
     TooManyConnections,
     /// The repository refused the row.
     NotStorable,
+    /// A whole message on the data queue that is no envelope of lines.
+    UnreadableMessage,
 }
 
 /// Every reason, in the order they are listed to people.
-pub const ALL_REASONS: [RejectReason; 16] = [
+pub const ALL_REASONS: [RejectReason; 17] = [
     RejectReason::LineTooLong,
     RejectReason::NotText,
     RejectReason::WrongFieldCount,
@@ -63,6 +65,7 @@ pub const ALL_REASONS: [RejectReason; 16] = [
     RejectReason::DuplicateSample,
     RejectReason::TooManyConnections,
     RejectReason::NotStorable,
+    RejectReason::UnreadableMessage,
 ];
 
 impl RejectReason {
@@ -85,6 +88,7 @@ impl RejectReason {
             Self::DuplicateSample => "duplicate_sample",
             Self::TooManyConnections => "too_many_connections",
             Self::NotStorable => "not_storable",
+            Self::UnreadableMessage => "unreadable_message",
         }
     }
 
@@ -114,6 +118,9 @@ impl RejectReason {
             Self::DuplicateSample => "one sample per metric and second; the first one was kept",
             Self::TooManyConnections => "close idle connections or raise `max_connections`",
             Self::NotStorable => "the database refused the row; the log says why",
+            Self::UnreadableMessage => {
+                "publish {\"protocol\": \"plain\", \"data\": [lines]}; the message is in the queue of rejected messages"
+            }
         }
     }
 }

@@ -138,20 +138,21 @@ fn a_full_data_queue_holds_the_listener_back() {
     let settings = RabbitSettings { max_data_messages: 3, ..PrivateRabbitMq::shared().fresh_settings() };
     let bus = connect(&settings);
     let queue = bus.data();
-    let mut taken = 0;
+    let (mut taken, mut refused_in_a_row) = (0, 0);
     // The window is filled within moments; then nothing is taken any more, for as long as nobody reads.
-    wait_until("a full queue", || match queue.try_publish(lines([format!("m {taken} 1")])) {
+    wait_until("a queue that stays full", || match queue.try_publish(lines([format!("m {taken} 1")])) {
         Ok(()) => {
-            taken += 1;
+            (taken, refused_in_a_row) = (taken + 1, 0);
             false
         }
         Err(TryPublishError::Full(message)) => {
             assert_eq!(message, lines([format!("m {taken} 1")]));
-            thread::sleep(Duration::from_millis(100));
-            taken >= 2 * WINDOW_MESSAGES
+            refused_in_a_row += 1;
+            refused_in_a_row == 100
         }
         Err(TryPublishError::Closed(_)) => panic!("closed"),
     });
+    assert!(taken >= WINDOW_MESSAGES, "{taken} were taken");
     let depth = Peer::new(&settings).look(&settings.data_queue).0;
     assert!(usize::try_from(depth).expect("small") < taken, "{depth} of {taken} passed the bound");
     thread::scope(|scope| {

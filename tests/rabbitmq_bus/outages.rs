@@ -108,14 +108,14 @@ fn what_is_durable_survives_a_restart_of_the_broker() {
 
 #[test]
 fn connections_that_an_operator_closes_lose_nothing() {
-    let broker = PrivateRabbitMq::start();
+    let broker = PrivateRabbitMq::shared();
     let settings = broker.fresh_settings();
     let bus = connect(&settings);
     let mut closed_at = 0;
     stream(&bus, 3_000, |received| {
         if received >= closed_at + 500 {
             closed_at = received;
-            broker.close_all_connections();
+            broker.close_connections(&settings.virtual_host);
         }
     });
     assert!(closed_at > 0);
@@ -123,14 +123,14 @@ fn connections_that_an_operator_closes_lose_nothing() {
 
 #[test]
 fn deliveries_of_a_lost_connection_are_not_acknowledged_on_the_next() {
-    let broker = PrivateRabbitMq::start();
+    let broker = PrivateRabbitMq::shared();
     let settings = broker.fresh_settings();
     let bus = connect(&settings);
     for number in 0..4 {
         bus.data().publish(lines([format!("m {number} 1")])).expect("open");
     }
     let before = receive(bus.data(), 4);
-    broker.close_all_connections();
+    broker.close_connections(&settings.virtual_host);
     let again = receive(bus.data(), 4);
     assert!(again[0].tag > before[3].tag);
     assert!(matches!(bus.data().acknowledge(before[3].tag), Err(BusError::Transient { .. })));

@@ -71,9 +71,9 @@ impl Seen {
         let headers = self.properties.headers().clone().unwrap_or_default();
         headers
             .into_iter()
-            .map(|(name, value)| match value {
-                AMQPValue::LongString(text) => (name.to_string(), text.to_string()),
-                other => panic!("header {name} is {other:?}"),
+            .map(|(name, value)| {
+                let AMQPValue::LongString(text) = value else { panic!("header {name} is {value:?}") };
+                (name.to_string(), text.to_string())
             })
             .collect()
     }

@@ -198,12 +198,12 @@ fn results_equal_the_captured_ones_field_by_field() {
 
 /// The original's two schemas: these keys, of these types, and no others.
 fn follows_the_schema(message: &Value, is_command: bool) {
-    let text: fn(&Value) -> bool = Value::is_string;
-    let text_or_null: fn(&Value) -> bool = |value| value.is_string() || value.is_null();
-    let object: fn(&Value) -> bool = Value::is_object;
-    let integer: fn(&Value) -> bool = Value::is_i64;
-    let number: fn(&Value) -> bool = Value::is_number;
-    let float: fn(&Value) -> bool = Value::is_f64;
+    let text: IsType = Value::is_string;
+    let text_or_null: IsType = |value| value.is_string() || value.is_null();
+    let object: IsType = Value::is_object;
+    let integer: IsType = Value::is_i64;
+    let number: IsType = Value::is_number;
+    let float: IsType = Value::is_f64;
     if is_command {
         let mut keys = vec![
             ("method", text),
@@ -249,7 +249,10 @@ fn follows_the_schema(message: &Value, is_command: bool) {
     }
 }
 
-fn has_exactly(value: &Value, keys: &[(&str, fn(&Value) -> bool)]) {
+/// Whether a value is of a type.
+type IsType = fn(&Value) -> bool;
+
+fn has_exactly(value: &Value, keys: &[(&str, IsType)]) {
     let fields = value.as_object().expect("an object");
     assert_eq!(fields.len(), keys.len(), "{value}");
     for (key, is_right) in keys {

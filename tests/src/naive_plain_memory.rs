@@ -181,7 +181,7 @@ impl NaivePlainMemory {
         let segment = self.segment(ordinal);
         for (cell, permanence) in &mut segment.synapses {
             *permanence += if active.contains(cell) { increment } else { -decrement };
-            *permanence = permanence.min(1.0).max(0.0);
+            *permanence = permanence.clamp(0.0, 1.0);
         }
         segment.synapses.retain(|(_, permanence)| *permanence >= 0.000_001);
         if segment.synapses.is_empty() {

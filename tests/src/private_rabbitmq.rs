@@ -128,12 +128,14 @@ impl PrivateRabbitMq {
         }
     }
 
-    /// Runs Erlang in the broker, such as `rabbit_networking:close_all_connections(<<"test">>).`, and returns what it
+    /// Runs Erlang in the broker, such as `rabbit_vhost:exists(<<"/">>).`, and returns what it
     /// answered.
     ///
     /// # Panics
     /// If the broker does not run, or the answer is an error.
     pub fn evaluate(&self, erlang: &str) -> String {
+        // Two at once would have one name among the Erlang nodes.
+        let _alone = self.lock();
         let mut command = Command::new("erl_call");
         command.args(["-c", COOKIE, "-n", &self.node, "-e"]).envs(self.environment());
         let mut child = command
@@ -152,12 +154,15 @@ impl PrivateRabbitMq {
         answer["{ok, ".len()..].trim_end().trim_end_matches('}').to_owned()
     }
 
-    /// Ends every connection from the broker's side, as an operator would.
+    /// Ends every connection to a virtual host from the broker's side, as an operator would.
     ///
     /// # Panics
     /// If the broker does not run.
-    pub fn close_all_connections(&self) {
-        self.evaluate("rabbit_networking:close_all_connections(<<\"test\">>).");
+    pub fn close_connections(&self, vhost: &str) {
+        self.evaluate(&format!(
+            "rabbit_connection_tracking:close_connections(rabbit_connection_tracking:list(<<\"{vhost}\">>), \
+             <<\"test\">>)."
+        ));
     }
 
     /// Stops the broker in an orderly way and waits for its end. What is durable stays.

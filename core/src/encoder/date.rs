@@ -36,11 +36,11 @@ pub const CHRISTMAS: Holiday = Holiday { year: None, month: 12, day: 25 };
 
 impl Holiday {
     /// Whether there is such a day, in a leap year if it is of every year.
-    pub fn is_possible(&self) -> bool {
+    pub fn is_possible(self) -> bool {
         Date::new(self.year.unwrap_or(2000), self.month, self.day).is_ok()
     }
 
-    fn midnight(&self, year: i16) -> Option<i64> {
+    fn midnight(self, year: i16) -> Option<i64> {
         let date = Date::new(self.year.unwrap_or(year), self.month, self.day).ok()?;
         Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
     }

@@ -33,7 +33,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldParams {
     /// Parts of the timestamp.
-    Date(DateEncoder),
+    Date(Box<DateEncoder>),
     /// The value on a fixed range.
     Scalar(ScalarEncoder),
     /// The value on an open range.
@@ -85,7 +85,7 @@ impl EncoderParams {
         let time = DateEncoder { time_of_day: Some(date::time_of_day(21, 9.49)?), ..DateEncoder::default() };
         let value = RandomDistributedScalarParams::with_resolution(resolution)?;
         Ok(Self::new(vec![
-            ("c0_timeOfDay".to_owned(), FieldParams::Date(time)),
+            ("c0_timeOfDay".to_owned(), FieldParams::Date(Box::new(time))),
             ("c1".to_owned(), FieldParams::RandomDistributedScalar(value)),
         ]))
     }
@@ -95,12 +95,10 @@ impl EncoderParams {
         &self.fields
     }
 
-    /// Whether a field has buckets of values, which a classifier needs.
+    /// Whether a field has buckets of values, which a classifier needs. A field that no record has may be one: no
+    /// record will tell.
     pub fn has_value(&self) -> bool {
-        let is_value = |field: &FieldParams| {
-            matches!(field, FieldParams::Scalar(_) | FieldParams::RandomDistributedScalar(_))
-        };
-        self.fields.iter().any(|(_, field)| is_value(field))
+        self.fields.iter().any(|(_, field)| !matches!(field, FieldParams::Date(_)))
     }
 
     /// Bits of all fields together.
@@ -117,7 +115,7 @@ pub struct MultiEncoder {
 
 #[derive(Debug, Clone)]
 enum Field {
-    Date(DateEncoder),
+    Date(Box<DateEncoder>),
     Scalar(ScalarEncoder),
     RandomDistributedScalar(Box<RandomDistributedScalarEncoder>),
     Unknown(UnknownField),

@@ -30,7 +30,7 @@ struct Description {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum FieldDescription {
-    Date(DateDescription),
+    Date(Box<DateDescription>),
     Scalar(ScalarParams),
     RandomDistributedScalar(RandomDistributedScalarParams),
     Unknown(UnknownField),
@@ -148,7 +148,7 @@ pub(super) fn read(text: &str) -> Option<ModelParams> {
 impl FieldDescription {
     fn of(field: &FieldParams) -> Self {
         match field {
-            FieldParams::Date(encoder) => Self::Date(DateDescription::of(encoder)),
+            FieldParams::Date(encoder) => Self::Date(Box::new(DateDescription::of(encoder))),
             FieldParams::Scalar(encoder) => Self::Scalar(*encoder.params()),
             FieldParams::RandomDistributedScalar(params) => Self::RandomDistributedScalar(*params),
             FieldParams::Unknown(field) => Self::Unknown(field.clone()),
@@ -157,7 +157,7 @@ impl FieldDescription {
 
     fn into_params(self) -> Option<FieldParams> {
         Some(match self {
-            Self::Date(parts) => FieldParams::Date(parts.into_encoder()?),
+            Self::Date(parts) => FieldParams::Date(Box::new(parts.into_encoder()?)),
             Self::Scalar(params) => FieldParams::Scalar(ScalarEncoder::new(params).ok()?),
             Self::RandomDistributedScalar(params) => FieldParams::RandomDistributedScalar(params),
             Self::Unknown(field) => FieldParams::Unknown(field),
@@ -259,7 +259,7 @@ mod tests {
             ("z".to_owned(), FieldParams::Unknown(unknown)),
             ("a".to_owned(), FieldParams::RandomDistributedScalar(other)),
             ("s".to_owned(), FieldParams::Scalar(ScalarEncoder::new(scalar).expect("valid"))),
-            ("t".to_owned(), FieldParams::Date(date)),
+            ("t".to_owned(), FieldParams::Date(Box::new(date))),
         ]);
         let params = ModelParams::new(
             encoder,

@@ -124,24 +124,36 @@ pub(super) fn adapt(
 ) -> bool {
     let SegmentInfo { synapse_start, synapse_count, .. } = state.segments[segment as usize];
     let (start, count) = (synapse_start as usize, usize::from(synapse_count));
-    let mut kept = 0;
-    for synapse in start..start + count {
-        let (cell, permanence) = (state.presynaptic_cells[synapse], state.permanences[synapse]);
-        let moved = if has(active, cell) { permanence + increment } else { permanence - decrement };
-        let moved = moved.clamp(0.0, 1.0);
-        if moved < PERMANENCE_EPSILON {
-            postings::remove(state, cell, segment);
-        } else {
-            state.presynaptic_cells[start + kept] = cell;
-            state.permanences[start + kept] = moved;
-            kept += 1;
-        }
+    let cells = &state.presynaptic_cells[start..][..count];
+    let mut is_any_gone = false;
+    // Without branches: nobody can foresee which cells were active. `p + -d` is `p - d`.
+    for (permanence, &cell) in state.permanences[start..][..count].iter_mut().zip(cells) {
+        let change = if has(active, cell) { increment } else { -decrement };
+        *permanence = (*permanence + change).clamp(0.0, 1.0);
+        is_any_gone |= *permanence < PERMANENCE_EPSILON;
     }
-    set_synapse_count(state, segment, kept);
+    let kept = if is_any_gone { drop_gone(state, segment, start, count) } else { count };
     if kept == 0 {
         destroy(state, segment);
     }
     kept > 0
+}
+
+/// Destroys the synapses whose permanence has reached 0; the others move up in order. How many are left.
+fn drop_gone(state: &mut TemporalMemoryState<'_>, segment: u32, start: usize, count: usize) -> usize {
+    let mut kept = 0;
+    for synapse in start..start + count {
+        let (cell, permanence) = (state.presynaptic_cells[synapse], state.permanences[synapse]);
+        if permanence < PERMANENCE_EPSILON {
+            postings::remove(state, cell, segment);
+        } else {
+            state.presynaptic_cells[start + kept] = cell;
+            state.permanences[start + kept] = permanence;
+            kept += 1;
+        }
+    }
+    set_synapse_count(state, segment, kept);
+    kept
 }
 
 /// Adds up to `wanted` synapses on winner cells of the last step that the segment has none on, drawn at random. If they

@@ -37,14 +37,14 @@ pub(super) fn apply(tx: &mut dyn Transaction, result: &CommandResult) -> Result<
 
 fn succeed(tx: &mut dyn Transaction, result: &CommandResult) -> Result<Outcome, RepositoryError> {
     let Some(metric) = tx.metric(&result.model_id)? else {
-        return Ok(Outcome::dropped("its metric was deleted".to_owned()));
+        return Ok(Outcome::dropped("its metric was deleted"));
     };
     let model_spec = metric.parameters.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
     let Some(model_spec) = model_spec else {
-        return Ok(Outcome::dropped("its metric is not monitored".to_owned()));
+        return Ok(Outcome::dropped("its metric is not monitored"));
     };
     if !is_of_this_life(&metric, result) {
-        return Ok(Outcome::dropped("it is of an earlier model of its metric".to_owned()));
+        return Ok(Outcome::dropped("it is of an earlier model of its metric"));
     }
     let was_pending =
         tx.set_status(&metric.uid, &[MetricStatus::CreatePending], MetricStatus::Active, None)?;

@@ -59,7 +59,7 @@ struct Outcome {
 
 impl Outcome {
     /// Nothing is done with a message for this reason.
-    fn dropped(reason: String) -> Self {
+    fn dropped(reason: &str) -> Self {
         Self { result: None, remark: Some(format!("a message of the scheduler was dropped: {reason}")) }
     }
 }

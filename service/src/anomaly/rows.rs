@@ -12,13 +12,13 @@ use crate::repository::{RepositoryError, Transaction};
 /// is doing it once.
 pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Result<Outcome, RepositoryError> {
     let (Some(first), Some(last)) = (message.scores.first(), message.scores.last()) else {
-        return Ok(Outcome::dropped("a message without scores".to_owned()));
+        return Ok(Outcome::dropped("a message without scores"));
     };
     let Some(metric) = tx.metric(&message.model_id)? else {
-        return Ok(Outcome::dropped("the metric was deleted".to_owned()));
+        return Ok(Outcome::dropped("the metric was deleted"));
     };
     if let Err(reason) = check_wanted(&metric, message) {
-        return Ok(Outcome::dropped(reason));
+        return Ok(Outcome::dropped(&reason));
     }
     let rows = tx.rows_between(&message.model_id, first.row_id, last.row_id)?;
     let is_same = rows.len() == message.scores.len()
@@ -26,7 +26,7 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
     if !is_same {
         let found = rows.len();
         let expected = message.scores.len();
-        return Ok(Outcome::dropped(format!(
+        return Ok(Outcome::dropped(&format!(
             "rows {} to {} are {found} in the database and {expected} in the message",
             first.row_id, last.row_id
         )));

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::CliError;
-use super::log::LogArgs;
+use super::log::{LogFormat, start_log};
 use super::serve::stop_signal;
 use crate::clock::SystemClock;
 use crate::config::{ConfigArgs, Settings};
@@ -34,14 +34,12 @@ pub(super) struct CollectGarbageArgs {
     #[arg(long, requires = "once")]
     json: bool,
     #[command(flatten)]
-    log: LogArgs,
-    #[command(flatten)]
     config: ConfigArgs,
 }
 
 pub(super) fn run(args: &CollectGarbageArgs) -> Result<(), CliError> {
     let settings = Settings::load(&args.config)?;
-    args.log.start(&settings, None);
+    start_log(LogFormat::Text, &settings.log_filter(), None);
     let stop = stop_signal()?;
     let repository = settings.open_repository(OpenMode::ReadWrite)?;
     let collector = GarbageCollector {

@@ -28,7 +28,7 @@ pub(super) struct LogArgs {
     /// Log as JSON
     #[arg(long, conflicts_with = "log_format")]
     log_json: bool,
-    /// Layout of the log [default: original while APPLICATION_CONFIG_PATH is used, else text]
+    /// Layout of the log [default: original while the original's configuration is used, else text]
     #[arg(long, value_name = "LAYOUT")]
     log_format: Option<LogFormat>,
 }

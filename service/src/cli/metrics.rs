@@ -24,7 +24,7 @@ pub(super) struct MetricsArgs {
     /// Only metrics of this server ("resource")
     #[arg(long, value_name = "NAME", conflicts_with = "rejects")]
     server: Option<String>,
-    /// Only metrics in this status: unmonitored, active, create_pending, error, pending_data; several with commas
+    /// Only metrics in this status: unmonitored, active, create-pending, error, pending-data; several with commas
     #[arg(long, value_name = "STATUS", conflicts_with = "rejects", value_delimiter = ',')]
     status: Vec<String>,
     /// Instead list refused samples by reason, with the latest example

@@ -18,9 +18,11 @@ mod inspect;
 mod instances;
 mod log;
 mod metrics;
+mod migrate;
 mod monitor;
 mod open_operations;
 mod output;
+mod queue_depths;
 mod rebuild;
 mod replay;
 mod roles;
@@ -88,6 +90,8 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
+    Migrate(migrate::MigrateArgs),
+    QueueDepths(queue_depths::QueueDepthsArgs),
 }
 
 /// The values a metric is expected to take.
@@ -173,6 +177,8 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Migrate(args) => migrate::run(&args),
+        Verb::QueueDepths(args) => queue_depths::run(&args),
     }
 }
 

@@ -1,13 +1,10 @@
-//! The flags that every verb with an engine's data has.
+//! The flags that every verb with an engine's data has. The order of layers is told by `htmengine config --help`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 /// Where an engine's settings and data are.
-///
-/// Stronger first: flags, environment (`HTMENGINE_DATABASE`, `HTMENGINE_BROKER`, and the original's), settings file, the
-/// original's configuration folder in `APPLICATION_CONFIG_PATH`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
     /// Settings file (TOML)

@@ -139,7 +139,9 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 fn said(lookup: &Lookup<'_>, original: &Original, problems: &mut Vec<String>) -> Said {
     let mut it = Reader { lookup, problems };
     let graphite = it.parsed(APPLICATION, "metric_listener", "plaintext_port", |text| {
-        parse_port(text).map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        // 0 takes any free port, as it did.
+        let port = text.trim().parse::<u16>().map_err(|_| "a port, 0 to 65535".to_owned())?;
+        Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
     });
     let checkpoint_rows =
         it.parsed(MODEL_SWAPPER, "model_runner", "target_requests_per_checkpoint", |text| {

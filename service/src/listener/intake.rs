@@ -12,6 +12,7 @@ use super::counters::ListenerCounters;
 use super::gate::LogPacer;
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::profiling;
 use crate::reject::{RejectLedger, RejectReason};
 
 pub(super) struct Intake {
@@ -77,6 +78,9 @@ impl Intake {
     pub(super) fn publish(&mut self) {
         let (taken_count, publishing) = self.batcher.publish(self.bus.data());
         ListenerCounters::add(&self.counters.batches, taken_count);
+        if taken_count > 0 {
+            tracing::debug!(target: profiling::TARGET, tag = profiling::LISTENER_FORWARDED, batches = taken_count);
+        }
         if publishing == Publishing::Blocked && self.publishing == Publishing::Done {
             ListenerCounters::add(&self.counters.back_pressure_pauses, 1);
             if self.pause_log.is_due(self.clock.monotonic()) {

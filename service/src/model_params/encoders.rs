@@ -52,7 +52,7 @@ fn field(mut section: Section<'_>, names: FieldNames<'_>) -> Result<Option<Field
     let name = section.text("fieldname")?.ok_or_else(|| missing("fieldname", section.path()))?;
     section.without_effect(&["name", "verbosity"]);
     let (params, reads) = match kind {
-        "DateEncoder" => (FieldParams::Date(date_encoder(&mut section)?), names.timestamp),
+        "DateEncoder" => (FieldParams::Date(Box::new(date_encoder(&mut section)?)), names.timestamp),
         "ScalarEncoder" => (FieldParams::Scalar(scalar_encoder(&mut section)?), names.value),
         "RandomDistributedScalarEncoder" => {
             (FieldParams::RandomDistributedScalar(random_distributed_scalar(&mut section)?), names.value)
@@ -85,7 +85,7 @@ fn random_distributed_scalar(section: &mut Section<'_>) -> Result<RandomDistribu
         offset: section.number("offset")?,
         seed: section.whole("seed")?.unwrap_or(42),
     };
-    params.check().map_err(|error| within(section, error))?;
+    params.check().map_err(|error| within(section, &error))?;
     Ok(params)
 }
 
@@ -121,7 +121,7 @@ fn scalar_encoder(section: &mut Section<'_>) -> Result<ScalarEncoder, SpecError>
         )));
     };
     ScalarEncoder::new(ScalarParams { run_bits, min, max, is_periodic, clips, size })
-        .map_err(|error| within(section, error))
+        .map_err(|error| within(section, &error))
 }
 
 fn date_encoder(section: &mut Section<'_>) -> Result<DateEncoder, SpecError> {
@@ -130,9 +130,9 @@ fn date_encoder(section: &mut Section<'_>) -> Result<DateEncoder, SpecError> {
     let mut part = |key, make: Make, default: f64| {
         let Some(value) = section.value(key) else { return Ok(None) };
         let expected = "a number of bits, or [bits, radius]";
-        let (run, radius) = match value {
-            Value::Array(pair) if pair.len() == 2 => (whole_of(&pair[0]), pair[1].as_f64()),
-            single => (whole_of(single), Some(default)),
+        let (run, radius) = match value.as_array().map(Vec::as_slice) {
+            Some([run, radius]) => (whole_of(run), radius.as_f64()),
+            _ => (whole_of(value), Some(default)),
         };
         let run = run.and_then(|run| usize::try_from(run).ok());
         let (Some(run), Some(radius)) = (run, radius) else {
@@ -142,7 +142,7 @@ fn date_encoder(section: &mut Section<'_>) -> Result<DateEncoder, SpecError> {
         if run == 0 {
             return Ok(None);
         }
-        make(run, radius).map(Some).map_err(|error| within(section, error))
+        make(run, radius).map(Some).map_err(|error| within(section, &error))
     };
     let mut encoder = DateEncoder {
         season: part("season", date::season, 91.5)?,
@@ -173,7 +173,7 @@ fn custom_days(section: &mut Section<'_>) -> Result<Option<(ScalarEncoder, Vec<u
     };
     let days: Option<Vec<u8>> = names.iter().map(day_of).collect();
     let days = days.ok_or_else(|| refused(section))?;
-    let encoder = date::weekend(run, 1.0).map_err(|error| within(section, error))?;
+    let encoder = date::weekend(run, 1.0).map_err(|error| within(section, &error))?;
     Ok(Some((encoder, days)))
 }
 
@@ -193,6 +193,6 @@ fn holidays(section: &mut Section<'_>) -> Result<Vec<Holiday>, SpecError> {
     holidays.ok_or_else(|| section.refusal("holidays", value, "a list of [month, day] or [year, month, day]"))
 }
 
-fn within(section: &Section<'_>, error: htm_core::params::ParamsError) -> SpecError {
+fn within(section: &Section<'_>, error: &htm_core::params::ParamsError) -> SpecError {
     SpecError::new(format!("{}: {error}", section.path()))
 }

@@ -6,6 +6,9 @@
 //! Source: `HTMPredictionModel` of nupic and behaviour of htmengine's model runner, which passes the configuration on
 //! as it is. As in the reference, a classifier is made unless `clEnable` is false.
 
+#[cfg(test)]
+mod tests;
+
 use htm_core::params::ModelParams;
 use serde_json::{Map, Value};
 
@@ -89,6 +92,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Null => true,
         Value::Array(list) => list.iter().all(is_nothing),
         Value::Object(map) => map.values().all(is_nothing),
-        single => is_zero(single),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => is_zero(value),
     }
 }

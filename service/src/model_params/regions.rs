@@ -178,7 +178,9 @@ pub(super) fn steps_of(value: &Value) -> Option<Vec<u32>> {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts.map(|part| part.parse().ok().and_then(checked)).collect()
         }
-        number => whole_of(number).and_then(checked).map(|steps| vec![steps]),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            whole_of(value).and_then(checked).map(|steps| vec![steps])
+        }
     }
 }
 

@@ -134,7 +134,7 @@ fn a_declared_range_ends_the_waiting_for_data() {
     assert_eq!(declare(&spec(0.0, 130.0)), Ok(MetricStatus::CreatePending));
     let stored = fixture.stored(&metric);
     assert_eq!(stored.status, MetricStatus::CreatePending);
-    assert_eq!(start(&stored).range, ValueRange { min: 0.0, max: 130.0 });
+    assert_eq!(start(&stored).range, Some(ValueRange { min: 0.0, max: 130.0 }));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_metric_with_enough_rows_is_estimated_over_all_of_them() {
     fixture.within(|tx| unmonitor(tx, &metric.uid)).expect("unmonitors");
     fixture.append(&metric, &[5_000.0, 5_000.0, 7_000.0]);
     assert_eq!(fixture.monitor(&metric, &ModelSpec::for_metric("a")), Ok(MetricStatus::CreatePending));
-    assert_eq!(start(&fixture.stored(&metric)).range, ValueRange { min: 4_600.0, max: 7_400.0 });
+    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 4_600.0, max: 7_400.0 }));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn rows_deleted_for_their_age_count_for_nothing() {
     assert_eq!(fixture.activate(&metric), Some(MetricStatus::PendingData));
     fixture.append(&metric, &[4.0; 88]);
     assert_eq!(fixture.activate(&metric), Some(MetricStatus::CreatePending));
-    assert_eq!(start(&fixture.stored(&metric)).range, ValueRange { min: 2.8, max: 4.2 });
+    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 2.8, max: 4.2 }));
 }
 
 #[test]
@@ -328,4 +328,67 @@ fn deleting_is_announced_and_refused_the_second_time() {
 fn the_systems_randomness_does_not_repeat() {
     let random = SystemRandom::open().expect("opens");
     assert_ne!(random.random_bytes(), random.random_bytes());
+}
+
+fn complete_params() -> serde_json::Map<String, serde_json::Value> {
+    let start = ModelStart::new("0".repeat(32), ValueRange { min: 0.0, max: 130.0 }, None);
+    let text: serde_json::Value = serde_json::from_str(&start.to_json()).expect("JSON");
+    let mut complete = serde_json::Map::new();
+    for key in ["modelConfig", "inferenceArgs"] {
+        complete.insert(key.to_owned(), text[key].clone());
+    }
+    complete.insert("timestampFieldName".to_owned(), "c0".into());
+    complete.insert("valueFieldName".to_owned(), "c1".into());
+    complete
+}
+
+#[test]
+fn complete_parameters_start_the_model_at_once_whatever_rows_there_are() {
+    let fixture = fixture();
+    for rows in [0, 300] {
+        let metric = fixture.create(&format!("m{rows}"));
+        fixture.append(&metric, &vec![1.0; rows]);
+        let asked = ModelSpec {
+            complete_model_params: Some(complete_params()),
+            ..ModelSpec::for_metric(&metric.name)
+        };
+        let metric = fixture.stored(&metric);
+        assert_eq!(fixture.monitor(&metric, &asked), Ok(MetricStatus::CreatePending));
+        let stored = fixture.stored(&metric);
+        assert_eq!(ModelSpec::from_json(stored.parameters.as_deref().expect("kept")), Ok(asked));
+        let started = start(&stored);
+        assert_eq!(started.range, None);
+        let expected = htm_core::params::ModelParams::single_metric(1.0).expect("usable");
+        assert_eq!(started.params(), Ok(expected));
+    }
+    let metric = fixture.create("refused");
+    let mut complete = complete_params();
+    complete.remove("valueFieldName");
+    let asked = ModelSpec { complete_model_params: Some(complete), ..ModelSpec::for_metric("refused") };
+    assert!(matches!(fixture.monitor(&metric, &asked), Err(MonitorError::Params(_))));
+    assert_eq!(fixture.stored(&metric).status, MetricStatus::Unmonitored);
+}
+
+#[test]
+fn a_classifier_is_asked_for_by_range_and_by_estimate() {
+    let fixture = fixture();
+    let classifier =
+        |metric: &Metric| start(&fixture.stored(metric)).params().map(|params| params.classifier().cloned());
+    let standard = Ok(Some(htm_core::classifier::ClassifierParams::standard()));
+    let by_range = fixture.create("range");
+    let asked = ModelSpec { enable_classifier: true, ..spec(0.0, 1.0) };
+    assert_eq!(fixture.monitor(&by_range, &asked), Ok(MetricStatus::CreatePending));
+    assert_eq!(classifier(&by_range), standard);
+    let text = fixture.stored(&by_range).model_params.expect("started");
+    assert!(text.contains("\"clEnable\":true"), "{text}");
+    let waiting = fixture.create("estimate");
+    let asked = ModelSpec { enable_classifier: true, ..ModelSpec::for_metric("estimate") };
+    assert_eq!(fixture.monitor(&waiting, &asked), Ok(MetricStatus::PendingData));
+    fixture.append(&waiting, &vec![1.0; 288]);
+    assert_eq!(fixture.activate(&waiting), Some(MetricStatus::CreatePending));
+    assert_eq!(classifier(&waiting), standard);
+    let without = fixture.create("without");
+    assert_eq!(fixture.monitor(&without, &spec(0.0, 1.0)), Ok(MetricStatus::CreatePending));
+    assert_eq!(classifier(&without), Ok(None));
+    assert!(fixture.stored(&without).model_params.expect("started").contains("\"clEnable\":false"));
 }

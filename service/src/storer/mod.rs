@@ -44,6 +44,7 @@ use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, MonitorError, RandomBytes};
+use crate::profiling;
 use crate::reject::{RejectLedger, RejectReason};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError, Transaction};
@@ -227,6 +228,7 @@ impl Storer {
                 Err(error) => return Ok(self.postponed(error.to_string())),
             },
         };
+        let started = self.parts.clock.monotonic();
         let mut rows = 0;
         while let Some(run) = batch.todo.pop() {
             match self.store(&batch, run.clone()) {
@@ -240,6 +242,8 @@ impl Storer {
                 Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
             }
         }
+        let elapsed = self.parts.clock.monotonic().saturating_sub(started);
+        tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_STREAMED, rows, ?elapsed);
         if let Err(error) = self.parts.bus.data().acknowledge(batch.last_tag) {
             // The messages come again, and every sample in them is then late or a duplicate.
             self.warn(&format!("stored messages could not be acknowledged: {error}"));
@@ -250,6 +254,13 @@ impl Storer {
     fn receive(&self, wait: Duration) -> Result<Option<Batch>, BusError> {
         let deliveries = self.parts.bus.data().receive(MAX_MESSAGES_PER_TURN, wait)?;
         let now = self.parts.clock.unix_seconds();
+        for rejected in self.parts.bus.take_rejected() {
+            self.parts.ledger.record(RejectReason::UnreadableMessage, rejected.reason.as_bytes(), now);
+        }
+        if !deliveries.is_empty() {
+            let messages = deliveries.len();
+            tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_RECEIVED, messages);
+        }
         let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
         let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse);
         if let Some(batch) = &mut batch {

@@ -25,7 +25,7 @@ fn kinds() -> [ModelParams; 3] {
     let classifier = ClassifierParams { steps: vec![1, 7], alpha: 0.1 };
     let values = |seed, width| {
         let standard = RandomDistributedScalarParams::with_resolution(1.0).expect("valid");
-        FieldParams::RandomDistributedScalar(RandomDistributedScalarParams { seed, width, ..standard })
+        FieldParams::RandomDistributedScalar(RandomDistributedScalarParams { width, seed, ..standard })
     };
     let encoder =
         EncoderParams::new(vec![("a".to_owned(), values(3, 150)), ("b".to_owned(), values(4, 200))]);

@@ -2,7 +2,7 @@
 
 use tokio::runtime::Handle;
 
-use super::link::Link;
+use super::link::{BrokerError, Link, NOT_FOUND};
 use super::topology::QueueSpec;
 use super::{RabbitBus, RabbitSettings, specs};
 use crate::bus::BusError;
@@ -37,7 +37,7 @@ async fn look(settings: &RabbitSettings) -> Vec<BrokerFinding> {
             true,
             format!("RabbitMQ at {host}:{port}, virtual host `{virtual_host}`, user `{user}`"),
         ),
-        Err(error) => return vec![finding("broker", false, refused(settings, error))],
+        Err(error) => return vec![finding("broker", false, refused(settings, &error.error))],
     };
     let mut findings = vec![broker];
     let rejected = QueueSpec::rejected(&settings.data_queue);
@@ -70,28 +70,28 @@ async fn look_at_queue(link: &Link, spec: &QueueSpec, is_rejected: bool) -> Brok
                 true,
                 format!("{} messages wait, {} consumers", state.ready, state.consumers),
             ),
-            Err(error) => finding(&subject, false, error.to_string()),
+            Err(error) => finding(&subject, false, error.error.to_string()),
         },
-        Err(BusError::Transient { reason }) if reason.contains("NOT_FOUND") => {
+        Err(BrokerError { code: Some(NOT_FOUND), .. }) => {
             finding(&subject, true, "not there yet; it is made when it is first needed".to_owned())
         }
-        Err(error) => finding(&subject, false, error.to_string()),
+        Err(error) => finding(&subject, false, error.error.to_string()),
     }
 }
 
 /// Declaring a queue that exists changes nothing, and fails if it differs.
-async fn declared_alike(link: &Link, spec: &QueueSpec) -> Result<(), BusError> {
+async fn declared_alike(link: &Link, spec: &QueueSpec) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     spec.declare(link, &channel).await.map(|_| ())
 }
 
-fn refused(settings: &RabbitSettings, error: BusError) -> String {
+fn refused(settings: &RabbitSettings, error: &BusError) -> String {
     match error {
         BusError::Transient { reason } => format!(
             "{reason}; is RabbitMQ running there? Start it, or correct host and port in rabbitmq.conf (now {}:{})",
             settings.host, settings.port
         ),
-        other => other.to_string(),
+        BusError::Refused { .. } | BusError::Closed | BusError::Lagged { .. } => error.to_string(),
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::link::{Backoff, Link, raised, short};
+use super::link::{ACCESS_REFUSED, Backoff, BrokerError, Link, raised, short};
 use super::publisher::Publisher;
 use super::reject_desk::RejectDesk;
 use super::topology::QueueSpec;
@@ -165,7 +165,7 @@ impl<T: Transport> Consumer<T> {
         match self.handle.block_on(self.shared.link.answer(&doing, acknowledged)) {
             Ok(true) => Ok(()),
             Ok(false) => transient(format!("{doing}: the connection is lost; they will come again")),
-            Err(error) => Err(error),
+            Err(error) => Err(error.error),
         }
     }
 
@@ -250,7 +250,7 @@ impl<T: Transport> Shared<T> {
         let queue = &self.options.spec.name;
         let delivery = match delivered {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return Err(self.link.explain("reading", &error)),
+            Some(Err(error)) => return Err(self.link.explain("reading", &error).error),
             None => {
                 let reason = format!("the broker ended the reading of queue `{queue}`; was it deleted?");
                 return Err(BusError::Transient { reason });
@@ -273,17 +273,17 @@ impl<T: Transport> Shared<T> {
     }
 
     /// Says who else reads a queue that has one reader.
-    fn taken(&self, error: BusError) -> BusError {
-        let ConsumerOptions { spec, only_reader: Some(reader), .. } = &self.options else { return error };
-        match error {
-            BusError::Transient { reason } if reason.contains("ACCESS_REFUSED") => BusError::Transient {
+    fn taken(&self, error: BrokerError) -> BusError {
+        let ConsumerOptions { spec, only_reader, .. } = &self.options;
+        match only_reader {
+            Some(reader) if error.code == Some(ACCESS_REFUSED) => BusError::Transient {
                 reason: format!(
                     "queue `{}` is read by somebody else, and only one {reader} may run on it; stop the other \
-                     one ({reason})",
-                    spec.name
+                     one ({})",
+                    spec.name, error.error
                 ),
             },
-            other => other,
+            _ => error.error,
         }
     }
 

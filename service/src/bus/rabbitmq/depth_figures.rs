@@ -11,13 +11,13 @@
 use std::time::Duration;
 
 use super::RabbitSettings;
-use super::link::Link;
+use super::link::{BrokerError, Link, NOT_FOUND};
 use super::topology::QueueSpec;
 use crate::bus::BusError;
 
 /// Time between two looks at the queues.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
-/// Averages are over so many seconds, from boundary to boundary.
+/// Averages are over so many seconds, from boundary to boundary, unless another period is asked for.
 pub const PERIOD_SECONDS: i64 = 300;
 
 /// Ready messages of some queues, summed up over one period.
@@ -27,13 +27,16 @@ pub struct DepthAverages {
     /// Sums of ready messages, one for each queue.
     sums: Vec<u64>,
     samples: u32,
+    period_seconds: i64,
+    /// Number of the period that the sums are of.
     period: Option<i64>,
 }
 
 impl DepthAverages {
-    /// Of these queues; nothing seen yet.
-    pub fn new(queues: Vec<String>) -> Self {
-        Self { sums: vec![0; queues.len()], queues, samples: 0, period: None }
+    /// Of these queues, over periods of so many seconds (at least 1); nothing seen yet.
+    pub fn new(queues: Vec<String>, period_seconds: i64) -> Self {
+        let period_seconds = period_seconds.max(1);
+        Self { sums: vec![0; queues.len()], queues, samples: 0, period_seconds, period: None }
     }
 
     /// Takes what the queues hold at `unix_seconds`. When that is in another period than the sample before, returns
@@ -43,9 +46,9 @@ impl DepthAverages {
     /// If there is not one figure for each queue.
     pub fn add(&mut self, ready: &[u32], unix_seconds: i64, prefix: &str) -> Vec<String> {
         assert_eq!(ready.len(), self.queues.len(), "one figure for each queue");
-        let period = unix_seconds.div_euclid(PERIOD_SECONDS);
+        let period = unix_seconds.div_euclid(self.period_seconds);
         let ended = self.period.filter(|&last| last != period);
-        let lines = ended.map_or_else(Vec::new, |_| self.lines(prefix, period * PERIOD_SECONDS));
+        let lines = ended.map_or_else(Vec::new, |_| self.lines(prefix, period * self.period_seconds));
         if ended.is_some() {
             self.sums.fill(0);
             self.samples = 0;
@@ -113,8 +116,8 @@ impl DepthProbe {
                     channel = Some(open);
                 }
                 // The broker has closed the channel with its answer.
-                Err(BusError::Transient { reason }) if reason.contains("NOT_FOUND") => ready.push(0),
-                Err(error) => return Err(error),
+                Err(BrokerError { code: Some(NOT_FOUND), .. }) => ready.push(0),
+                Err(error) => return Err(error.error),
             }
         }
         Ok(ready)
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn averages_are_told_at_the_boundary() {
-        let mut averages = DepthAverages::new(vec!["data".to_owned(), "scores".to_owned()]);
+        let mut averages = DepthAverages::new(vec!["data".to_owned(), "scores".to_owned()], PERIOD_SECONDS);
         assert!(averages.add(&[1, 0], 1_443_197_100, "rmq").is_empty());
         assert!(averages.add(&[2, 1], 1_443_197_399, "rmq").is_empty());
         assert_eq!(

@@ -150,7 +150,7 @@ impl Shared {
                 Ok(None) => {}
                 // Somebody else's: the exchange is public.
                 Err(error) => {
-                    tracing::warn!("a result of exchange `{}` cannot be read: {error}", self.exchange)
+                    tracing::warn!("a result of exchange `{}` cannot be read: {error}", self.exchange);
                 }
             }
         }

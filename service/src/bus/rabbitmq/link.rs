@@ -25,11 +25,34 @@ pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Longest such pause.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Reply code for a wrong password, and for a queue that another consumer has for itself.
-const ACCESS_REFUSED: ReplyCode = 403;
+pub(super) const ACCESS_REFUSED: ReplyCode = 403;
+/// Reply code for a queue that does not exist.
+pub(super) const NOT_FOUND: ReplyCode = 404;
 /// Reply code for a queue or exchange that was declared differently.
 const PRECONDITION_FAILED: ReplyCode = 406;
 /// Reply code of a connection that is refused: unknown virtual host, or no permission for it.
 const NOT_ALLOWED: ReplyCode = 530;
+
+/// A failure, with the reply code if it was the broker's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BrokerError {
+    /// See the specification of AMQP 0-9-1, section 1.2.
+    pub(super) code: Option<ReplyCode>,
+    /// What it means to a role.
+    pub(super) error: BusError,
+}
+
+impl From<BrokerError> for BusError {
+    fn from(error: BrokerError) -> Self {
+        error.error
+    }
+}
+
+impl From<BusError> for BrokerError {
+    fn from(error: BusError) -> Self {
+        Self { code: None, error }
+    }
+}
 
 /// A connection for one purpose.
 pub(super) struct Link {
@@ -45,7 +68,7 @@ impl Link {
     }
 
     /// A fresh channel, over a fresh connection if there is none that works.
-    pub(super) async fn channel(&self) -> Result<Channel, BusError> {
+    pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
         let mut connection = self.connection.lock().await;
         if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
             *connection = None;
@@ -60,7 +83,7 @@ impl Link {
         &self,
         doing: &str,
         answer: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<T, BusError> {
+    ) -> Result<T, BrokerError> {
         match timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.explain(doing, &error)),
@@ -83,42 +106,39 @@ impl Link {
     }
 
     /// What a failure means to a role.
-    pub(super) fn explain(&self, doing: &str, error: &lapin::Error) -> BusError {
+    pub(super) fn explain(&self, doing: &str, error: &lapin::Error) -> BrokerError {
         let RabbitSettings { host, port, virtual_host, user, .. } = &self.settings;
         let ErrorKind::ProtocolError(said) = error.kind() else {
             return self.transient(doing, &error.to_string());
         };
+        let code = Some(said.get_id());
         let text = said.get_message();
-        match said.get_id() {
-            ACCESS_REFUSED if doing == CONNECTING => BusError::Refused {
-                reason: format!(
-                    "the broker at {host}:{port} refuses user `{user}` or its password ({text}); correct the \
-                     credentials in rabbitmq.conf, or add the user with `rabbitmqctl add_user`"
-                ),
-            },
-            NOT_ALLOWED => BusError::Refused {
-                reason: format!(
-                    "the broker at {host}:{port} has no virtual host `{virtual_host}` that user `{user}` may use \
-                     ({text}); correct virtual_host in rabbitmq.conf, or use `rabbitmqctl add_vhost` and \
-                     `rabbitmqctl set_permissions`"
-                ),
-            },
-            PRECONDITION_FAILED => BusError::Refused {
-                reason: format!(
-                    "{doing}: it exists on {host}:{port}, virtual host `{virtual_host}`, but was declared \
-                     differently ({text}); delete it there once it is empty, or configure another name"
-                ),
-            },
-            _ => self.transient(doing, &error.to_string()),
-        }
+        let reason = match said.get_id() {
+            ACCESS_REFUSED if doing == CONNECTING => format!(
+                "the broker at {host}:{port} refuses user `{user}` or its password ({text}); correct the \
+                 credentials in rabbitmq.conf, or add the user with `rabbitmqctl add_user`"
+            ),
+            NOT_ALLOWED => format!(
+                "the broker at {host}:{port} has no virtual host `{virtual_host}` that user `{user}` may use \
+                 ({text}); correct virtual_host in rabbitmq.conf, or use `rabbitmqctl add_vhost` and \
+                 `rabbitmqctl set_permissions`"
+            ),
+            PRECONDITION_FAILED => format!(
+                "{doing}: it exists on {host}:{port}, virtual host `{virtual_host}`, but was declared \
+                 differently ({text}); delete it there once it is empty, or configure another name"
+            ),
+            _ => return BrokerError { code, ..self.transient(doing, &error.to_string()) },
+        };
+        BrokerError { code, error: BusError::Refused { reason } }
     }
 
-    fn transient(&self, doing: &str, what: &str) -> BusError {
+    fn transient(&self, doing: &str, what: &str) -> BrokerError {
         let RabbitSettings { host, port, .. } = &self.settings;
-        BusError::Transient { reason: format!("{doing} at RabbitMQ {host}:{port}: {what}") }
+        let reason = format!("{doing} at RabbitMQ {host}:{port}: {what}");
+        BrokerError { code: None, error: BusError::Transient { reason } }
     }
 
-    async fn connect(&self) -> Result<Connection, BusError> {
+    async fn connect(&self) -> Result<Connection, BrokerError> {
         let settings = &self.settings;
         let uri = AMQPUri {
             scheme: if settings.use_tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },

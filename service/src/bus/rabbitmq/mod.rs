@@ -212,5 +212,6 @@ async fn declare_all(settings: &RabbitSettings, link: &Link) -> Result<(), BusEr
     for spec in specs(settings) {
         spec.declare(link, &channel).await?;
     }
-    declare_exchange(&settings.results_exchange, link, &channel).await
+    declare_exchange(&settings.results_exchange, link, &channel).await?;
+    Ok(())
 }

@@ -268,15 +268,15 @@ impl Worker {
         let waiting = self.confirm(confirms);
         tokio::pin!(waiting);
         loop {
-            match timeout(CONFIRM_PATIENCE, &mut waiting).await {
-                Ok(result) => return result,
-                Err(_) => tracing::warn!(
-                    "{} messages for `{}` are not confirmed after {} s more; is the broker short of memory or disk?",
-                    messages.len(),
-                    self.target.name(),
-                    CONFIRM_PATIENCE.as_secs()
-                ),
+            if let Ok(result) = timeout(CONFIRM_PATIENCE, &mut waiting).await {
+                return result;
             }
+            tracing::warn!(
+                "{} messages for `{}` are not confirmed after {} s more; is the broker short of memory or disk?",
+                messages.len(),
+                self.target.name(),
+                CONFIRM_PATIENCE.as_secs()
+            );
         }
     }
 

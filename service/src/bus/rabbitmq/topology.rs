@@ -14,8 +14,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
-use super::link::{Link, short};
-use crate::bus::BusError;
+use super::link::{BrokerError, Link, short};
 
 /// Added to the name of the data queue.
 pub const REJECTED_SUFFIX: &str = ".rejected";
@@ -60,13 +59,13 @@ impl QueueSpec {
     }
 
     /// Makes it if it is missing.
-    pub(super) async fn declare(&self, link: &Link, channel: &Channel) -> Result<QueueState, BusError> {
+    pub(super) async fn declare(&self, link: &Link, channel: &Channel) -> Result<QueueState, BrokerError> {
         let options = QueueDeclareOptions { durable: self.is_durable, ..QueueDeclareOptions::default() };
         self.ask(link, channel, options, bounded(self.max_length)).await
     }
 
     /// Looks at it without making it; a channel is closed by the broker if the queue is missing.
-    pub(super) async fn look(&self, link: &Link, channel: &Channel) -> Result<QueueState, BusError> {
+    pub(super) async fn look(&self, link: &Link, channel: &Channel) -> Result<QueueState, BrokerError> {
         let options = QueueDeclareOptions::default().passive();
         self.ask(link, channel, options, FieldTable::default()).await
     }
@@ -77,7 +76,7 @@ impl QueueSpec {
         channel: &Channel,
         options: QueueDeclareOptions,
         arguments: FieldTable,
-    ) -> Result<QueueState, BusError> {
+    ) -> Result<QueueState, BrokerError> {
         let doing = format!("declaring queue `{}`", self.name);
         let queue =
             link.answer(&doing, channel.queue_declare(short(&self.name)?, options, arguments)).await?;
@@ -96,7 +95,7 @@ pub(super) fn bounded(max_length: Option<u32>) -> FieldTable {
 }
 
 /// Makes the results exchange if it is missing.
-pub(super) async fn declare_exchange(name: &str, link: &Link, channel: &Channel) -> Result<(), BusError> {
+pub(super) async fn declare_exchange(name: &str, link: &Link, channel: &Channel) -> Result<(), BrokerError> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let doing = format!("declaring exchange `{name}`");
     let declared =

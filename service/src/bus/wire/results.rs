@@ -37,7 +37,8 @@ struct Inference {
 struct Command {
     method: String,
     model_id: String,
-    command_id: String,
+    #[serde(rename = "commandId")]
+    id: String,
     status: i64,
     error_message: Option<String>,
     model_info: Option<ModelInfo>,
@@ -91,7 +92,7 @@ pub fn from_bytes(body: &[u8], is_command: bool) -> Result<ResultMessage, Unread
     let result = CommandResult {
         model_id: model_id(&read.model_id)?,
         method,
-        command_id: read.command_id,
+        command_id: read.id,
         status: read.status,
         error_message: read.error_message,
     };

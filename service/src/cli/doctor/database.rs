@@ -116,7 +116,9 @@ impl Report {
             let rights = rights.join(", ");
             self.problem(
                 "database",
-                format!("the user may not {rights} on table {table}: GRANT {rights} ON the database to it"),
+                format!(
+                    "the user may not {rights} on table {table}: GRANT {rights} on the database to this user"
+                ),
             );
         }
         for reason in seen.failures {

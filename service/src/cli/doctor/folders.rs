@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Report;
 use crate::config::Settings;
-use crate::machine;
+use crate::machine::{self, DiskSpace};
 
 /// Free disk space below which the operator is told.
 const LITTLE_DISK_BYTES: u64 = 1 << 30;
@@ -14,23 +14,27 @@ const LITTLE_DISK_BYTES: u64 = 1 << 30;
 impl Report {
     pub(super) fn look_at_folders(&mut self, settings: &Settings) {
         let (data_dir, models_dir) = (settings.data_dir(), settings.models_dir());
-        self.look_at_disk(&data_dir);
+        self.add("data folder", data_dir.display().to_string());
+        if let Some(space) = self.look_at_disk(&data_dir) {
+            self.add("disk MiB", space.total >> 20);
+            self.add("disk free MiB", space.available >> 20);
+        }
+        if !models_dir.starts_with(&data_dir) && !data_dir.starts_with(&models_dir) {
+            self.look_at_disk(&models_dir);
+        }
         self.look_at_folder("data", &data_dir);
         self.look_at_folder("model", &models_dir);
     }
 
-    fn look_at_disk(&mut self, folder: &Path) {
+    fn look_at_disk(&mut self, folder: &Path) -> Option<DiskSpace> {
         let shown = folder.display();
-        self.add("data folder", shown.to_string());
         let space = match machine::disk_space(folder) {
             Ok(space) => space,
             Err(error) => {
                 self.problem("folder", format!("the disk of {shown} cannot be looked at: {error}"));
-                return;
+                return None;
             }
         };
-        self.add("disk MiB", space.total >> 20);
-        self.add("disk free MiB", space.available >> 20);
         if space.available < LITTLE_DISK_BYTES {
             self.warn(
                 "folder",
@@ -41,6 +45,7 @@ impl Report {
                 ),
             );
         }
+        Some(space)
     }
 
     fn look_at_folder(&mut self, what: &str, folder: &Path) {

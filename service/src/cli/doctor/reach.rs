@@ -57,3 +57,37 @@ fn connect(host: &str, port: u16) -> io::Result<()> {
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn whoever_does_not_answer_costs_no_more_than_the_limit() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.listen(0).expect("listening");
+        let address = socket.local_addr().ok().and_then(|it| it.as_socket()).expect("bound");
+        // Nobody accepts: once the kernel holds as many connections as it may, it lets others wait.
+        let limit = Duration::from_millis(50);
+        let mut held = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, limit) {
+            held.push(stream);
+        }
+        let started = Instant::now();
+        let told = reach("127.0.0.1", address.port()).expect_err("nobody accepts");
+        assert!(told.contains("did not answer within 3 s") || told.contains("timed out"), "{told}");
+        assert!(started.elapsed() < CONNECT_LIMIT + Duration::from_secs(2), "{:?}", started.elapsed());
+        drop(held);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_told() {
+        let told = reach("no.such.host.invalid", 1).expect_err("no address");
+        assert!(told.starts_with("no.such.host.invalid:1 "), "{told}");
+    }
+}

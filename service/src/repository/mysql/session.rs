@@ -58,16 +58,14 @@ impl Session {
         let shown = format!("{}:{}", options.ip_or_hostname(), options.tcp_port());
         let connecting = async { timeout(CONNECT_TIMEOUT, Conn::new(options)).await };
         let doing = format!("connecting to {shown}");
-        let connection = match runtime.block_on(connecting) {
-            Ok(connected) => connected.map_err(|error| database_error(&doing, &error))?,
-            Err(_) => {
-                let seconds = CONNECT_TIMEOUT.as_secs();
-                let reason = format!(
-                    "{shown} did not answer within {seconds} s; is the server running? It is tried again"
-                );
-                return Err(RepositoryError::Transient { reason });
-            }
+        let Ok(connected) = runtime.block_on(connecting) else {
+            let seconds = CONNECT_TIMEOUT.as_secs();
+            let reason = format!(
+                "{shown} did not answer within {seconds} s; is the server running? It is tried again"
+            );
+            return Err(RepositoryError::Transient { reason });
         };
+        let connection = connected.map_err(|error| database_error(&doing, &error))?;
         Ok(Self {
             connection,
             runtime: runtime.clone(),

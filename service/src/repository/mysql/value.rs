@@ -45,13 +45,14 @@ impl Columns {
 
     /// Text.
     pub(super) fn text(&mut self) -> Result<Option<String>, RepositoryError> {
-        match self.take() {
-            Value::NULL => Ok(None),
-            Value::Bytes(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Ok(Some(text)),
-                Err(error) => Err(self.unexpected(&Value::Bytes(error.into_bytes()), "text")),
-            },
-            other => Err(self.unexpected(&other, "text")),
+        let found = self.take();
+        if found == Value::NULL {
+            return Ok(None);
+        }
+        let text = if let Value::Bytes(bytes) = &found { std::str::from_utf8(bytes).ok() } else { None };
+        match text {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(self.unexpected(&found, "text")),
         }
     }
 
@@ -71,26 +72,27 @@ impl Columns {
 
     /// A double.
     pub(super) fn double(&mut self) -> Result<Option<f64>, RepositoryError> {
-        match self.take() {
+        let found = self.take();
+        match found {
             Value::NULL => Ok(None),
             Value::Double(number) => Ok(Some(number)),
             Value::Float(number) => Ok(Some(f64::from(number))),
-            other => Err(self.unexpected(&other, "a number")),
+            Value::Bytes(_) | Value::Int(_) | Value::UInt(_) | Value::Date(..) | Value::Time(..) => {
+                Err(self.unexpected(&found, "a number"))
+            }
         }
     }
 
     /// A DATETIME as unix seconds.
     pub(super) fn time(&mut self) -> Result<i64, RepositoryError> {
         let found = self.take();
-        let seconds = match found {
-            Value::Date(year, month, day, hour, minute, second, _) => {
-                let parts = [month, day, hour, minute, second].map(|part| i8::try_from(part).unwrap_or(-1));
-                let year = i16::try_from(year).unwrap_or(-1);
-                let time = DateTime::new(year, parts[0], parts[1], parts[2], parts[3], parts[4], 0);
-                time.ok().map(|time| time.duration_since(EPOCH).as_secs())
-            }
-            _ => None,
-        };
+        let mut seconds = None;
+        if let Value::Date(year, month, day, hour, minute, second, _) = found {
+            let parts = [month, day, hour, minute, second].map(|part| i8::try_from(part).unwrap_or(-1));
+            let year = i16::try_from(year).unwrap_or(-1);
+            let time = DateTime::new(year, parts[0], parts[1], parts[2], parts[3], parts[4], 0);
+            seconds = time.ok().map(|time| time.duration_since(EPOCH).as_secs());
+        }
         seconds.ok_or_else(|| self.unexpected(&found, "a date and time"))
     }
 

@@ -1,0 +1,126 @@
+//! A reader of results that misses nothing: a durable queue of its own at the exchange, as a third party has it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+use htm_tests::private_mariadb::runtime;
+use htm_tests::stored::rows;
+use htm_tests::waiting::wait_for;
+use htmengine::bus::rabbitmq::RabbitSettings;
+use htmengine::repository::Repository;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use serde_json::Value;
+
+use crate::installation::Load;
+
+const QUEUE: &str = "audit";
+
+/// The reader.
+pub(crate) struct Audit {
+    settings: RabbitSettings,
+}
+
+/// Raw and anomaly score of each row by metric, as bits.
+type Published = BTreeMap<String, BTreeMap<i64, (u64, u64)>>;
+
+impl Audit {
+    /// From now on every result is kept for it.
+    pub(crate) fn start(settings: &RabbitSettings) -> Self {
+        runtime().block_on(declare(settings));
+        Self { settings: settings.clone() }
+    }
+
+    /// Whether every row in the database was published, with the scores it has there, and every model announced.
+    #[track_caller]
+    pub(crate) fn check(&self, load: &Load, repository: &dyn Repository) {
+        let (mut published, mut defined) = (Published::new(), BTreeMap::<String, usize>::new());
+        wait_for("every row among the results", || {
+            for (is_command, body) in runtime().block_on(receive(&self.settings)) {
+                if is_command {
+                    assert_eq!((&body["method"], &body["status"]), (&"defineModel".into(), &0.into()));
+                    let name = body["modelInfo"]["metricName"].as_str().expect("a name");
+                    *defined.entry(name.to_owned()).or_default() += 1;
+                } else {
+                    note(&mut published, &body);
+                }
+            }
+            let is_complete =
+                |name: &String| published.get(name).is_some_and(|rows| rows.len() == load.rows());
+            load.names().iter().all(is_complete).then_some(())
+        });
+        for name in load.names() {
+            let stored: BTreeMap<i64, (u64, u64)> = rows(repository, name)
+                .iter()
+                .map(|row| {
+                    let bits = |score: Option<f64>| score.expect("scored").to_bits();
+                    (row.row_id.0, (bits(row.raw_anomaly_score), bits(row.anomaly_score)))
+                })
+                .collect();
+            assert_eq!(published[name], stored, "{name}");
+            assert!(defined.get(name).is_some_and(|count| *count > 0), "{name} was announced");
+        }
+    }
+}
+
+/// Published again after a crash or not: the scores of a row never differ.
+fn note(published: &mut Published, body: &Value) {
+    let name = body["metric"]["name"].as_str().expect("a name");
+    let rows = published.entry(name.to_owned()).or_default();
+    for row in body["results"].as_array().expect("rows") {
+        let bits = |key: &str| row[key].as_f64().expect("a number").to_bits();
+        let scores = (bits("rawAnomaly"), bits("anomaly"));
+        let earlier = rows.insert(row["rowid"].as_i64().expect("a row id"), scores);
+        assert!(earlier.is_none_or(|earlier| earlier == scores), "{name}: {row}");
+    }
+}
+
+async fn open(settings: &RabbitSettings) -> (Connection, Channel) {
+    let vhost = settings.virtual_host.replace('/', "%2f");
+    let (user, password, host, port) = (&settings.user, &settings.password, &settings.host, settings.port);
+    let url = format!("amqp://{user}:{password}@{host}:{port}/{vhost}");
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("a broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+async fn declare(settings: &RabbitSettings) {
+    let (connection, channel) = open(settings).await;
+    let exchange = settings.results_exchange.as_str();
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel
+        .exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, FieldTable::default())
+        .await
+        .expect("an exchange");
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(QUEUE.into(), durable, FieldTable::default()).await.expect("a queue");
+    let plain = QueueBindOptions::default();
+    channel
+        .queue_bind(QUEUE.into(), exchange.into(), "".into(), plain, FieldTable::default())
+        .await
+        .expect("bound");
+    connection.close(200, "".into()).await.expect("closed");
+}
+
+/// Takes what waits: whether it is the result of a command, and its JSON.
+async fn receive(settings: &RabbitSettings) -> Vec<(bool, Value)> {
+    let (connection, channel) = open(settings).await;
+    let mut messages = Vec::new();
+    while let Some(message) =
+        channel.basic_get(QUEUE.into(), BasicGetOptions::default()).await.expect("a queue")
+    {
+        let delivery = message.delivery;
+        let mut text = String::new();
+        ZlibDecoder::new(&*delivery.data).read_to_string(&mut text).expect("zlib");
+        let headers = delivery.properties.headers().as_ref();
+        let is_command = headers.is_some_and(|headers| headers.inner().contains_key("dataType"));
+        messages.push((is_command, serde_json::from_str(&text).expect("JSON")));
+        delivery.acker.ack(BasicAckOptions::default()).await.expect("acknowledged");
+    }
+    connection.close(200, "".into()).await.expect("closed");
+    messages
+}
