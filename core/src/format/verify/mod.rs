@@ -18,6 +18,7 @@ use super::mapping::Region;
 use crate::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
 use crate::model::Model;
 use crate::model::memory::Memory;
+use crate::model::plain_memory::PlainMemory;
 use crate::model::template::Templates;
 use crate::params::ModelParams;
 
@@ -54,6 +55,14 @@ pub fn model(model: &Model) -> Result<(), FormatError> {
         Memory::Plain(memory) => plain_memory::check(memory)?,
     }
     model.classifier().map_or(Ok(()), classifier::check)
+}
+
+/// Checks every invariant of a plain memory by itself.
+///
+/// # Errors
+/// The first one that does not hold.
+pub fn plain_memory(memory: &PlainMemory) -> Result<(), FormatError> {
+    plain_memory::check(memory)
 }
 
 fn ensure(is_valid: bool, reason: impl FnOnce() -> String) -> Result<(), FormatError> {
