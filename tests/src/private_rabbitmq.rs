@@ -160,8 +160,8 @@ impl PrivateRabbitMq {
     /// If the broker does not run.
     pub fn close_connections(&self, vhost: &str) {
         self.evaluate(&format!(
-            "rabbit_connection_tracking:close_connections(rabbit_connection_tracking:list(<<\"{vhost}\">>), \
-             <<\"test\">>)."
+            "[rabbit_networking:close_connection(element(6, Tracked), <<\"test\">>) || Tracked <- \
+             rabbit_connection_tracking:list(<<\"{vhost}\">>)]."
         ));
     }
 
