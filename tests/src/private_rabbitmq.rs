@@ -147,6 +147,7 @@ impl PrivateRabbitMq {
         let mut input = child.stdin.take().expect("piped");
         writeln!(input, "{erlang}").expect("erl_call reads");
         drop(input);
+        wait_for(erlang, || child.try_wait().expect("our own child"));
         let output = child.wait_with_output().expect("our own child");
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         let is_good = output.status.success() && answer.starts_with("{ok, ");
@@ -160,8 +161,8 @@ impl PrivateRabbitMq {
     /// If the broker does not run.
     pub fn close_connections(&self, vhost: &str) {
         self.evaluate(&format!(
-            "rabbit_connection_tracking:close_connections(rabbit_connection_tracking:list(<<\"{vhost}\">>), \
-             <<\"test\">>)."
+            "[rabbit_networking:close_connection(element(6, Tracked), <<\"test\">>) || Tracked <- \
+             rabbit_connection_tracking:list(<<\"{vhost}\">>)]."
         ));
     }
 
@@ -318,7 +319,7 @@ impl PrivateRabbitMq {
         let mut state = self.lock();
         let mut broker = state.broker.take().expect("the broker runs");
         send_signal(&broker, signal);
-        broker.wait().expect("our own child");
+        wait_for("the broker's end", || broker.try_wait().expect("our own child"));
         let epmd = state.epmd.as_ref().map(Child::id);
         state.tell_watchdog(epmd);
     }
