@@ -20,7 +20,7 @@ use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::metric::MetricStatus;
 use serde_json::Value;
 
-const VERBS: [(&str, &str); 13] = [
+const VERBS: [(&str, &str); 19] = [
     ("serve", "Run the engine"),
     ("demo", "Show what the engine does"),
     ("replay", "Score a file of samples"),
@@ -29,6 +29,12 @@ const VERBS: [(&str, &str); 13] = [
     ("monitor", "Start a model for a metric"),
     ("unmonitor", "Stop the model of a metric"),
     ("delete", "Delete a metric"),
+    ("create", "Make a metric that is not monitored"),
+    ("activate", "Start the model of a metric that waits for data"),
+    ("export", "Print the specification of a metric's model"),
+    ("import", "Monitor what `htmengine export` printed"),
+    ("instances", "List servers"),
+    ("collect-garbage", "Delete rows older than so many days"),
     ("status", "Show figures of the running engine"),
     ("checkpoint", "Have the running engine save every model"),
     ("rebuild", "Build a metric's model again from its rows"),

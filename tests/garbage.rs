@@ -54,6 +54,8 @@ fn after_a_purge_a_kill_and_a_restart_scores_go_on_equal() {
     assert_eq!(purge(&data_dir), 0);
     let left = rows(&server.repository(), "speed");
     assert_eq!(left.first().map(|row| row.row_id), Some(RowId(80)));
+    let rebuild = ["rebuild", "speed", "--data-dir", data_dir.to_str().expect("plain characters")];
+    fail(rebuild, 1, &["cannot be rebuilt", "before row 80", "nothing was changed"]);
     server.kill();
 
     // The file stands at row 80: the next twenty are stepped again, from their rows.

@@ -50,6 +50,7 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
     let repository = settings.open_repository(OpenMode::ReadWrite)?;
     let metric = find_metric(&*repository, &args.name)?;
     let start = start_of(&metric)?;
+    check_first_row(&*repository, &metric)?;
     let params = Arc::new(start.params()?);
     let store = settings.model_store();
     let mut model = store.new_model(&params).model;
@@ -79,6 +80,20 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
             "{name} is rebuilt, but {} of {} scores differ from the stored ones, the first at {first}; rows or scores \
              were changed by hand, or this is a defect: please report it",
             comparison.unequal, comparison.rows
+        ))),
+    }
+}
+
+/// A model whose early rows were deleted for their age can only go on from its file: the rows that are left make another
+/// one, and the good one must not be put aside for it.
+fn check_first_row(repository: &dyn Repository, metric: &Metric) -> Result<(), CliError> {
+    let first = repository.rows_after(&metric.uid, RowId(0), 1)?.pop();
+    match first.map(|row| row.row_id).filter(|row_id| *row_id > RowId(1)) {
+        None => Ok(()),
+        Some(first) => Err(CliError::new(format!(
+            "{} cannot be rebuilt: its rows before row {first} were deleted for their age, and without them every score \
+             would differ; nothing was changed",
+            metric.name
         ))),
     }
 }
