@@ -58,16 +58,26 @@ fn answers(page: &str) -> Vec<Answer> {
         .collect()
 }
 
-/// Whether `text` has a function `name` that is marked as a test.
+/// Whether `text` has a function `name` that is marked as a test, or is made one for every repository.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let head = format!("fn {name}(");
-    lines.iter().enumerate().any(|(index, line)| {
-        // Between the mark and the function only attributes and comments may stand.
-        let before = lines[..index].iter().rev();
-        let mut marks = before.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        line.starts_with(&head) && marks.any(|mark| *mark == "#[test]")
-    })
+    let is_test = |head: &str| {
+        lines.iter().enumerate().any(|(index, line)| {
+            // Between the mark and the function only attributes and comments may stand.
+            let before = lines[..index].iter().rev();
+            let mut marks = before.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+            line.starts_with(head) && marks.any(|mark| *mark == "#[test]")
+        })
+    };
+    is_test(&format!("fn {name}(")) || is_conformance_check(text, name)
+}
+
+/// The suite that is run against each repository has its checks in one file; a macro there lists them.
+fn is_conformance_check(text: &str, name: &str) -> bool {
+    let Some((_, rest)) = text.split_once("macro_rules! conformance_tests") else { return false };
+    let Some((list, checks)) = rest.split_once("\n}\n") else { return false };
+    let is_listed = list.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name);
+    is_listed && checks.contains(&format!("    pub fn {name}("))
 }
 
 #[test]
@@ -116,6 +126,9 @@ fn tests_are_told_from_other_functions() {
     let text = "#[test]\nfn a() {}\nfn b() {}\n    #[test]\n    #[cfg(unix)]\n    // why\n    fn c() {}\n";
     assert!(has_test(text, "a") && has_test(text, "c"));
     assert!(!has_test(text, "b") && !has_test(text, "d") && !has_test("#[test]\nfn ab() {}", "a"));
+    let text =
+        "macro_rules! conformance_tests {\n    a\n}\nmod checks {\n    pub fn a() {}\n    pub fn b() {}\n}\n";
+    assert!(has_test(text, "a") && !has_test(text, "b"));
 }
 
 fn range(min: f64, max: f64) -> ValueRange {
