@@ -41,6 +41,7 @@ use htm_core::isa::Isa;
 
 use crate::config::ConfigArgs;
 use crate::model_params::ModelSpec;
+use crate::operations::OperationError;
 use crate::repository::Repository;
 use crate::repository::metric::Metric;
 
@@ -231,6 +232,17 @@ impl From<serde_json::Error> for CliError {
     }
 }
 
+impl From<OperationError> for CliError {
+    fn from(error: OperationError) -> Self {
+        let advice = if matches!(error, OperationError::ObjectNotFound { .. }) {
+            "; `htmengine metrics` lists those there are, and a metric appears with its first sample"
+        } else {
+            ""
+        };
+        Self::new(format!("{error}{advice}"))
+    }
+}
+
 macro_rules! from_error {
     ($($error:ty),+ $(,)?) => {
         $(impl From<$error> for CliError {
@@ -246,7 +258,6 @@ from_error!(
     crate::engine::EngineError,
     crate::config::ConfigError,
     crate::monitoring::MonitorError,
-    crate::operations::OperationError,
     crate::model_params::SpecError,
     crate::timestamp::TimeError,
     htm_core::params::ParamsError,

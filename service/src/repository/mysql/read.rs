@@ -59,7 +59,13 @@ pub(super) fn metric(
 
 /// The metric with this name.
 pub(super) fn metric_by_name(session: &mut Session, name: &str) -> Result<Option<Metric>, RepositoryError> {
-    let sql = select_metric!("WHERE name = ? AND datasource = ? ORDER BY uid");
+    // A column of another character set is an error to compare with what it cannot hold, so the column is converted
+    // then; only then, because no index serves that.
+    let sql = if name.is_ascii() {
+        select_metric!("WHERE name = ? AND datasource = ? ORDER BY uid")
+    } else {
+        select_metric!("WHERE CONVERT(name USING utf8mb4) = ? AND datasource = ? ORDER BY uid")
+    };
     let rows = session.rows("reading a metric", sql, (name, DATASOURCE_CUSTOM))?;
     for row in rows {
         let metric = metric_from_row(row)?;
