@@ -119,11 +119,11 @@ impl Application {
     /// What the logs say, for a test that failed.
     fn logs(&self) -> String {
         let logs = SERVICES.iter().chain(&["supervisord"]);
-        logs.map(|name| {
+        let log_of = |name: &str| {
             let path = self.folder.path().join(format!("logs/{name}.log"));
             format!("{name}:\n{}\n", fs::read_to_string(path).unwrap_or_default())
-        })
-        .collect()
+        };
+        logs.map(log_of).collect()
     }
 
     fn python(&self, name: &str, arguments: &[&str], input: &str) -> String {

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Instant;
 
 use htm_core::ids::RowId;
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
@@ -408,39 +407,4 @@ fn only_the_newest_changes_are_kept() {
     within(&*repository, |tx| tx.announce(&id("c"))).expect("announces");
     let kept = repository.changes_after(0, 10);
     assert_eq!(kept, Ok(vec![(last_old, id("b")), (last_old + 1, id("c"))]));
-}
-
-/// `cargo test -p htm-tests --test mysql_outage -- --ignored --nocapture`
-#[test]
-#[ignore = "measures, and a machine that does other things beside it says nothing"]
-fn thousands_of_rows_a_second_are_stored_and_completed() {
-    const ROWS: i64 = 20_000;
-    const REQUIRED_PER_S: f64 = 2_000.0;
-    let (_, repository) = open();
-    for rows_per_commit in [10, 200, 1_000] {
-        let uid = format!("m{rows_per_commit}");
-        insert(&*repository, &uid, &uid);
-        let starts = || (0..ROWS).step_by(usize::try_from(rows_per_commit).expect("small"));
-        let started = Instant::now();
-        for start in starts() {
-            append(&*repository, &uid, start..start + rows_per_commit);
-        }
-        let stored = started.elapsed();
-        let started = Instant::now();
-        for start in starts() {
-            let updates: Vec<RowUpdate> = (start + 1..=start + rows_per_commit).map(update).collect();
-            within(&*repository, |tx| tx.complete_rows(&id(&uid), &updates)).expect("completes");
-        }
-        let completed = started.elapsed();
-        let started = Instant::now();
-        let read = rows_of(&*repository, &uid).len();
-        let rows = f64::from(i32::try_from(ROWS).expect("small"));
-        let per_s = [stored, completed, started.elapsed()].map(|time| rows / time.as_secs_f64());
-        eprintln!(
-            "{rows_per_commit} rows a commit: {:.0} stored, {:.0} completed, {:.0} read a second",
-            per_s[0], per_s[1], per_s[2]
-        );
-        assert_eq!(i64::try_from(read), Ok(ROWS));
-        assert!(per_s.iter().all(|&rate| rate >= REQUIRED_PER_S), "{per_s:?}");
-    }
 }

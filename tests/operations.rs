@@ -254,7 +254,7 @@ fn unmonitoring_keeps_samples_and_clears_the_rest() {
     };
     bench
         .repository
-        .transact(&mut |tx| tx.complete_rows(&uid, &[update.clone()]).map(|_| ()))
+        .transact(&mut |tx| tx.complete_rows(&uid, std::slice::from_ref(&update)).map(|_| ()))
         .expect("scored");
     bench.operations.unmonitor_metric("m").expect("unmonitored");
     let metric = bench.metric("m");

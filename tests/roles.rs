@@ -41,7 +41,9 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
     }
     database.start();
     broker.start_again();
-    waiting.iter().for_each(|role| role.wait_until_ready());
+    for role in &waiting {
+        role.wait_until_ready();
+    }
     installation.send(load.all().as_bytes());
     load.wait_for_scores(&*installation.repository());
     load.check(&*installation.repository());
@@ -67,7 +69,9 @@ fn each_role_killed_in_the_middle_of_load_loses_and_doubles_nothing() {
     let repository = installation.repository();
     load.monitor(&*repository);
     let mut running: Vec<_> = ROLES.map(|role| installation.start(role)).into();
-    running.iter().for_each(|role| role.wait_until_ready());
+    for role in &running {
+        role.wait_until_ready();
+    }
     for (round, role) in ROLES.iter().enumerate() {
         let rows = 50 * (round + 1);
         let text = load.missing(&*repository, rows);
@@ -110,7 +114,9 @@ fn broker_and_database_going_away_in_the_middle_of_load_are_waited_for() {
     let load = Load::new(4, 240);
     load.monitor(&*installation.repository());
     let running = ROLES.map(|role| installation.start(role));
-    running.iter().for_each(|role| role.wait_until_ready());
+    for role in &running {
+        role.wait_until_ready();
+    }
     let (address, text) = (installation.listener_address(), load.all());
     let sender = thread::spawn(move || {
         let mut stream = connect(address);

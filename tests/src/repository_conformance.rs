@@ -149,8 +149,13 @@ fn assert_rejected<T: std::fmt::Debug>(answer: Result<T, RepositoryError>) -> St
 }
 
 #[expect(missing_docs, reason = "each check is named after what it promises")]
+#[expect(clippy::missing_panics_doc, reason = "they are tests: whatever does not hold panics")]
 mod checks {
-    use super::*;
+    use super::{
+        BestPredictions, DataQuery, Metric, MetricStatus, RejectEntry, RejectReason, Repository,
+        RepositoryError, RowId, RowUpdate, StoredSample, append, assert_rejected, complete, id, ids, insert,
+        metric, rows_of, samples, stored, update, within,
+    };
 
     pub fn a_metric_is_read_back_as_it_was_written(repository: &dyn Repository) {
         let mut written = metric("a1", "cpu.load");

@@ -315,7 +315,7 @@ mod tests {
         let mut text = "[s]\na0 = xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".to_owned();
         for step in 1..8 {
             let part = format!("%(a{})s", step - 1);
-            text += &format!("a{step} = {}\n", part.repeat(8));
+            text.push_str(&["a", &step.to_string(), " = ", &part.repeat(8), "\n"].concat());
         }
         let error = read(&text).expect("valid").value("s", "a7").expect_err("refused").to_string();
         assert!(error.contains("longer than"), "{error}");

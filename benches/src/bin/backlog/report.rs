@@ -68,7 +68,7 @@ impl Report {
 pub(crate) fn print(reports: &[Report], as_json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if as_json {
-        return writeln!(out, "{}", Value::from_iter(reports.iter().map(Report::to_json)));
+        return writeln!(out, "{}", reports.iter().map(Report::to_json).collect::<Value>());
     }
     reports.iter().try_for_each(|report| report.write(&mut out))
 }

@@ -7,7 +7,6 @@
 //! Rows are written many to a statement. The number of rows in one is a power of two, so that few texts of statements
 //! exist and all stay prepared. Scores are written as INSERT ... ON DUPLICATE KEY UPDATE over rows that were found and
 //! locked just before: the one form of a multi-row update in which every double goes straight into its column.
-//! Measured over loopback with one core for both ends, against one UPDATE for each row: see `tests/mysql_repository.rs`.
 //!
 //! Column lengths are checked before anything is written, and a value that is too long is refused, never cut; what
 //! only the server can tell (its character sets, TEXT's 65,535 bytes) it refuses in strict mode.
