@@ -276,9 +276,9 @@ impl Client {
             let delivery = got.expect("a queue")?.delivery;
             delivery.acker.ack(BasicAckOptions::default()).await.expect("acknowledged");
             let headers = delivery.properties.headers().clone().map(|headers| {
-                let texts = headers.into_iter().map(|(name, value)| match value {
-                    AMQPValue::LongString(text) => (name.to_string(), text.to_string()),
-                    other => panic!("header {name} is {other:?}"),
+                let texts = headers.into_iter().map(|(name, value)| {
+                    let AMQPValue::LongString(text) = value else { panic!("header {name} is {value:?}") };
+                    (name.to_string(), text.to_string())
                 });
                 texts.collect()
             });

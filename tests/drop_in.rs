@@ -119,7 +119,7 @@ impl Application {
     /// What the logs say, for a test that failed.
     fn logs(&self) -> String {
         let logs = SERVICES.iter().chain(&["supervisord"]);
-        let log_of = |name: &str| {
+        let log_of = |name: &&str| {
             let path = self.folder.path().join(format!("logs/{name}.log"));
             format!("{name}:\n{}\n", fs::read_to_string(path).unwrap_or_default())
         };

@@ -82,7 +82,7 @@ fn check_rows(name: &str, rows: &[MetricRow], samples: &[Record], params: ModelP
 }
 
 /// `completeModelParams` of a standard model of resolution 1, with another temporal memory.
-fn complete_params(temporal_memory: Value) -> Value {
+fn complete_params(temporal_memory: &Value) -> Value {
     json!({
         "timestampFieldName": "when", "valueFieldName": "load",
         "inferenceArgs": {"predictedField": "load", "predictionSteps": [1], "inputPredictedField": "auto"},
@@ -136,7 +136,7 @@ fn a_repeating_metric_is_predicted_well() {
 
 #[test]
 fn all_parameters_may_be_given() {
-    let complete = complete_params(json!({"temporalImp": "cpp"}));
+    let complete = complete_params(&json!({"temporalImp": "cpp"}));
     let spec = spec_with("complete", &complete);
     let params = spec.complete_params().expect("supported").expect("given");
     check_against_a_lone_model(&spec, params);
@@ -144,7 +144,7 @@ fn all_parameters_may_be_given() {
 
 #[test]
 fn the_plain_memory_may_be_asked_for() {
-    let spec = spec_with("plain", &complete_params(json!({"temporalImp": "tm_cpp"})));
+    let spec = spec_with("plain", &complete_params(&json!({"temporalImp": "tm_cpp"})));
     let params = spec.complete_params().expect("supported").expect("given");
     let standard = params_with("tm_cpp", 1.0);
     assert_eq!(params.memory(), standard.memory());
@@ -154,7 +154,7 @@ fn the_plain_memory_may_be_asked_for() {
 /// A database that the original left behind: an active metric whose `model_params` it wrote.
 #[test]
 fn a_model_of_the_original_goes_on_from_its_rows() {
-    let complete = complete_params(json!({"temporalImp": "cpp"}));
+    let complete = complete_params(&json!({"temporalImp": "cpp"}));
     let text = json!({
         "modelConfig": complete["modelConfig"], "inferenceArgs": complete["inferenceArgs"],
         "inputRecordSchema": [["when", "datetime", "T"], ["load", "float", ""]],
@@ -186,7 +186,7 @@ fn a_model_of_the_original_goes_on_from_its_rows() {
 /// first row.
 #[test]
 fn a_model_that_no_row_fits_says_which_field_is_missing() {
-    let mut complete = complete_params(json!({"temporalImp": "cpp"}));
+    let mut complete = complete_params(&json!({"temporalImp": "cpp"}));
     complete["modelConfig"]["modelParams"]["sensorParams"]["encoders"] = json!({
         "volume": {"type": "ScalarEncoder", "fieldname": "volume", "minval": 0, "maxval": 5000, "n": 272, "w": 21}
     });
@@ -207,7 +207,7 @@ fn the_command_line_asks_for_parameters_and_classifier() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().to_str().expect("a plain path");
     let file = folder.path().join("params.json");
-    std::fs::write(&file, complete_params(json!({"temporalImp": "tm_cpp"})).to_string()).expect("written");
+    std::fs::write(&file, complete_params(&json!({"temporalImp": "tm_cpp"})).to_string()).expect("written");
     let file = file.to_str().expect("a plain path");
     succeed(["monitor", "plain", "--params", file, "--data-dir", data_dir]);
     let range = ["--min", "0", "--max", "130"];

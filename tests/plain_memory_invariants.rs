@@ -244,7 +244,9 @@ proptest! {
             ..standard_plain_memory()
         };
         let mut pair = Pair::new(params);
-        events.iter().for_each(|event| pair.live(event));
+        for event in &events {
+            pair.live(event);
+        }
         let mut saved = Saved::of(&pair.memory);
         let original = saved.clone();
         for (number, at, byte) in changes {
@@ -370,7 +372,7 @@ fn verifying_finds_what_was_forged() {
     }
     let saved = Saved::of(&pair.memory);
     verify::plain_memory(&saved.clone().restore(params).expect("own bytes")).expect("unchanged");
-    for number in 0..ARRAYS.len() {
+    for (number, (_, kind)) in ARRAYS.iter().enumerate() {
         let mut forged = saved.clone();
         let (name, bytes, _) = &mut forged.arrays[number];
         let name = *name;
@@ -379,7 +381,7 @@ fn verifying_finds_what_was_forged() {
         let at = match name {
             "matches" | "posting_lists" => 3,
             "segments" => 7,
-            _ => ARRAYS[number].1.size_bytes() as usize - 1,
+            _ => kind.size_bytes() as usize - 1,
         };
         bytes[at] ^= 0x7F;
         let memory = forged.restore(params).expect("the shapes are unchanged");
