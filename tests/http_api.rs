@@ -57,7 +57,11 @@ fn samples(count: usize) -> Vec<Record> {
 }
 
 fn body(samples: &[Record]) -> String {
-    samples.iter().map(|sample| format!("{:?} {}\n", sample.value, sample.timestamp)).collect()
+    samples
+        .iter()
+        .map(|sample| format!("{:?} {}\n", sample.value, sample.timestamp))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 #[test]
@@ -99,7 +103,9 @@ fn a_metric_lives_its_whole_life_over_http() {
 fn rows_come_in_every_form_filtered_and_page_by_page() {
     let api = Api::start();
     // More than one page of rows.
-    let lines: String = (0..6_000).map(|row| format!("{} {}\n", row % 7, 1_000_000 + row * 60)).collect();
+    let lines: Vec<String> =
+        (0..6_000).map(|row| format!("{} {}\n", row % 7, 1_000_000 + row * 60)).collect();
+    let lines = lines.concat();
     api.send("POST", "/v1/metrics/many/samples", &lines);
     wait_until("6,000 rows", || get(api.address, "/v1/metrics/many/stats").json()["rows"] == 6_000);
     let all = api.get("/v1/metrics/many/data");
