@@ -207,7 +207,7 @@ fn arguments_that_cannot_be_meant_are_refused_with_advice() {
     session.fail(&["monitor", "two words", "--min", "0", "--max", "1"], &["two words", "no metric name"]);
     assert_eq!(status(&session.server.repository(), "cpu"), Some(MetricStatus::Unmonitored), "unchanged");
     for verb in ["data", "unmonitor", "delete"] {
-        session.fail(&[verb, "gpu"], &["no metric with the name or id `gpu`", "htmengine metrics"]);
+        session.fail(&[verb, "gpu"], &["no metric named 'gpu'", "htmengine metrics"]);
     }
     session.fail(&["data", "cpu", "--since", "yesterday"], &["`yesterday`", "YYYY-MM-DD"]);
     fail(session.with_data(&["data", "cpu", "--format", "xml"]), 2, &["xml", "ndjson"]);

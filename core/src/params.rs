@@ -1,6 +1,6 @@
 //! The parameters of a model: checked once, valid ever after.
 //!
-//! Any parameters within the limits of [`limits`] make a model; [`description`] writes them as text and reads them back.
+//! Any parameters within the limits of `limits` make a model; `description` writes them as text and reads them back.
 //! [`ModelParams::single_metric`] is the standard set.
 //!
 //! Source: `getScalarMetricWithTimeOfDayAnomalyParams` of nupic and its `best_single_metric_anomaly_params_cpp.json`,

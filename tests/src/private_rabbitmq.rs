@@ -9,7 +9,7 @@
 //! the watchdog knows it.
 //!
 //! Source: Debian 12's RabbitMQ 3.10. The script in `/usr/sbin` changes the user and loses the environment, so the one
-//! in [`PROGRAMS`] is called. `erl_call` takes milliseconds for what takes `rabbitmqctl` seconds.
+//! in `PROGRAMS` is called. `erl_call` takes milliseconds for what takes `rabbitmqctl` seconds.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -112,7 +112,7 @@ impl Original {
     /// Reads the files in `folder`, with `rabbitmq.conf` in `rabbitmq_conf` if that is said, else in `folder` if it is there.
     ///
     /// # Errors
-    /// Everything that is wrong with the files as such; [`Self::problems`] has what is wrong with options.
+    /// Everything that is wrong with the files as such; `problems` has what is wrong with options.
     pub fn read(
         folder: &Path,
         rabbitmq_conf: Option<&Path>,

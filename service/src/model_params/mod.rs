@@ -4,8 +4,8 @@
 //! [`ModelStart`]: what follows from it, fixed when the model is started. Monitoring writes both, the scheduler
 //! reads the second, results show the `metricSpec` of the first.
 //!
-//! [`complete`] reads `completeModelParams`, [`model_config`] turns a `modelConfig` (anybody's, or our own of
-//! [`standard`]) into the parameters of a model with the help of [`encoders`] and [`regions`]; [`json_section`] is how
+//! `complete` reads `completeModelParams`, `model_config` turns a `modelConfig` (anybody's, or our own of
+//! `standard`) into the parameters of a model with the help of `encoders` and `regions`; `json_section` is how
 //! they read JSON.
 //!
 //! Invariants: a value that was made here or read here is valid (finite numbers, both or neither end of the range,

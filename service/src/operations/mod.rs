@@ -255,6 +255,6 @@ fn checked_name(name: &str) -> Result<String, OperationError> {
 
 fn not_found(reference: &str) -> OperationError {
     OperationError::ObjectNotFound {
-        reason: format!("there is no metric with the name or id `{}`", reference.escape_debug()),
+        reason: format!("there is no metric named '{}', nor one with this id", reference.escape_debug()),
     }
 }

@@ -1,11 +1,11 @@
 //! The bus over RabbitMQ, for roles that run as processes of their own.
 //!
 //! Two connections, one to publish and one to consume, so that a broker that holds back publishers does not hold back
-//! acknowledgements. Each queue has a [`publisher`] and a [`consumer`], tasks on the runtime of
+//! acknowledgements. Each queue has a `publisher` and a `consumer`, tasks on the runtime of
 //! [`crate::backends::start_runtime`]; roles call from plain threads and wait there.
 //!
 //! Invariants:
-//! - Queues and exchange are declared as the original declared them ([`topology`]), so that both can use one broker.
+//! - Queues and exchange are declared as the original declared them (`topology`), so that both can use one broker.
 //! - Whatever is lost on the way is published or delivered again: at least once, in order.
 //! - The password is in no message and no log.
 //!
