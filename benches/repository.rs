@@ -33,8 +33,9 @@ fn stored(metrics: i64) -> Stored {
     let mut ids = Vec::new();
     for number in 0..metrics {
         let name = format!("metric.{number}");
-        let metric =
-            monitoring::in_transaction(&repository, |tx| Ok(monitoring::create_metric(tx, &name, &random)?));
+        let metric = monitoring::in_transaction::<_, monitoring::MonitorError>(&repository, |tx| {
+            Ok(monitoring::create_metric(tx, &name, &random)?)
+        });
         ids.push(metric.expect("made").uid);
     }
     Stored { repository, _folder: folder, ids, next_timestamp: 1_400_000_000 }

@@ -148,7 +148,7 @@ fn a_model_that_cannot_be_made_puts_its_metric_into_error() {
     let mut results = running.engine().bus().results().subscribe();
     let repository = running.repository();
     let random = SystemRandom::open().expect("/dev/urandom");
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         let metric = monitoring::create_metric(tx, "broken", &random)?;
         let spec = ModelSpec { range: Some(range()), ..ModelSpec::for_metric("broken") };
         monitoring::monitor(tx, &metric, &spec, &random)?;

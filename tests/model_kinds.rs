@@ -35,7 +35,7 @@ fn samples(count: usize) -> Vec<Record> {
 
 fn monitor(repository: &dyn Repository, spec: &ModelSpec) {
     let random = SystemRandom::open().expect("/dev/urandom");
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         let metric = monitoring::create_metric(tx, &spec.metric_name, &random)?;
         monitoring::monitor(tx, &metric, spec, &random)
     })

@@ -139,7 +139,7 @@ fn range(min: f64, max: f64) -> ValueRange {
 fn monitor_by(repository: &dyn Repository, spec: &str) -> MetricStatus {
     let random = SystemRandom::open().expect("/dev/urandom");
     let spec = ModelSpec::from_json(spec).expect("a specification");
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         let metric = monitoring::create_metric(tx, &spec.metric_name, &random)?;
         monitoring::monitor(tx, &metric, &spec, &random)
     })

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 fn monitor_by(repository: &dyn Repository, spec: &Value) -> MetricStatus {
     let random = SystemRandom::open().expect("/dev/urandom");
     let spec = ModelSpec::from_json(&spec.to_string()).unwrap_or_else(|error| panic!("{error}"));
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         let metric = monitoring::create_metric(tx, &spec.metric_name, &random)?;
         monitoring::monitor(tx, &metric, &spec, &random)
     })

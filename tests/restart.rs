@@ -328,7 +328,7 @@ fn rows_that_were_just_stored_are_never_taken_for_scored() {
     let names: Vec<String> = (0..300).map(|number| format!("metric.{number}")).collect();
     let random = SystemRandom::open().expect("/dev/urandom");
     let repository = running.repository();
-    let metrics = in_transaction(repository, |tx| {
+    let metrics = in_transaction::<_, htmengine::monitoring::MonitorError>(repository, |tx| {
         names.iter().map(|name| Ok(create_metric(tx, name, &random)?)).collect::<Result<Vec<_>, _>>()
     });
     let metrics = metrics.expect("created");

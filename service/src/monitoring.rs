@@ -282,32 +282,38 @@ pub fn delete(tx: &mut dyn Transaction, id: &ModelId) -> Result<(), MonitorError
 ///
 /// # Errors
 /// What `work` returned, or what the database said.
-pub fn in_transaction<T>(
+pub fn in_transaction<T, E>(
     repository: &dyn Repository,
-    mut work: impl FnMut(&mut dyn Transaction) -> Result<T, MonitorError>,
-) -> Result<T, MonitorError> {
+    mut work: impl FnMut(&mut dyn Transaction) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<RepositoryError> + fmt::Display,
+    RepositoryError: TryFrom<E, Error = E>,
+{
     let mut answer = None;
     let committed = repository.transact(&mut |tx| match work(tx) {
-        Err(MonitorError::Repository(error)) => {
-            answer = None;
-            Err(error)
-        }
-        Err(error) => {
-            // Any error rolls back; this one tells the repository nothing but that.
-            let reason = error.to_string();
-            answer = Some(Err(error));
-            Err(RepositoryError::Rejected { reason })
-        }
         Ok(value) => {
             answer = Some(Ok(value));
             Ok(())
         }
+        Err(error) => match RepositoryError::try_from(error) {
+            Ok(error) => {
+                answer = None;
+                Err(error)
+            }
+            Err(error) => {
+                // Any error rolls back; this one tells the repository nothing but that.
+                let reason = error.to_string();
+                answer = Some(Err(error));
+                Err(RepositoryError::Rejected { reason })
+            }
+        },
     });
     match (committed, answer) {
         (Ok(()), Some(Ok(value))) => Ok(value),
         (_, Some(Err(error))) => Err(error),
         (Err(error), _) => Err(error.into()),
-        (Ok(()), None) => Err(MonitorError::Repository(RepositoryError::Fatal {
+        (Ok(()), None) => Err(E::from(RepositoryError::Fatal {
             reason: "the repository reported a commit without running the work; please report this"
                 .to_owned(),
         })),
@@ -340,6 +346,20 @@ pub enum MonitorError {
 impl From<RepositoryError> for MonitorError {
     fn from(error: RepositoryError) -> Self {
         Self::Repository(error)
+    }
+}
+
+impl TryFrom<MonitorError> for RepositoryError {
+    type Error = MonitorError;
+
+    /// The database's own failure, or the error as it was.
+    fn try_from(error: MonitorError) -> Result<Self, MonitorError> {
+        match error {
+            MonitorError::Repository(error) => Ok(error),
+            MonitorError::NotFound { .. }
+            | MonitorError::AlreadyMonitored { .. }
+            | MonitorError::Params(_) => Err(error),
+        }
     }
 }
 

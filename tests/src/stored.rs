@@ -16,7 +16,7 @@ use crate::waiting::{wait_for, wait_until};
 /// If that is refused.
 pub fn monitor_all(repository: &dyn Repository, names: &[&str], range: Option<ValueRange>) {
     let random = SystemRandom::open().expect("/dev/urandom");
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         for name in names {
             let metric = monitoring::create_metric(tx, name, &random)?;
             let spec = ModelSpec { range, ..ModelSpec::for_metric(name) };

@@ -132,8 +132,7 @@ fn monitor(repository: &dyn Repository) -> Result<ModelId, CliError> {
     let spec = ModelSpec { range: Some(RANGE), ..ModelSpec::for_metric(METRIC) };
     monitoring::in_transaction(repository, |tx| {
         let metric = monitoring::create_metric(tx, METRIC, &random)?;
-        monitoring::monitor(tx, &metric, &spec, &random)?;
-        Ok(())
+        monitoring::monitor(tx, &metric, &spec, &random)
     })?;
     Ok(find_metric(repository, METRIC)?.uid)
 }

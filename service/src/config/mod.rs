@@ -26,7 +26,7 @@ use std::path::Path;
 
 pub use self::flags::ConfigArgs;
 pub use self::opened::{OpenBus, OpenRepository};
-pub use self::settings::{PROFILING_TARGET, Settings};
+pub use self::settings::Settings;
 
 /// Data folder unless told otherwise.
 pub const DEFAULT_DATA_DIR: &str = "htmengine-data";

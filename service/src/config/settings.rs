@@ -28,13 +28,12 @@ use crate::control;
 use crate::engine::{EngineOptions, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
 use crate::garbage::MAX_THRESHOLD_DAYS;
+use crate::profiling;
 use crate::repository::RepositoryError;
 use crate::repository::mysql::MysqlSettings;
 use crate::repository::sqlite::OpenMode;
 use crate::scheduler::model_store::ModelStore;
 
-/// Log target of the lines about single stages of the work, which `profiling` switches on.
-pub const PROFILING_TARGET: &str = crate::profiling::TARGET;
 const MIB: usize = 1 << 20;
 
 /// The effective settings.
@@ -251,7 +250,7 @@ impl Settings {
 
     /// What is logged unless `HTMENGINE_LOG` says otherwise.
     pub fn log_filter(&self) -> String {
-        if self.is_profiling() { format!("info,{PROFILING_TARGET}=debug") } else { "info".to_owned() }
+        if self.is_profiling() { format!("info,{}=debug", profiling::TARGET) } else { "info".to_owned() }
     }
 
     /// The store of model files.

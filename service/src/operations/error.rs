@@ -201,3 +201,22 @@ impl From<MonitorError> for OperationError {
         }
     }
 }
+
+impl TryFrom<OperationError> for RepositoryError {
+    type Error = OperationError;
+
+    /// The database's own failure, or the error as it was.
+    fn try_from(error: OperationError) -> Result<Self, OperationError> {
+        match error {
+            OperationError::Repository(error) => Ok(error),
+            OperationError::ObjectNotFound { .. }
+            | OperationError::MetricAlreadyExists { .. }
+            | OperationError::MetricAlreadyMonitored { .. }
+            | OperationError::MetricNotMonitored { .. }
+            | OperationError::MetricStatisticsNotReady { .. }
+            | OperationError::MetricStatusChanged { .. }
+            | OperationError::InvalidArgument { .. }
+            | OperationError::BusAway { .. } => Err(error),
+        }
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::metric_json::parsed;
 use super::{OperationError, Operations};
+use crate::monitoring;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
@@ -149,7 +150,9 @@ impl Operations {
     /// database.
     pub fn metric_stats(&self, reference: &str) -> Result<MetricStats, OperationError> {
         let Metric { uid, name, .. } = self.metric(reference)?;
-        let range = self.transact(|tx| Ok(tx.value_range(&uid, None)?))?;
+        let range = monitoring::in_transaction::<_, OperationError>(self.repository(), |tx| {
+            Ok(tx.value_range(&uid, None)?)
+        })?;
         let (min, max) = range.ok_or(OperationError::MetricStatisticsNotReady { uid, name })?;
         Ok(MetricStats { min, max })
     }

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, RandomBytes};
 use crate::repository::metric::{Metric, MetricStatus};
-use crate::repository::{Repository, RepositoryError, Transaction};
+use crate::repository::{Repository, Transaction};
 use crate::sample::canonical_name;
 
 /// Where requests are carried out.
@@ -104,7 +104,7 @@ impl Operations {
     /// [`OperationError::MetricAlreadyExists`], [`OperationError::InvalidArgument`] for a bad name, or from the database.
     pub fn create_metric(&self, name: &str) -> Result<Metric, OperationError> {
         let name = checked_name(name)?;
-        self.transact(|tx| {
+        monitoring::in_transaction(self.repository(), |tx| {
             if let Some(found) = tx.metric_by_name(&name)? {
                 return Err(OperationError::MetricAlreadyExists { uid: found.uid, name: found.name });
             }
@@ -118,7 +118,7 @@ impl Operations {
     /// [`OperationError::ObjectNotFound`], or from the database.
     pub fn delete_metric(&self, reference: &str) -> Result<Metric, OperationError> {
         let metric = self.metric(reference)?;
-        self.transact(|tx| Ok(monitoring::delete(tx, &metric.uid)?))?;
+        monitoring::in_transaction(self.repository(), |tx| monitoring::delete(tx, &metric.uid))?;
         self.hint(&metric.uid);
         Ok(metric)
     }
@@ -142,7 +142,7 @@ impl Operations {
         if uid.is_none() {
             spec.metric_name = checked_name(&spec.metric_name)?;
         }
-        let monitored = self.transact(|tx| {
+        let monitored = monitoring::in_transaction(self.repository(), |tx| {
             let metric = match uid {
                 Some(uid) => tx.metric(uid)?.ok_or_else(|| not_found(uid.as_str()))?,
                 None => monitoring::create_metric(tx, &spec.metric_name, &*self.random)?,
@@ -163,15 +163,19 @@ impl Operations {
     pub fn activate_model(&self, reference: &str) -> Result<Monitored, OperationError> {
         let metric = self.metric(reference)?;
         let Metric { uid, name, .. } = metric;
-        let status = self.transact(|tx| match monitoring::activate(tx, &uid, &*self.random)? {
-            None => Err(OperationError::MetricStatisticsNotReady { uid: uid.clone(), name: name.clone() }),
-            Some(MetricStatus::Unmonitored) => {
-                Err(OperationError::MetricNotMonitored { uid: uid.clone(), name: name.clone() })
+        let status = monitoring::in_transaction(self.repository(), |tx| {
+            match monitoring::activate(tx, &uid, &*self.random)? {
+                None => {
+                    Err(OperationError::MetricStatisticsNotReady { uid: uid.clone(), name: name.clone() })
+                }
+                Some(MetricStatus::Unmonitored) => {
+                    Err(OperationError::MetricNotMonitored { uid: uid.clone(), name: name.clone() })
+                }
+                Some(status @ MetricStatus::Error) => {
+                    Err(OperationError::MetricStatusChanged { uid: uid.clone(), name: name.clone(), status })
+                }
+                Some(status) => Ok(status),
             }
-            Some(status @ MetricStatus::Error) => {
-                Err(OperationError::MetricStatusChanged { uid: uid.clone(), name: name.clone(), status })
-            }
-            Some(status) => Ok(status),
         })?;
         self.hint(&uid);
         Ok(Monitored { uid, name, status })
@@ -184,7 +188,7 @@ impl Operations {
     /// [`OperationError::ObjectNotFound`], or from the database.
     pub fn unmonitor_metric(&self, reference: &str) -> Result<Metric, OperationError> {
         let metric = self.metric(reference)?;
-        self.transact(|tx| Ok(monitoring::unmonitor(tx, &metric.uid)?))?;
+        monitoring::in_transaction(self.repository(), |tx| monitoring::unmonitor(tx, &metric.uid))?;
         self.hint(&metric.uid);
         Ok(metric)
     }
@@ -209,39 +213,6 @@ impl Operations {
         let hint = ModelHint { model_id: id.clone(), is_changed: true };
         if let Err(error) = bus.hints().publish(hint) {
             tracing::warn!(model = %id, "the scheduler was not told of a changed metric: {error}");
-        }
-    }
-
-    /// Runs `work` in a transaction and hands out what it returned; nothing is changed on an error.
-    fn transact<T>(
-        &self,
-        mut work: impl FnMut(&mut dyn Transaction) -> Result<T, OperationError>,
-    ) -> Result<T, OperationError> {
-        let mut answer = None;
-        let committed = self.repository.transact(&mut |tx| match work(tx) {
-            Err(OperationError::Repository(error)) => {
-                answer = None;
-                Err(error)
-            }
-            Err(error) => {
-                // Any error rolls back; this one tells the repository nothing but that.
-                let reason = error.to_string();
-                answer = Some(Err(error));
-                Err(RepositoryError::Rejected { reason })
-            }
-            Ok(value) => {
-                answer = Some(Ok(value));
-                Ok(())
-            }
-        });
-        match (committed, answer) {
-            (Ok(()), Some(Ok(value))) => Ok(value),
-            (_, Some(Err(error))) => Err(error),
-            (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => Err(OperationError::Repository(RepositoryError::Fatal {
-                reason: "the repository reported a commit without running the work; please report this"
-                    .to_owned(),
-            })),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Operations {
         if uid.is_none() {
             spec.metric_name = checked_name(&spec.metric_name)?;
         }
-        let imported = self.transact(|tx| {
+        let imported = monitoring::in_transaction(self.repository(), |tx| {
             let metric = match &uid {
                 Some(uid) => tx.metric(uid)?.ok_or_else(|| not_found(uid.as_str()))?,
                 None => monitoring::create_metric(tx, &spec.metric_name, &*self.random)?,

@@ -14,6 +14,7 @@ pub mod metric;
 pub mod metric_data;
 pub mod mysql;
 pub mod reject;
+pub mod retry;
 pub mod sqlite;
 
 use std::fmt;

@@ -107,9 +107,10 @@ impl Fixture {
     fn force(&self, name: &str, status: MetricStatus) {
         let uid = self.metric(name).uid;
         let from = [MetricStatus::Unmonitored, MetricStatus::PendingData];
-        let moved = monitoring::in_transaction(self.repository.as_ref(), |tx| {
-            Ok(tx.set_status(&uid, &from, status, None)?)
-        });
+        let moved =
+            monitoring::in_transaction::<_, monitoring::MonitorError>(self.repository.as_ref(), |tx| {
+                Ok(tx.set_status(&uid, &from, status, None)?)
+            });
         assert_eq!(moved, Ok(true));
     }
 

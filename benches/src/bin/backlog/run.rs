@@ -134,7 +134,7 @@ fn separate(
 fn monitor(repository: &dyn Repository, load: &Load) -> io::Result<()> {
     let random = SystemRandom::open()?;
     let range = ModelSpec::range_of(Some(-7829.8), Some(47034.8)).map_err(io::Error::other)?;
-    monitoring::in_transaction(repository, |tx| {
+    monitoring::in_transaction::<_, monitoring::MonitorError>(repository, |tx| {
         for name in &load.names {
             let spec = ModelSpec { range, ..ModelSpec::for_metric(name) };
             let metric = monitoring::create_metric(tx, name, &random)?;

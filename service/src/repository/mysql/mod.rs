@@ -10,8 +10,7 @@
 //! went away while it was committed and did not come back in time. Our own tables are optional: without them progress is
 //! asked from the rows, rejects are counted in memory, and changes are not announced.
 //!
-//! Source: htmengine's repository functions and its retry of transient errors (10 s in all, first after 0.1 s,
-//! doubling).
+//! Source: htmengine's repository functions.
 
 mod error;
 mod evidence;
@@ -27,7 +26,6 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use htm_core::ids::{ModelId, RowId};
 use tokio::runtime::Handle;
@@ -40,15 +38,11 @@ use self::transaction::MysqlTransaction;
 use super::metric::{Metric, MetricStatus};
 use super::metric_data::{DataQuery, MetricRow};
 use super::reject::RejectEntry;
+use super::retry::{RETRY_BUDGET, repeated};
 use super::{Repository, RepositoryError, TransactionWork};
 use crate::reject::RejectReason;
 
 pub use self::settings::MysqlSettings;
-
-/// Pause before the first repetition; doubles each time.
-pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Longest time spent on repetitions of one call, the server's waiting for locks included.
-pub const RETRY_BUDGET: Duration = Duration::from_secs(10);
 
 /// A repository in MySQL or MariaDB.
 #[derive(Debug)]
@@ -92,7 +86,7 @@ impl MysqlRepository {
         &self,
         mut work: impl FnMut(&mut Session) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        repeated(|| self.pool.lend(&mut work))
+        repeated(RETRY_BUDGET, || self.pool.lend(&mut work))
     }
 
     /// One run of `work`. `evidence` is what tells whether an earlier run was committed, whose answer was lost; when the
@@ -133,7 +127,7 @@ impl MysqlRepository {
 impl Repository for MysqlRepository {
     fn transact(&self, work: &mut TransactionWork<'_>) -> Result<(), RepositoryError> {
         let mut evidence = None;
-        repeated(|| self.pool.lend(|session| self.attempt(session, work, &mut evidence)))
+        repeated(RETRY_BUDGET, || self.pool.lend(|session| self.attempt(session, work, &mut evidence)))
     }
 
     fn metric(&self, id: &ModelId) -> Result<Option<Metric>, RepositoryError> {
@@ -204,7 +198,7 @@ impl Repository for MysqlRepository {
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
-        repeated(|| {
+        repeated(RETRY_BUDGET, || {
             self.pool.lend(|session| {
                 session.begin()?;
                 let purged = purge(session, self.features, id, (before, up_to), limit);
@@ -222,28 +216,6 @@ impl Repository for MysqlRepository {
             return Ok(0);
         }
         self.read(read::newest_change)
-    }
-}
-
-/// Repeats `attempt` while it fails transiently and the budget lasts. A failure also says how much time was lost.
-fn repeated<T>(
-    mut attempt: impl FnMut() -> Result<T, (RepositoryError, Duration)>,
-) -> Result<T, RepositoryError> {
-    let mut left = RETRY_BUDGET;
-    let mut delay = FIRST_RETRY_DELAY;
-    loop {
-        let (error, waited) = match attempt() {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        left = left.saturating_sub(waited);
-        if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
-            return Err(error);
-        }
-        let pause = delay.min(left);
-        std::thread::sleep(pause);
-        left -= pause;
-        delay *= 2;
     }
 }
 

@@ -10,8 +10,7 @@
 //! Invariants: a transaction that returned `Ok` survives the end of this process in any form; see `connection`
 //! for power failures. A transaction that failed changed nothing.
 //!
-//! Source: htmengine's repository functions and its retry of transient MySQL errors (10 s in all, first after
-//! 0.1 s, doubling).
+//! Source: htmengine's repository functions.
 
 mod connection;
 mod error;
@@ -35,12 +34,8 @@ use self::transaction::SqliteTransaction;
 use super::metric::{Metric, MetricStatus};
 use super::metric_data::{DataQuery, MetricRow};
 use super::reject::RejectEntry;
+use super::retry::{RETRY_BUDGET, repeated};
 use super::{Repository, RepositoryError, TransactionWork};
-
-/// Pause before the first repetition of a transaction; doubles each time.
-pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Longest time spent on repetitions of one transaction, SQLite's own waiting for a lock included.
-pub const RETRY_BUDGET: Duration = Duration::from_secs(10);
 
 /// What may be done with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,22 +90,7 @@ impl SqliteRepository {
 
     /// Runs `work` in a transaction, again and again while it fails transiently and the budget lasts.
     fn transact_here(&self, work: &mut Work<'_>) -> Result<(), RepositoryError> {
-        let mut left = self.retry_budget;
-        let mut delay = FIRST_RETRY_DELAY;
-        loop {
-            let (error, waited) = match self.attempt(work) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            left = left.saturating_sub(waited);
-            if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
-                return Err(error);
-            }
-            let pause = delay.min(left);
-            std::thread::sleep(pause);
-            left -= pause;
-            delay *= 2;
-        }
+        repeated(self.retry_budget, || self.attempt(work))
     }
 
     /// One run of `work`. On failure also how long SQLite already waited.
