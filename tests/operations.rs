@@ -118,6 +118,8 @@ fn a_created_metric_is_unmonitored_and_exists_once() {
     assert_eq!(error, OperationError::MetricAlreadyExists { uid: made.uid.clone(), name: "cpu".to_owned() });
     assert_eq!((error.class().name, error.class().code), ("MetricAlreadyExists", 2));
     assert_eq!(bench.metric(made.uid.as_str()), found, "an id names it too");
+    bench.operations.create_metric(made.uid.as_str()).expect("a name like any other");
+    assert_eq!(bench.metric(made.uid.as_str()), found, "an id wins over a name");
     assert!(bench.operations.create_metric("a b").is_err() && bench.operations.create_metric("").is_err());
 }
 

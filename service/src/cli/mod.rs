@@ -36,12 +36,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use htm_core::ids::ModelId;
 use htm_core::isa::Isa;
 
 use crate::config::ConfigArgs;
 use crate::model_params::ModelSpec;
-use crate::operations::OperationError;
+use crate::operations::{self, OperationError};
 use crate::repository::Repository;
 use crate::repository::metric::Metric;
 
@@ -183,14 +182,9 @@ fn run(verb: Verb) -> Result<(), CliError> {
     }
 }
 
-/// The metric with this name or, if there is none, with this id.
+/// The metric with this id or, if there is none, with this name.
 fn find_metric(repository: &dyn Repository, name: &str) -> Result<Metric, CliError> {
-    let canonical = crate::sample::canonical_name(name).map_or_else(|_| name.to_owned(), Into::into);
-    if let Some(metric) = repository.metric_by_name(&canonical)? {
-        return Ok(metric);
-    }
-    let by_id = ModelId::new(name).map(|id| repository.metric(&id)).transpose()?;
-    by_id.flatten().ok_or_else(|| {
+    operations::find_metric(repository, name)?.ok_or_else(|| {
         CliError::new(format!(
             "there is no metric named '{name}'; `htmengine metrics` lists those there are, and a metric appears with \
              its first sample"

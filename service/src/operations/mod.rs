@@ -7,8 +7,8 @@
 //! reads the rows of one; `row_format.rs` and `metric_json.rs` show them; `samples.rs` hands samples over; `error.rs`
 //! names what went wrong.
 //!
-//! Invariants: a request that is refused changed nothing; a metric is named by its name or by its id everywhere, and a
-//! name wins.
+//! Invariants: a request that is refused changed nothing; a metric is named by its id or by its name everywhere, and an
+//! id wins.
 //!
 //! Source: htmengine's custom datasource adapter (behaviour 7.2, 7.3) and `repository/queries.py` (8).
 //! Departures: a specification is checked before anything is made, so a bad one leaves no metric behind; a metric
@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, RandomBytes};
 use crate::repository::metric::{Metric, MetricStatus};
-use crate::repository::{Repository, Transaction};
+use crate::repository::{Repository, RepositoryError, Transaction};
 use crate::sample::canonical_name;
 
 /// Where requests are carried out.
@@ -85,17 +85,12 @@ impl Operations {
         self.clock.unix_seconds()
     }
 
-    /// The metric with this name or, if there is none, with this id.
+    /// The metric with this id or, if there is none, with this name.
     ///
     /// # Errors
     /// [`OperationError::ObjectNotFound`], or from the database.
     pub fn metric(&self, reference: &str) -> Result<Metric, OperationError> {
-        let name = canonical_name(reference).map_or_else(|_| reference.to_owned(), Into::into);
-        if let Some(metric) = self.repository.metric_by_name(&name)? {
-            return Ok(metric);
-        }
-        let by_id = ModelId::new(reference).map(|id| self.repository.metric(&id)).transpose()?;
-        by_id.flatten().ok_or_else(|| not_found(reference))
+        find_metric(self.repository(), reference)?.ok_or_else(|| not_found(reference))
     }
 
     /// Makes an unmonitored metric.
@@ -215,6 +210,20 @@ impl Operations {
             tracing::warn!(model = %id, "the scheduler was not told of a changed metric: {error}");
         }
     }
+}
+
+/// The metric with this id or, if there is none, with this name. An id wins: nobody chooses those, while whoever may send
+/// samples could name a metric like another's id.
+///
+/// # Errors
+/// What the database said.
+pub fn find_metric(repository: &dyn Repository, reference: &str) -> Result<Option<Metric>, RepositoryError> {
+    let by_id = ModelId::new(reference).map(|id| repository.metric(&id)).transpose()?;
+    if let Some(metric) = by_id.flatten() {
+        return Ok(Some(metric));
+    }
+    let name = canonical_name(reference).map_or_else(|_| reference.to_owned(), Into::into);
+    repository.metric_by_name(&name)
 }
 
 /// A metric name as it is stored.
