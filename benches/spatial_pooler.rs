@@ -8,21 +8,23 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use htm_bench::naive_pooler::NaivePooler;
 use htm_bench::series::{NYC_TAXI, Series};
 use htm_bench::trained::{KEPT_ROWS, Trained};
 use htm_core::model::spatial_pooler::SpatialPooler;
 use htm_core::model::workspace::Workspace;
 use htm_kernels::isa::Isa;
 use htm_kernels::spatial_pooler::learning::{Flip, max_flips};
-use htm_kernels::spatial_pooler::{MAX_PLANES, duty_cycle, inhibition, learning, overlap};
+use htm_kernels::spatial_pooler::{
+    MAX_PLANES, SpatialPoolerParams, duty_cycle, inhibition, learning, overlap,
+};
+use htm_tests::naive_spatial_pooler::NaiveSpatialPooler;
 
 /// Poolers of the cold bench; about 0.8 MiB each.
 const COLD_POOLERS: usize = 224;
 
 struct Bench {
     pooler: SpatialPooler,
-    naive: NaivePooler,
+    naive: NaiveSpatialPooler,
     /// Per record: active inputs, and the columns they activated.
     rows: Vec<(Vec<u16>, Vec<u16>)>,
 }
@@ -30,7 +32,7 @@ struct Bench {
 fn main() {
     let trained = Trained::on(&Series::read(NYC_TAXI));
     let mut pooler = trained.model.spatial_pooler().clone();
-    let naive = NaivePooler::of(&mut pooler);
+    let naive = NaiveSpatialPooler::of(&mut pooler);
     let rows = trained.rows.into_iter().map(|row| (row.active_inputs, row.active_columns)).collect();
     let bench = Bench { pooler, naive, rows };
     let mut criterion = Criterion::default().configure_from_args();
@@ -97,15 +99,19 @@ fn bench_inhibition(criterion: &mut Criterion, bench: &Bench) {
             });
         });
     }
-    let overlaps_of = |planes: &[u64]| -> Vec<u32> {
-        (0..params.columns).map(|column| overlap::of_column(planes, params.row_words(), column)).collect()
-    };
-    let overlaps: Vec<Vec<u32>> = counted.iter().map(|(_, planes)| overlaps_of(planes)).collect();
+    let overlaps_of = |(used, planes): &(usize, Vec<u64>)| overlaps_of(&params, planes, *used);
+    let overlaps: Vec<Vec<u32>> = counted.iter().map(overlaps_of).collect();
     let mut rows = overlaps.iter().cycle();
     group.bench_function("baseline_sort", |bencher| {
         bencher.iter(|| bench.naive.select(rows.next().expect("a cycle does not end")));
     });
     group.finish();
+}
+
+/// The overlap of each column.
+fn overlaps_of(params: &SpatialPoolerParams, planes: &[u64], used_planes: usize) -> Vec<u32> {
+    let planes = &planes[..used_planes * params.row_words()];
+    (0..params.columns).map(|column| overlap::of_column(planes, params.row_words(), column)).collect()
 }
 
 fn bench_learning(criterion: &mut Criterion, bench: &Bench) {
@@ -131,7 +137,7 @@ fn bench_learning(criterion: &mut Criterion, bench: &Bench) {
     }
     let words: Vec<Vec<u64>> = bench.rows.iter().map(|(inputs, _)| bench.naive.input_words(inputs)).collect();
     group.bench_function("baseline_pool_by_pool", |bencher| {
-        let adapt_all = |mut naive: NaivePooler| {
+        let adapt_all = |mut naive: NaiveSpatialPooler| {
             for (input, (_, columns)) in words.iter().zip(&bench.rows) {
                 naive.adapt(input, columns);
             }
@@ -173,10 +179,9 @@ fn bench_duty_cycle(criterion: &mut Criterion, bench: &Bench) {
             });
         }
     }
-    let overlaps: Vec<u32> =
-        (0..params.columns).map(|column| overlap::of_column(&planes, params.row_words(), column)).collect();
+    let overlaps = overlaps_of(&params, &planes, used);
     group.bench_function("baseline_column_by_column", |bencher| {
-        let update_all = |mut naive: NaivePooler| {
+        let update_all = |mut naive: NaiveSpatialPooler| {
             for (_, columns) in &bench.rows {
                 naive.update_duty_cycles(black_box(&overlaps), columns);
             }
@@ -203,7 +208,7 @@ fn bench_compute(criterion: &mut Criterion, bench: &Bench) {
         });
     }
     group.bench_function("baseline_naive_pooler", |bencher| {
-        let compute_all = |mut naive: NaivePooler| {
+        let compute_all = |mut naive: NaiveSpatialPooler| {
             for (inputs, _) in &bench.rows {
                 black_box(naive.compute(inputs));
             }

@@ -142,6 +142,21 @@ fn all_parameters_may_be_given() {
     check_against_a_lone_model(&spec, params);
 }
 
+/// 643 bits in all, of which 84 are set.
+#[test]
+fn the_day_of_the_week_and_the_weekend_may_be_read_beside_the_time_of_day() {
+    let mut complete = complete_params(&json!({"temporalImp": "cpp"}));
+    complete["modelConfig"]["modelParams"]["sensorParams"]["encoders"]["a"] = json!({
+        "type": "DateEncoder", "fieldname": "when", "timeOfDay": [21, 9.49], "dayOfWeek": [21, 1], "weekend": 21
+    });
+    let spec = spec_with("week", &complete);
+    let params = spec.complete_params().expect("supported").expect("given");
+    assert_eq!(params.encoder().width(), 54 + 147 + 42 + 400);
+    let rows = check_against_a_lone_model(&spec, params);
+    let predicted = rows.iter().filter(|row| row.raw_anomaly_score.is_some_and(|score| score < 0.5)).count();
+    assert!(predicted > 20, "{predicted} of {} rows are predicted by half", rows.len());
+}
+
 #[test]
 fn the_plain_memory_may_be_asked_for() {
     let spec = spec_with("plain", &complete_params(&json!({"temporalImp": "tm_cpp"})));

@@ -19,5 +19,3 @@ pub mod memory_group;
 pub mod swap;
 
 pub mod naive_memory;
-
-pub mod naive_pooler;

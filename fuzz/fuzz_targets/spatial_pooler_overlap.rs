@@ -26,10 +26,10 @@ fuzz_target!(|data: &[u8]| {
     for isa in Isa::available() {
         let mut planes = vec![u64::MAX; MAX_PLANES * row_words];
         let used = overlap::count(isa, rows, &active, &mut planes);
-        assert!(planes[used * row_words..].iter().all(|&word| word == 0), "planes from {used} on are empty");
+        let planes = &planes[..used * row_words];
         for column in 0..columns {
             let expected = active.iter().filter(|&&input| word::get(rows.row(input), column)).count();
-            assert_eq!(overlap::of_column(&planes, row_words, column) as usize, expected, "{isa}, column {column}");
+            assert_eq!(overlap::of_column(planes, row_words, column) as usize, expected, "{isa}, column {column}");
         }
     }
 });

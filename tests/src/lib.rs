@@ -7,6 +7,7 @@ pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
 pub mod naive_plain_memory;
+pub mod naive_spatial_pooler;
 pub mod old_configuration;
 pub mod private_mariadb;
 pub mod private_rabbitmq;

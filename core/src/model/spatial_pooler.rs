@@ -15,6 +15,10 @@ use crate::array::Array;
 /// Private columns or rows made room for at once, so that growing is rare.
 const SLOT_HEADROOM: usize = 16;
 
+/// Private columns of a first step that take more than this are made room for in a new pooler; the standard model's
+/// take less.
+const LARGE_FIRST_STEP_BYTES: usize = 128 << 10;
+
 /// A spatial pooler: the shared template and the columns that have learned.
 #[derive(Debug, Clone)]
 pub struct SpatialPooler {
@@ -40,7 +44,7 @@ impl SpatialPooler {
                 row_count: 0,
             },
             column_slots: Array::filled(params.columns, NO_SLOT),
-            private_permanences: Array::empty(),
+            private_permanences: Array::zeroed(room_at_start(&params)),
             row_slots: Array::filled(params.input_bits, NO_SLOT),
             private_rows: Array::empty(),
             overlap_duty: Array::zeroed(params.columns),
@@ -142,6 +146,36 @@ impl SpatialPooler {
         if slots * self.params.stride() > self.private_permanences.len() {
             let roomy = (slots + slots / 8 + SLOT_HEADROOM).min(self.params.columns);
             self.private_permanences.grow(roomy * self.params.stride());
+        }
+    }
+}
+
+/// Private permanences that a new pooler has room for: none, unless the input is so wide that its first columns would
+/// make a small model grow out of proportion. Who reserves memory for a step goes by what the model holds.
+fn room_at_start(params: &SpatialPoolerParams) -> usize {
+    let room = (params.active_columns + SLOT_HEADROOM) * params.stride();
+    if room * size_of::<f32>() > LARGE_FIRST_STEP_BYTES { room } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::standard_spatial_pooler;
+
+    #[test]
+    fn the_first_columns_of_a_wide_pooler_lie_in_room_that_it_holds_from_the_start() {
+        for (input_bits, is_wide) in [(454, false), (643, false), (1000, true), (4095, true)] {
+            let params = standard_spatial_pooler(input_bits);
+            let mut pooler = SpatialPooler::new(params, Arc::new(Template::new(params)));
+            let at_start = pooler.private_permanences.own_bytes();
+            assert_eq!(at_start > 0, is_wide, "{input_bits} bits: {at_start} bytes at the start");
+            pooler.compute(&mut Workspace::new(), &[3, 40, 400]);
+            let later = pooler.private_permanences.own_bytes();
+            assert_eq!(pooler.scalars.slot_count, 40);
+            assert!(
+                later == at_start || later <= LARGE_FIRST_STEP_BYTES,
+                "{input_bits} bits: {later} bytes later"
+            );
         }
     }
 }

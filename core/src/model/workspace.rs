@@ -147,7 +147,7 @@ impl Workspace {
 
     pub(crate) fn list_active_inputs(&mut self) {
         self.active_inputs.clear();
-        let as_u16 = |bit: usize| u16::try_from(bit).expect("encoders have at most 511 bits");
+        let as_u16 = |bit: usize| u16::try_from(bit).expect("encoders have at most 4095 bits");
         self.active_inputs.extend(self.input.active_bits().map(as_u16));
     }
 

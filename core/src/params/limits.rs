@@ -202,6 +202,8 @@ fn within<T: PartialOrd + Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::date;
+    use crate::encoder::random_distributed_scalar::RandomDistributedScalarParams;
     use crate::params::{ModelParams, standard_spatial_pooler, standard_temporal_memory};
 
     fn refusal(pooler: SpatialPoolerParams, memory: BacktrackingTmParams, alpha: f32) -> String {
@@ -209,6 +211,37 @@ mod tests {
         let classifier = ClassifierParams { steps: vec![1], alpha };
         let params = ModelParams::new(encoder, pooler, MemoryParams::Backtracking(memory), Some(classifier));
         params.map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
+    }
+
+    #[test]
+    fn an_input_is_as_wide_as_the_spatial_pooler_takes_and_no_wider() {
+        let with_width = |value_bits: usize| {
+            let time = DateEncoder {
+                time_of_day: Some(date::time_of_day(21, 9.49).expect("valid")),
+                day_of_week: Some(date::day_of_week(21, 1.0).expect("valid")),
+                weekend: Some(date::weekend(21, 1.0).expect("valid")),
+                ..DateEncoder::default()
+            };
+            let standard = RandomDistributedScalarParams::with_resolution(1.0).expect("valid");
+            let value = RandomDistributedScalarParams { width: value_bits, ..standard };
+            let encoder = EncoderParams::new(vec![
+                ("a".to_owned(), FieldParams::Date(Box::new(time))),
+                ("b".to_owned(), FieldParams::RandomDistributedScalar(value)),
+            ]);
+            let memory = MemoryParams::Backtracking(standard_temporal_memory());
+            ModelParams::new(encoder, standard_spatial_pooler(0), memory, None)
+        };
+        let width = |value_bits| with_width(value_bits).expect("accepted").spatial_pooler().input_bits;
+        assert_eq!((width(400), width(3852)), (643, 4095));
+        for (value_bits, expected) in [
+            (3853, "width of all encoders together is 4096; expected 1 to 4095"),
+            (4096, "width of an encoder is 4096; expected 1 to 4095"),
+        ] {
+            let error = with_width(value_bits).expect_err("refused");
+            assert_eq!(error.to_string(), expected);
+        }
+        let params = with_width(3852).expect("accepted");
+        assert_eq!(ModelParams::from_description(params.description()), Some(params));
     }
 
     #[test]

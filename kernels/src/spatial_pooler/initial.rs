@@ -65,17 +65,17 @@ pub fn fill_connected_rows(
 fn draw_pool(params: &SpatialPoolerParams, column: usize, random: &mut Random, pool: &mut [u64]) {
     let inputs = params.input_bits;
     let start = centre(params, column);
-    let pool_size = u32::try_from(params.pool_size()).expect("at most 511 inputs");
-    let population = u32::try_from(inputs).expect("at most 511 inputs");
+    let pool_size = u32::try_from(params.pool_size()).expect("at most 4095 inputs");
+    let population = u32::try_from(inputs).expect("at most 4095 inputs");
     // The candidates are a whole turn of the ring of inputs, from the column's centre on.
     random.sample(population, pool_size, |position| word::set(pool, (start + position as usize) % inputs));
 }
 
 fn centre(params: &SpatialPoolerParams, column: usize) -> usize {
-    #[expect(clippy::cast_precision_loss, reason = "at most 2048 columns and 511 inputs")]
+    #[expect(clippy::cast_precision_loss, reason = "at most 2048 columns and 4095 inputs")]
     let (column, inputs, columns) = (column as f32, params.input_bits as f32, params.columns as f32);
     let centre = (f64::from(column) + 0.5) * f64::from(inputs / columns);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=511 after the floor")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=4095 after the floor")]
     let centre = narrow(centre).floor() as usize;
     centre % params.input_bits
 }
@@ -102,7 +102,7 @@ fn truncate_to_5_digits(value: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spatial_pooler::SpatialPoolerParams;
+    use crate::spatial_pooler::MAX_INPUT_BITS;
 
     fn standard() -> SpatialPoolerParams {
         SpatialPoolerParams {
@@ -162,12 +162,21 @@ mod tests {
 
     #[test]
     fn rows_and_permanences_agree() {
-        let params = SpatialPoolerParams { input_bits: 101, columns: 130, ..standard() };
-        let (permanences, pools) = drawn(&params);
+        // The widest input there can be, over fewer columns: their centres lie many inputs apart.
+        for (input_bits, columns) in [(101, 130), (512, 65), (643, 130), (MAX_INPUT_BITS, 70)] {
+            check_rows(&SpatialPoolerParams { input_bits, columns, ..standard() });
+        }
+    }
+
+    fn check_rows(params: &SpatialPoolerParams) {
+        let (permanences, pools) = drawn(params);
         let mut rows = vec![0; params.input_bits * params.row_words()];
-        fill_connected_rows(&params, &permanences, &pools, &mut rows);
+        fill_connected_rows(params, &permanences, &pools, &mut rows);
         for column in 0..params.columns {
-            let pool: Vec<usize> = word::ones(&pools[column * params.input_words()..][..2]).collect();
+            let pool = &pools[column * params.input_words()..][..params.input_words()];
+            let pool: Vec<usize> = word::ones(pool).collect();
+            assert_eq!(pool.len(), params.pool_size(), "column {column} of {params:?}");
+            assert!(pool.iter().all(|&input| input < params.input_bits), "column {column} of {params:?}");
             for input in 0..params.input_bits {
                 let permanence = pool.iter().position(|&member| member == input);
                 let permanence = permanence.map(|index| permanences[column * params.stride() + index]);

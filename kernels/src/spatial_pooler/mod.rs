@@ -1,5 +1,5 @@
-//! The spatial pooler: an input of a few hundred bits becomes the 40 of 2048 columns that match it best, and
-//! those columns learn it.
+//! The spatial pooler: an input of some hundred to some thousand bits becomes the 40 of 2048 columns that match it
+//! best, and those columns learn it.
 //!
 //! One step, in the reference's order: [`overlap::count`], [`inhibition::select`], [`learning::adapt`] and
 //! [`learning::apply_flips`], [`duty_cycle::update`], [`learning::bump_up`] for columns that starve, and every 50th
@@ -14,7 +14,8 @@
 //!   no 0 is connected, so the loops need no mask; and every permanence is an ordinary number in 0..=1, which a
 //!   file's reader can check and two states can be compared by. Only [`learning::bump_up`] must stop at the pool.
 //! - `connected rows`: `input x row words`, one bit per column. Overlap is counted over the few active inputs'
-//!   rows, so each record reads 42 rows instead of 2048 columns.
+//!   rows, so each record reads 42 rows instead of 2048 columns. What a record costs follows from its active inputs and
+//!   the size of the pools; sized by the widest input there can be are only a few arrays of 512 bytes on the stack.
 //! - Columns and rows that never changed live in the shared *template* (a pure function of the parameters); the
 //!   first time one changes it is copied into a private slot of the model. A fresh model owns neither.
 //! - Connected is `permanence >= threshold` of the stored value; clipping and trimming never cross the threshold
@@ -38,15 +39,16 @@ pub mod overlap;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use self::learning::Flip;
-use crate::word::{ones, set, words_for};
+use crate::word::{get, ones, set, words_for};
 
 /// Marks a column or a row that is the template's.
 pub const NO_SLOT: u16 = u16::MAX;
 
-/// Most bits a counter of active inputs can have: overlaps stay below 2^9.
-pub const MAX_PLANES: usize = 9;
+/// Most bits a counter of active inputs can have: overlaps stay below 2^12.
+pub const MAX_PLANES: usize = 12;
 
-/// Widest input: one below 2^[`MAX_PLANES`].
+/// Widest input: one below 2^[`MAX_PLANES`], so that all of its bits may be active. A value encoder of 400 bits leaves
+/// room for every part of a date several times over.
 pub const MAX_INPUT_BITS: usize = (1 << MAX_PLANES) - 1;
 
 /// Words of the widest input.
@@ -80,9 +82,13 @@ pub struct SpatialPoolerParams {
 impl SpatialPoolerParams {
     /// Inputs in each column's potential pool.
     pub fn pool_size(&self) -> usize {
-        #[expect(clippy::cast_precision_loss, reason = "at most 511 inputs")]
+        #[expect(clippy::cast_precision_loss, reason = "at most 4095 inputs")]
         let pool_size = (self.input_bits as f32 * self.potential_share).round();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=511 after rounding")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0..=4095 after rounding"
+        )]
         let pool_size = pool_size as usize;
         pool_size
     }
@@ -216,11 +222,14 @@ impl SpatialPoolerState<'_> {
     /// # Panics
     /// If an input is out of range.
     pub fn rows_missing(&self, flips: &[Flip]) -> usize {
-        let mut missing = [0u64; MAX_INPUT_WORDS];
+        let mut seen = [0u64; MAX_INPUT_WORDS];
+        let mut missing = 0;
         for flip in flips.iter().filter(|flip| self.row_slots[usize::from(flip.input)] == NO_SLOT) {
-            set(&mut missing, usize::from(flip.input));
+            let input = usize::from(flip.input);
+            missing += usize::from(!get(&seen, input));
+            set(&mut seen, input);
         }
-        ones(&missing).count()
+        missing
     }
 }
 

@@ -4,6 +4,8 @@
 //! makes a model that refuses its first row and names the field. The original behaves so too: it defines any model, and
 //! its metric goes into error with the first row.
 //!
+//! How many bits all encoders may have together is a limit of `htm_core::params`, which names it.
+//!
 //! Source: `multi.py`, `scalar.py`, `date.py`, `random_distributed_scalar.py` of nupic's encoders.
 
 use htm_core::encoder::date::{self, CHRISTMAS, DateEncoder, Holiday};

@@ -4,9 +4,12 @@ use super::*;
 use crate::encoder::Record;
 use crate::ids::RowId;
 use crate::model::workspace::Workspace;
+use htm_kernels::isa::Isa;
+use htm_kernels::spatial_pooler::MAX_INPUT_BITS;
 use proptest::prelude::*;
 
 use crate::classifier::ClassifierParams;
+use crate::encoder::date::{self, DateEncoder};
 use crate::encoder::random_distributed_scalar::RandomDistributedScalarParams;
 use crate::encoder::{EncoderParams, FieldParams};
 use crate::params::{
@@ -91,6 +94,58 @@ fn a_restored_model_goes_on_as_if_nothing_had_happened() {
 fn every_kind_of_model_goes_on_as_if_nothing_had_happened() {
     for params in kinds() {
         check_restoring(Bench::of(params), &[0, 1, 150]);
+    }
+}
+
+/// The whole of a date, and two values: as many bits as there may be, of which 210 are set.
+fn wide() -> ModelParams {
+    let whole_date = DateEncoder {
+        season: Some(date::season(21, 91.5).expect("valid")),
+        day_of_week: Some(date::day_of_week(21, 1.0).expect("valid")),
+        weekend: Some(date::weekend(21, 1.0).expect("valid")),
+        custom_days: Some((date::weekend(21, 1.0).expect("valid"), vec![0])),
+        holiday: Some((date::weekend(21, 1.0).expect("valid"), vec![date::CHRISTMAS])),
+        time_of_day: Some(date::time_of_day(21, 9.49).expect("valid")),
+    };
+    let value = RandomDistributedScalarParams::with_resolution(1.0).expect("valid");
+    let rest = MAX_INPUT_BITS - whole_date.width() - value.width;
+    let other = RandomDistributedScalarParams { width: rest, run_bits: 63, seed: 7, ..value };
+    let encoder = EncoderParams::new(vec![
+        ("a".to_owned(), FieldParams::Date(Box::new(whole_date))),
+        ("b".to_owned(), FieldParams::RandomDistributedScalar(value)),
+        ("c".to_owned(), FieldParams::RandomDistributedScalar(other)),
+    ]);
+    let memory = MemoryParams::Backtracking(standard_temporal_memory());
+    let params =
+        ModelParams::new(encoder, standard_spatial_pooler(0), memory, None).expect("within the limits");
+    assert_eq!(params.encoder().width(), MAX_INPUT_BITS);
+    params
+}
+
+#[test]
+fn a_model_of_the_widest_input_goes_on_as_if_nothing_had_happened() {
+    check_restoring(Bench::of(wide()), &[0, 1, 150]);
+}
+
+#[test]
+fn a_model_of_the_widest_input_scores_alike_on_every_instruction_set() {
+    let params = wide();
+    let mut found = Isa::available().map(|isa| {
+        let mut bench = Bench::of(params.clone());
+        bench.workspace = Workspace::new().with_isa(isa);
+        let mut model = bench.model();
+        let scores = bench.run(&mut model, 1..=120);
+        assert_eq!(bench.workspace.active_inputs().len(), 6 * 21 + 21 + 63, "{isa}");
+        assert!(
+            scores.iter().any(|(raw, ..)| f32::from_bits(*raw) < 1.0),
+            "{isa}: nothing is ever predicted"
+        );
+        (isa, scores, settled(&model))
+    });
+    let (_, scores, sections) = found.next().expect("the portable one");
+    for (isa, other_scores, other_sections) in found {
+        assert_eq!(other_scores, scores, "{isa}");
+        assert_eq!(other_sections, sections, "{isa}");
     }
 }
 

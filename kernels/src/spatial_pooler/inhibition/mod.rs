@@ -72,17 +72,21 @@ mod tests {
 
     fn check(overlaps: &[u32], count: usize) {
         let row_words = words_for(overlaps.len());
-        let mut planes = vec![0; MAX_PLANES * row_words];
+        let strongest = overlaps.iter().copied().max().unwrap_or(0);
+        let used_planes = (u32::BITS - strongest.leading_zeros()) as usize;
+        let mut planes = vec![0; used_planes * row_words];
         for (column, overlap) in overlaps.iter().enumerate() {
-            for plane in 0..MAX_PLANES {
+            for plane in 0..used_planes {
                 if overlap >> plane & 1 == 1 {
                     word::set(&mut planes[plane * row_words..][..row_words], column);
                 }
             }
         }
+        // What an earlier count left behind.
+        planes.resize(MAX_PLANES * row_words, 0x5555_5555_5555_5555);
         for isa in Isa::available() {
             let mut winners = vec![0; count];
-            select(isa, &planes, MAX_PLANES, overlaps.len(), &mut winners);
+            select(isa, &planes, used_planes, overlaps.len(), &mut winners);
             assert_eq!(winners, naive(overlaps, count), "{isa}");
         }
     }
@@ -101,6 +105,7 @@ mod tests {
                 if count <= overlaps.len() {
                     check(&overlaps, count);
                     check(&vec![511; overlaps.len()], count);
+                    check(&vec![4095; overlaps.len()], count);
                 }
             }
         }
@@ -118,6 +123,14 @@ mod tests {
     proptest! {
         #[test]
         fn picks_what_a_sort_picks(overlaps in proptest::collection::vec(0u32..43, 64..2048), count in 1usize..=63) {
+            check(&overlaps, count);
+        }
+
+        #[test]
+        fn picks_what_a_sort_picks_among_large_overlaps(
+            overlaps in proptest::collection::vec(0u32..4096, 64..300),
+            count in 1usize..=63,
+        ) {
             check(&overlaps, count);
         }
 

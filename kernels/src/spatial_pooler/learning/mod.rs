@@ -127,7 +127,7 @@ pub fn apply_flips(params: &SpatialPoolerParams, state: &mut SpatialPoolerState<
             assert!((slot + 1) * row_words <= state.private_rows.len(), "no room for private row {slot}");
             state.private_rows[slot * row_words..][..row_words]
                 .copy_from_slice(&state.template_rows[input * row_words..][..row_words]);
-            state.row_slots[input] = u16::try_from(slot).expect("at most 511 rows");
+            state.row_slots[input] = u16::try_from(slot).expect("at most 4095 rows");
             state.scalars.row_count += 1;
         }
         let slot = usize::from(state.row_slots[input]);
@@ -209,10 +209,15 @@ fn nth_one(words: &[u64], mut rank: usize) -> Option<u16> {
     None
 }
 
-/// The bits of `input` that `pool` selects, side by side; `gather` does that for one word.
+/// Writes the bits of `input` that `pool` selects, side by side, into the first words of `packed`: those that hold a
+/// place of the pool. `gather` does that for one word.
 #[inline(always)]
-fn pack(input: &[u64; MAX_INPUT_WORDS], pool: &[u64], gather: impl Fn(u64, u64) -> u64) -> PackedBits {
-    let mut packed = [0; MAX_INPUT_WORDS + 1];
+fn pack(
+    input: &[u64; MAX_INPUT_WORDS],
+    pool: &[u64],
+    gather: impl Fn(u64, u64) -> u64,
+    packed: &mut PackedBits,
+) {
     let (mut open, mut count, mut index) = (0, 0, 0);
     for (&input, &pool) in input.iter().zip(pool) {
         let bits = gather(input, pool);
@@ -227,7 +232,6 @@ fn pack(input: &[u64; MAX_INPUT_WORDS], pool: &[u64], gather: impl Fn(u64, u64) 
         count %= 64;
     }
     packed[index] = open;
-    packed
 }
 
 /// The sixteen of `bits` that belong to a chunk.
@@ -251,6 +255,9 @@ fn adapt_each(
     const AHEAD: usize = 3;
     let Work { input, pools, slots, permanences, step, input_words, stride, flips, flip_count } = work;
     let start = |column: u16| usize::from(slots[usize::from(column)]) * *stride;
+    // Sized for the widest input, so cleared once and not for each column: all pools have the same size, and each
+    // chunk's word holds a place of the pool, so no word that a column does not write is read.
+    let mut packed = [0; MAX_INPUT_WORDS + 1];
     for (index, &column) in columns.iter().enumerate() {
         let later = if index == 0 { 1..=AHEAD } else { index + AHEAD..=index + AHEAD };
         for &later in columns.get(later).unwrap_or_default() {
@@ -260,7 +267,7 @@ fn adapt_each(
             }
         }
         let pool = &pools[usize::from(column) * *input_words..][..*input_words];
-        let packed = pack(input, pool, &gather);
+        pack(input, pool, &gather, &mut packed);
         let chunks = permanences[start(column)..][..*stride].as_chunks_mut().0;
         change(chunks, &packed, *step, Crossings { column, pool, flips, flip_count });
     }

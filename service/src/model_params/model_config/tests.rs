@@ -116,6 +116,24 @@ fn a_model_of_the_original_is_adopted() {
 }
 
 #[test]
+fn every_part_of_a_week_fits_beside_the_value() {
+    let part = |key: &str, value: Value| {
+        let mut encoder = json!({"type": "DateEncoder", "fieldname": "c0", "name": "c0"});
+        encoder[key] = value;
+        Some(encoder)
+    };
+    let week = part("dayOfWeek", json!([21, 1]));
+    let map = changed(complete(), &format!("{ENCODERS}/c0_dayOfWeek"), week);
+    let weekend = part("weekend", json!(21));
+    let map = changed(map, &format!("{ENCODERS}/c0_weekend"), weekend);
+    let params = params_of(map.clone()).expect("supported");
+    assert_eq!(params.encoder().width(), 54 + 147 + 42 + 400);
+    assert_eq!(params.spatial_pooler().input_bits, 643);
+    let widest = changed(map, &format!("{ENCODERS}/c1/n"), Some(json!(3852)));
+    assert_eq!(params_of(widest).expect("supported").encoder().width(), 4095);
+}
+
+#[test]
 fn every_number_is_mapped() {
     for (pointer, value, expected) in [
         (format!("{SP}/columnCount"), json!(1024), "tmParams.columnCount is 2048; expected 1024"),
@@ -175,7 +193,12 @@ fn what_is_not_supported_is_refused_by_name_and_value() {
         (at(ENCODERS, "c2"), json!({"type": "LogEncoder", "fieldname": "c1"}), "c2.type is \"LogEncoder\""),
         (at(ENCODERS, "c2"), json!({"type": "ScalarEncoder"}), "c2.fieldname is missing"),
         (at(ENCODERS, "c1"), Value::Null, "clEnable is true; expected false"),
-        (format!("{ENCODERS}/c1/n"), json!(500), "width of all encoders together is 554; expected 1 to 511"),
+        (
+            format!("{ENCODERS}/c1/n"),
+            json!(4042),
+            "width of all encoders together is 4096; expected 1 to 4095",
+        ),
+        (format!("{ENCODERS}/c1/n"), json!(4096), "width of an encoder is 4096; expected 1 to 4095"),
         (format!("{ENCODERS}/c1/numBuckets"), json!(130), "c1.numBuckets is 130; expected no such key"),
         ("/modelConfig/model".to_owned(), json!("HierarchicalModel"), "modelConfig.model is"),
         ("/modelConfig/aggregationInfo/hours".to_owned(), json!(1), "modelConfig.aggregationInfo is"),

@@ -1,5 +1,7 @@
-//! A spatial pooler as one would first write it: column by column, no sharing, no tricks. The baseline of
-//! `spatial_pooler.rs`, and checked to choose the same columns, so that the two do the same work.
+//! A spatial pooler as one would first write it: column by column, no sharing, no tricks. `spatial_pooler_invariants.rs`
+//! checks the real one against it, number by number, and `benches/spatial_pooler.rs` has it as its baseline.
+//!
+//! Source: the description of `SpatialPooler.cpp` in `htm_kernels::spatial_pooler`.
 
 use htm_core::model::spatial_pooler::SpatialPooler;
 use htm_kernels::spatial_pooler::SpatialPoolerParams;
@@ -8,7 +10,7 @@ use htm_kernels::word::{self, words_for};
 
 /// A pooler with its own copy of everything.
 #[derive(Debug, Clone)]
-pub struct NaivePooler {
+pub struct NaiveSpatialPooler {
     params: SpatialPoolerParams,
     /// Per column: inputs of its potential pool.
     pools: Vec<Vec<usize>>,
@@ -22,7 +24,7 @@ pub struct NaivePooler {
     iteration: u32,
 }
 
-impl NaivePooler {
+impl NaiveSpatialPooler {
     /// A copy of `pooler`'s state.
     pub fn of(pooler: &mut SpatialPooler) -> Self {
         let params = *pooler.params();
@@ -43,6 +45,30 @@ impl NaivePooler {
             naive.connect(column);
         }
         naive
+    }
+
+    /// Compares all numbers with those of `pooler`.
+    ///
+    /// # Panics
+    /// If one differs in a bit.
+    pub fn assert_equals(&self, pooler: &mut SpatialPooler) {
+        let params = self.params;
+        let view = pooler.view();
+        let rows = view.connected_rows(&params);
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let words = words_for(params.input_bits);
+        for (column, permanences) in self.permanences.iter().enumerate() {
+            let found = view.permanences(&params, column);
+            assert_eq!(bits(found), bits(permanences), "permanences of column {column}");
+            let connected = &self.connected[column * words..][..words];
+            let found = (0u16..).take(params.input_bits).map(|input| word::get(rows.row(input), column));
+            let expected = (0..params.input_bits).map(|input| word::get(connected, input));
+            assert!(found.eq(expected), "connected inputs of column {column}");
+        }
+        assert_eq!(bits(view.overlap_duty), bits(&self.overlap_duty), "overlap duty cycles");
+        assert_eq!(bits(view.active_duty), bits(&self.active_duty), "active duty cycles");
+        let found = (view.scalars.iteration, view.scalars.min_overlap_duty.to_bits());
+        assert_eq!(found, (self.iteration, self.min_overlap_duty.to_bits()), "steps and least duty cycle");
     }
 
     /// The input as words, which every column is compared with.
@@ -141,31 +167,5 @@ impl NaivePooler {
                 word::set(connected, source);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use htm_core::model::template::Template;
-    use htm_core::model::workspace::Workspace;
-    use htm_core::params::standard_spatial_pooler;
-
-    use super::*;
-
-    #[test]
-    fn chooses_the_columns_that_the_pooler_chooses() {
-        let params = standard_spatial_pooler(454);
-        let mut pooler = SpatialPooler::new(params, Arc::new(Template::new(params)));
-        let mut naive = NaivePooler::of(&mut pooler);
-        let mut workspace = Workspace::new();
-        for step in 0..300u16 {
-            let inputs: Vec<u16> = (step % 24..454).step_by(11).collect();
-            assert_eq!(naive.compute(&inputs), pooler.compute(&mut workspace, &inputs), "step {step}");
-        }
-        let view = pooler.view();
-        assert!(naive.overlap_duty.iter().zip(&*view.overlap_duty).all(|(a, b)| a.to_bits() == b.to_bits()));
-        assert!(naive.active_duty.iter().zip(&*view.active_duty).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 }
