@@ -12,6 +12,7 @@ use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
 use htmengine::repository::metric_data::{RowUpdate, StoredSample};
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::row_detection::RowDetection;
 
 const ROWS_PER_TRANSACTION: i64 = 1_000;
 /// Bytes of a row with its key, roughly.
@@ -68,6 +69,7 @@ impl Stored {
                 anomaly_score: 0.5,
                 display_value: 1000,
                 best_predictions: None,
+                detection: RowDetection::default(),
             })
             .collect();
         self.repository

@@ -29,6 +29,7 @@ use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::{DataQuery, StoredSample};
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 use htmengine::results::message::to_json;
+use htmengine::row_detection::RowDetection;
 use serde_json::{Value, json};
 
 fn range() -> ValueRange {
@@ -357,6 +358,7 @@ fn scores_are_taken_from_the_message_that_follows_the_definition() {
             raw_anomaly_score: 1.0,
             anomaly_score: 0.25,
             best_predictions: None,
+            detection: RowDetection::default(),
         }],
     };
     let early = lone.turn(vec![ModelOutput::Scores(scores.clone())]);

@@ -27,8 +27,13 @@ use tempfile::TempDir;
 const SERVICES: [&str; 4] = ["anomaly_service", "metric_listener", "metric_storer", "model_scheduler"];
 /// Tables that the original has not.
 const ADDED_TABLES: [&str; 4] = ["change", "htmengine_version", "reject", "score_progress"];
-/// What the original's tables have not: an index, so that a metric is found by its name.
-const ADDED_INDEX: &str = ",\n  KEY `name_idx` (`name`(191))";
+/// What the original's tables have not: an index, so that a metric is found by its name, and the detection score.
+const ADDITIONS: [&str; 4] = [
+    ",\n  KEY `name_idx` (`name`(191))",
+    "  `detection_score` double DEFAULT NULL,\n",
+    "  `alert_score` double DEFAULT NULL,\n",
+    "  `detection_components` varchar(120) DEFAULT NULL,\n",
+];
 const DATA_QUEUE: &str = "skeleton.metric.custom.data";
 const RESULTS_EXCHANGE: &str = "skeleton.model.results";
 
@@ -231,15 +236,19 @@ fn a_migrated_database_is_the_originals_and_our_additions() {
         ours.iter().map(|(name, _)| name.as_str()).filter(|name| ADDED_TABLES.contains(name)).collect();
     assert_eq!(added, ADDED_TABLES, "every addition is there");
     let rest = ours.iter().filter(|(name, _)| !ADDED_TABLES.contains(&name.as_str()));
-    let mut indexes = 0;
+    let mut additions = 0;
     let without_additions: Vec<(String, String)> = rest
         .map(|(name, definition)| {
-            indexes += definition.matches(ADDED_INDEX).count();
-            (name.clone(), definition.replace(ADDED_INDEX, ""))
+            let mut original = definition.clone();
+            for addition in ADDITIONS {
+                additions += original.matches(addition).count();
+                original = original.replace(addition, "");
+            }
+            (name.clone(), original)
         })
         .collect();
     assert_eq!(without_additions, original);
-    assert_eq!(indexes, 1, "one index in one table");
+    assert_eq!(additions, ADDITIONS.len(), "each of them once");
     // The whole dump, not only its tables: nothing else is defined.
     let dump = PrivateMariadb::shared().dump_schema(database);
     for word in ["TRIGGER", "PROCEDURE", "VIEW", "EVENT"] {

@@ -4,15 +4,21 @@ use std::collections::BTreeSet;
 
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
 use htm_tests::program;
-use htm_tests::repository_conformance::{append, id, insert, rows_of, update, within};
-use htmengine::repository::RepositoryError;
+use htm_tests::repository_conformance::{append, complete, id, insert, rows_of, update, within};
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate, offline_sql};
 use htmengine::repository::mysql::{MysqlRepository, MysqlSettings};
+use htmengine::repository::{Repository, RepositoryError};
+use htmengine::row_detection::RowDetection;
 
 /// The original's own schema at its newest revision, as recorded from it.
 const CAPTURED_SCHEMA: &str = include_str!("data/captures/schema.sql");
 const REVISIONS: [&str; 4] = ["57ab75d58038", "1d2eddc43366", "872a895b8e8", "315d6ad6c19f"];
-/// The only lines by which a migrated database may differ.
+/// The columns of `metric_data` by which a migrated database may differ, besides tables of our own.
+const OUR_COLUMNS: [&str; 3] = [
+    "  `detection_score` double DEFAULT NULL,\n",
+    "  `alert_score` double DEFAULT NULL,\n",
+    "  `detection_components` varchar(120) DEFAULT NULL,\n",
+];
 const OUR_TABLES: [&str; 4] = ["change", "htmengine_version", "reject", "score_progress"];
 
 fn server() -> &'static PrivateMariadb {
@@ -72,9 +78,12 @@ fn a_migrated_database_equals_the_originals() {
         if name == "metric" {
             *definition = definition.replace(",\n  KEY `name_idx` (`name`(191))", "");
         }
+        for column in OUR_COLUMNS {
+            *definition = definition.replace(column, "");
+        }
     }
     assert_eq!(ours, captured());
-    assert_eq!(server().query(&settings.database, "SELECT version FROM htmengine_version").trim(), "1");
+    assert_eq!(server().query(&settings.database, "SELECT version FROM htmengine_version").trim(), "2");
 }
 
 #[test]
@@ -84,6 +93,28 @@ fn migrating_again_does_nothing() {
     assert_eq!(migrated(&settings, MigrationTarget::Head), Vec::<String>::new());
     assert_eq!(migrated(&settings, MigrationTarget::Original), Vec::<String>::new());
     assert_eq!(server().dump_schema(&settings.database), before);
+}
+
+#[test]
+fn a_database_of_version_1_works_without_the_detection_score_until_it_is_brought_up() {
+    let settings = server().migrated_database();
+    server().query(
+        &settings.database,
+        "ALTER TABLE metric_data DROP COLUMN detection_score, DROP COLUMN alert_score, DROP COLUMN detection_components;
+         UPDATE htmengine_version SET version = 1",
+    );
+    let detection = |repository: &dyn Repository| rows_of(repository, "aa")[0].detection;
+    let old = MysqlRepository::connect(&settings, runtime()).expect("connects");
+    insert(&*old, "aa", "aa");
+    append(&*old, "aa", 0..1);
+    complete(&*old, "aa", &[1]);
+    assert_eq!(detection(&*old), None);
+    assert_eq!(migrated(&settings, MigrationTarget::Head).len(), 1);
+    let new = MysqlRepository::connect(&settings, runtime()).expect("connects");
+    assert_eq!(detection(&*new), None, "scored before");
+    complete(&*new, "aa", &[1]);
+    assert_eq!(detection(&*new), Some(RowDetection::default()));
+    assert_eq!(migrated(&settings, MigrationTarget::Head), Vec::<String>::new());
 }
 
 #[test]

@@ -22,7 +22,8 @@ mod with_our_tables {
     use super::*;
 
     htm_tests::conformance_tests!(open(MigrationTarget::Head));
-    htm_tests::conformance_tests!(open(MigrationTarget::Head); changes_are_numbered_and_read_in_order);
+    htm_tests::conformance_tests!(open(MigrationTarget::Head);
+    changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared);
 }
 
 mod with_the_original_schema_alone {

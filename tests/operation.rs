@@ -14,6 +14,7 @@ use htm_tests::waiting::wait_until;
 use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::Repository;
 use htmengine::repository::metric_data::RowUpdate;
+use htmengine::row_detection::RowDetection;
 use serde_json::Value;
 
 fn samples(count: usize) -> Vec<Record> {
@@ -111,6 +112,7 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
         anomaly_score: 0.5,
         display_value: 0,
         best_predictions: None,
+        detection: RowDetection::default(),
     };
     let written =
         repository.transact(&mut |tx| tx.complete_rows(&uid, std::slice::from_ref(&forged)).map(|_| ()));

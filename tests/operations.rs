@@ -18,6 +18,7 @@ use htmengine::repository::Repository;
 use htmengine::repository::metric::{Metric, MetricStatus};
 use htmengine::repository::metric_data::{DataQuery, RowUpdate, StoredSample};
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::row_detection::RowDetection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -253,6 +254,7 @@ fn unmonitoring_keeps_samples_and_clears_the_rest() {
         anomaly_score: 0.25,
         display_value: 3,
         best_predictions: None,
+        detection: RowDetection::default(),
     };
     bench
         .repository
@@ -406,6 +408,7 @@ fn ids_come_in_the_order_of_their_display_values() {
                 anomaly_score: 0.0,
                 display_value,
                 best_predictions: None,
+                detection: RowDetection::default(),
             })
             .collect();
         bench.repository.transact(&mut |tx| tx.complete_rows(&uid, &updates).map(|_| ())).expect("scored");

@@ -20,6 +20,7 @@ use htmengine::repository::Repository;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::StoredSample;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::row_detection::RowDetection;
 use tempfile::TempDir;
 
 /// Rows of the metric.
@@ -78,6 +79,7 @@ impl Role {
             raw_anomaly_score: 0.75,
             anomaly_score: 0.999_95,
             best_predictions: None,
+            detection: RowDetection::default(),
         });
         ScoreMessage {
             model_id: self.uid.clone(),

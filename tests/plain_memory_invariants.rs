@@ -276,6 +276,18 @@ proptest! {
 }
 
 #[test]
+fn a_posting_list_without_a_block_that_starts_outside_is_an_error() {
+    let params = TemporalMemoryParams { columns: COLUMNS, cells_per_column: 4, ..standard_plain_memory() };
+    let mut saved = Saved::of(&PlainMemory::new(params));
+    verify::plain_memory(&saved.restore(params).expect("as saved")).expect("nothing is learned yet");
+    let (_, lists, _) =
+        saved.arrays.iter_mut().find(|(name, ..)| *name == "posting_lists").expect("an array");
+    lists[2] = 32;
+    let forged = saved.restore(params).expect("of the right size");
+    verify::plain_memory(&forged).expect_err("the first list starts at element 2,097,152");
+}
+
+#[test]
 fn synapses_are_connected_from_a_hundred_thousandth_below_the_threshold() {
     // No recording tells 1e-5 from 1e-6: a synapse of 0.499995 is connected only with the former.
     let active_columns = |initial_permanence: f32| {

@@ -21,6 +21,8 @@ pub mod reject;
 
 pub mod best_predictions;
 
+pub mod row_detection;
+
 pub mod bus;
 
 pub mod repository;

@@ -9,6 +9,7 @@ use htm_tests::source_tree;
 use htmengine::bus::Bus;
 use htmengine::bus::message::{CommandMethod, ModelHint, ModelOutput, ResultMessage, RowScore, ScoreMessage};
 use htmengine::bus::wire::{data, hints, results, scores};
+use htmengine::row_detection::RowDetection;
 use lapin::{BasicProperties, ExchangeKind};
 use serde_json::Value;
 
@@ -157,6 +158,7 @@ fn scores_that_the_original_left_are_dropped_and_ours_arrive() {
             raw_anomaly_score: 0.949_999_988_079_071,
             anomaly_score: 0.499_900_263_473_494_7,
             best_predictions: None,
+            detection: RowDetection::default(),
         }],
     });
     bus.scores().publish(sent.clone()).expect("open");

@@ -9,6 +9,7 @@ use htmengine::repository::metric::{DATASOURCE_CUSTOM, Metric, MetricStatus};
 use htmengine::repository::metric_data::{DataQuery, MetricRow, RowUpdate, StoredSample};
 use htmengine::repository::reject::RejectEntry;
 use htmengine::repository::{Repository, RepositoryError, Transaction};
+use htmengine::row_detection::RowDetection;
 
 /// Makes a test of every check; `$open` is an expression for something that derefs to an empty `dyn Repository`.
 #[macro_export]
@@ -76,6 +77,7 @@ pub fn update(row_id: i64) -> RowUpdate {
         anomaly_score: 0.5,
         display_value: 1_000,
         best_predictions: None,
+        detection: RowDetection::default(),
     }
 }
 
@@ -125,8 +127,12 @@ pub fn rows_of(repository: &dyn Repository, uid: &str) -> Vec<MetricRow> {
     repository.rows_after(&id(uid), RowId(0), 1_000_000).expect("reads")
 }
 
+/// Completes rows with the scores of [`update`]; returns how many there were.
+///
+/// # Panics
+/// If that is refused.
 #[track_caller]
-fn complete(repository: &dyn Repository, uid: &str, rows: &[i64]) -> usize {
+pub fn complete(repository: &dyn Repository, uid: &str, rows: &[i64]) -> usize {
     let updates: Vec<RowUpdate> = rows.iter().map(|&row| update(row)).collect();
     within(repository, |tx| tx.complete_rows(&id(uid), &updates)).expect("completes")
 }
@@ -151,10 +157,12 @@ fn assert_rejected<T: std::fmt::Debug>(answer: Result<T, RepositoryError>) -> St
 #[expect(missing_docs, reason = "each check is named after what it promises")]
 #[expect(clippy::missing_panics_doc, reason = "they are tests: whatever does not hold panics")]
 mod checks {
+    use htm_core::detection::Components;
+
     use super::{
         BestPredictions, DataQuery, Metric, MetricStatus, RejectEntry, RejectReason, Repository,
-        RepositoryError, RowId, RowUpdate, StoredSample, append, assert_rejected, complete, id, ids, insert,
-        metric, rows_of, samples, stored, update, within,
+        RepositoryError, RowDetection, RowId, RowUpdate, StoredSample, append, assert_rejected, complete, id,
+        ids, insert, metric, rows_of, samples, stored, update, within,
     };
 
     pub fn a_metric_is_read_back_as_it_was_written(repository: &dyn Repository) {
@@ -408,6 +416,33 @@ mod checks {
             assert_eq!(row.best_predictions, scored.best_predictions);
             assert_eq!((row.timestamp, row.value.to_bits()), (old.timestamp, old.value.to_bits()));
         }
+    }
+
+    pub fn detection_scores_are_stored_bit_for_bit_and_cleared(repository: &dyn Repository) {
+        insert(repository, "a", "a");
+        append(repository, "a", 0..3);
+        let components = Components {
+            likelihood: 0.013_13,
+            time_of_day: 1.0,
+            sustained_elevation: 0.0,
+            slow_surprise: 0.25,
+            discord: 1.5e-7,
+            maturity: 0.3,
+        };
+        let detections = [
+            RowDetection { score: 1.0 / 3.0, alert_score: 1.0 / 3.0, components: Some(components) },
+            RowDetection { score: 5e-324, alert_score: 0.0, components: None },
+        ];
+        let updates: Vec<RowUpdate> = (1..)
+            .zip(detections)
+            .map(|(row_id, detection)| RowUpdate { detection, ..update(row_id) })
+            .collect();
+        assert_eq!(within(repository, |tx| tx.complete_rows(&id("a"), &updates)), Ok(2));
+        let kept =
+            |repository| rows_of(repository, "a").into_iter().map(|row| row.detection).collect::<Vec<_>>();
+        assert_eq!(kept(repository), [Some(detections[0]), Some(detections[1]), None]);
+        within(repository, |tx| tx.clear_scores(&id("a"))).expect("clears");
+        assert_eq!(kept(repository), [None; 3]);
     }
 
     pub fn many_rows_are_stored_and_completed(repository: &dyn Repository) {

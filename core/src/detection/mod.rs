@@ -7,11 +7,11 @@
 //!
 //! | letter | component | file |
 //! |---|---|---|
-//! | A | likelihood of recent raw anomaly scores | [`likelihood`] |
-//! | T | time-of-day residual | [`time_of_day`] |
-//! | L | sustained elevation | [`sustained_elevation`] |
-//! | R | slow surprise | [`slow_surprise`] |
-//! | D | streaming discord | [`discord`] |
+//! | A | likelihood of recent raw anomaly scores | `likelihood.rs` |
+//! | T | time-of-day residual | `time_of_day.rs` |
+//! | L | sustained elevation | `sustained_elevation.rs` |
+//! | R | slow surprise | `slow_surprise.rs` |
+//! | D | streaming discord | `discord.rs` |
 //!
 //! Invariants: scores are finite and 0..=1 whatever the records; the state is one record of fixed size, the same in
 //! memory and in files; sums are added in one order on every instruction set; nothing looks ahead. A metric that never
@@ -62,19 +62,21 @@ pub const MAX_MAGNITUDE: f64 = 1e100;
 
 /// Bytes that a detector remembers, in memory and in a file.
 pub const STATE_BYTES: usize = size_of::<DetectorState>();
+/// As the format's page says.
+const _: () = assert!(std::mem::offset_of!(DetectorState, interval) == 24);
+const _: () = assert!(std::mem::offset_of!(DetectorState, likelihood) == 552);
+const _: () = assert!(std::mem::offset_of!(DetectorState, elevation) == 2296);
+const _: () = assert!(std::mem::offset_of!(DetectorState, discord) == 2536);
+const _: () = assert!(std::mem::offset_of!(DetectorState, gate) == 7056);
 /// The size that every model may be larger for the fused score.
 const _: () = assert!(STATE_BYTES <= 8192);
 
-/// Weights in the sum, which they divide.
-const WEIGHTS: Weights = Weights { likelihood: 0.6, slow_surprise: 0.3, discord: 0.6 };
-/// Sum of all weights; those of T and L are 1.
+/// Weights of A, R and D; those of T and L are 1.
+const LIKELIHOOD_WEIGHT: f64 = 0.6;
+const SURPRISE_WEIGHT: f64 = 0.3;
+const DISCORD_WEIGHT: f64 = 0.6;
+/// Sum of all five weights.
 const WEIGHT_SUM: f64 = 3.5;
-
-struct Weights {
-    likelihood: f64,
-    slow_surprise: f64,
-    discord: f64,
-}
 
 /// What is said of one record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,10 +124,10 @@ pub struct Components {
 impl Components {
     /// The fused score, 0..=1: summed in the order of the recordings.
     fn score(&self) -> f64 {
-        let sum = WEIGHTS.likelihood * self.likelihood
+        let sum = LIKELIHOOD_WEIGHT * self.likelihood
             + self.time_of_day
-            + WEIGHTS.slow_surprise * self.slow_surprise
-            + WEIGHTS.discord * self.discord
+            + SURPRISE_WEIGHT * self.slow_surprise
+            + DISCORD_WEIGHT * self.discord
             + self.sustained_elevation;
         (self.maturity * sum / WEIGHT_SUM).min(1.0)
     }
@@ -134,7 +136,7 @@ impl Components {
 /// Scores the records of one metric, one after the other.
 #[derive(Debug, Clone)]
 pub struct Detector {
-    /// One.
+    /// One; a forged file may have room for more.
     state: Array<DetectorState>,
 }
 
@@ -148,6 +150,15 @@ impl Detector {
     /// A detector that has seen nothing.
     pub fn new() -> Self {
         Self { state: Array::zeroed(1) }
+    }
+
+    /// A detector that goes on in place from the first of `state`, which a file may have forged.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn of_state(state: Array<DetectorState>) -> Self {
+        assert!(!state.is_empty(), "a detector needs a state");
+        Self { state }
     }
 
     /// A detector that goes on from [`Self::bytes`]; `None` if they are none, or no possible state.
@@ -173,7 +184,17 @@ impl Detector {
 
     /// The state, [`STATE_BYTES`] of them.
     pub fn bytes(&self) -> &[u8] {
-        self.state.as_bytes()
+        self.state[..1].as_bytes()
+    }
+
+    /// The state as a section's elements: one.
+    pub(crate) fn state(&self) -> &[DetectorState] {
+        &self.state[..1]
+    }
+
+    /// Whether the state can be one; to be asked of one read from a file.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.state[0].is_possible()
     }
 
     /// Bytes of memory that are no section of a file.

@@ -42,7 +42,7 @@ fn a_constant_metric_that_is_predicted_scores_next_to_nothing() {
             (0..3000).map(|record| scored(record * 217 + record * record % 600, value, 0.0)).collect();
         for detection in detections(&records) {
             let Components { likelihood, maturity, .. } = detection.components;
-            let of_likelihood = maturity * 0.6 * likelihood / WEIGHT_SUM;
+            let of_likelihood = maturity * LIKELIHOOD_WEIGHT * likelihood / WEIGHT_SUM;
             assert!((detection.score - of_likelihood).abs() < 1e-15, "{value}: {detection:?}");
             assert!(likelihood < 0.004, "{value}: {detection:?}");
             assert!(detection.score < ALERT_THRESHOLD / 100.0, "{value}: {detection:?}");

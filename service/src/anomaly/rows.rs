@@ -40,6 +40,7 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
             anomaly_score: score.anomaly_score,
             display_value: stored_display_value(score.anomaly_score),
             best_predictions: score.best_predictions.clone(),
+            detection: score.detection,
         })
         .collect();
     tx.complete_rows(&message.model_id, &updates)?;
@@ -80,6 +81,7 @@ fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) ->
             raw_anomaly: score.raw_anomaly_score,
             anomaly: score.anomaly_score,
             multi_step_best_predictions: score.best_predictions.clone(),
+            detection: Some(score.detection),
         })
         .collect();
     let metric = ResultMetric {

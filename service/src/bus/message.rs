@@ -3,6 +3,7 @@
 use htm_core::ids::{ModelId, RowId};
 
 use crate::best_predictions::BestPredictions;
+use crate::row_detection::RowDetection;
 
 /// Lines as framed by the listener: whitespace-trimmed, not parsed. At most
 /// [`crate::listener::batch::MAX_BATCH_LINES`] of them.
@@ -94,6 +95,8 @@ pub struct RowScore {
     pub raw_anomaly_score: f64,
     /// htmengine's anomaly score (1 - likelihood), 0..=1.
     pub anomaly_score: f64,
+    /// Fused detection score.
+    pub detection: RowDetection,
     /// `None` unless the model has a classifier.
     pub best_predictions: Option<BestPredictions>,
 }
@@ -113,6 +116,13 @@ impl ResultMessage {
         match self {
             Self::Inference(results) => results.results.len(),
             Self::Command(_) => 0,
+        }
+    }
+
+    /// Drops what the original's messages do not have: its schema allows no other keys than its own.
+    pub fn keep_original_keys(&mut self) {
+        if let Self::Inference(results) = self {
+            results.results.iter_mut().for_each(|row| row.detection = None);
         }
     }
 }
@@ -183,4 +193,7 @@ pub struct ResultRow {
     /// Null unless the model has a classifier.
     #[serde(rename = "multiStepBestPredictions")]
     pub multi_step_best_predictions: Option<BestPredictions>,
+    /// Fused detection score; a key that the original's messages do not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection: Option<RowDetection>,
 }

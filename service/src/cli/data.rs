@@ -116,10 +116,11 @@ fn write_text(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {
                 row.value.to_string(),
                 score(row.raw_anomaly_score),
                 score(row.anomaly_score),
-                row.display_value.map_or_else(|| "-".to_owned(), |value| value.to_string()),
+                score(row.detection.map(|detection| detection.score)),
+                score(row.detection.map(|detection| detection.alert_score).filter(|alert| *alert > 0.0)),
             ]
         })
         .collect();
-    let headings = ["ROW", "TIME (UTC)", "VALUE", "RAW SCORE", "ANOMALY SCORE", "DISPLAY VALUE"];
+    let headings = ["ROW", "TIME (UTC)", "VALUE", "RAW SCORE", "ANOMALY SCORE", "DETECTION SCORE", "ALERT"];
     write_table(out, &headings, &cells)
 }

@@ -203,6 +203,7 @@ impl Settings {
             scores_queue: value(said.scores_queue.as_ref(), default.scores_queue),
             results_exchange: value(said.results_exchange.as_ref(), default.results_exchange),
             max_data_messages: default.max_data_messages,
+            extended_results: value(said.extended_results.as_ref(), default.extended_results),
         })
     }
 
@@ -378,6 +379,7 @@ fn defaults(has_old_config: bool) -> Said {
         hints_queue: rabbit.hints_queue,
         scores_queue: rabbit.scores_queue,
         results_exchange: rabbit.results_exchange,
+        extended_results: rabbit.extended_results,
         data_dir: PathBuf::from(DEFAULT_DATA_DIR),
         graphite: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_GRAPHITE_PORT)),
         udp: engine.udp,

@@ -93,6 +93,8 @@ settings! {
     http "http": SocketAddr;
     /// `ADDR:PORT` for the routes of the original's skeleton web application.
     web_app "web_app": SocketAddr;
+    /// Whether rows published at the broker carry the detection score, a key that the original's schema does not allow.
+    extended_results "extended_results": bool;
     /// Whether metrics of the web application keep the leading slash of their path in their name.
     web_app_slash_names "web_app_slash_names": bool;
     /// Rows older than so many days are deleted as far as no model needs them; 0 for never.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::*;
 use crate::repository::metric_data::{RowUpdate, StoredSample};
 use crate::repository::sqlite::{OpenMode, SqliteRepository};
+use crate::row_detection::RowDetection;
 
 struct Counting(AtomicU8);
 
@@ -280,6 +281,7 @@ fn unmonitoring_clears_everything_but_the_samples() {
             anomaly_score: 0.5,
             display_value: 1_000,
             best_predictions: None,
+            detection: RowDetection::default(),
         };
         fixture
             .within(|tx| Ok(tx.complete_rows(&metric.uid, std::slice::from_ref(&scores))?))

@@ -24,7 +24,8 @@ pub enum RowFormat {
 }
 
 /// Columns of [`RowFormat::Csv`].
-pub const CSV_HEADING: &str = "rowid,timestamp,value,raw_anomaly_score,anomaly_score,display_value\n";
+pub const CSV_HEADING: &str = "rowid,timestamp,value,raw_anomaly_score,anomaly_score,display_value,\
+                               detection_score,alert_score\n";
 
 impl RowFormat {
     /// The format with this name.
@@ -102,6 +103,7 @@ pub fn row_json(row: &MetricRow) -> Value {
         "anomaly_score": row.anomaly_score,
         "display_value": row.display_value,
         "multi_step_best_predictions": row.best_predictions,
+        "detection": row.detection,
     })
 }
 
@@ -120,6 +122,8 @@ fn write_csv(text: &mut String, row: &MetricRow) {
         score(row.raw_anomaly_score),
         score(row.anomaly_score),
         display,
+        score(row.detection.map(|detection| detection.score)),
+        score(row.detection.map(|detection| detection.alert_score)),
     ];
     text.push_str(&cells.join(","));
     text.push('\n');

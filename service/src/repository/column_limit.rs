@@ -65,13 +65,11 @@ pub fn check_finite_value(id: &ModelId, value: f64) -> Result<(), RepositoryErro
 /// # Errors
 /// [`RepositoryError::Rejected`] if not.
 pub fn check_finite_scores(id: &ModelId, row: &RowUpdate) -> Result<(), RepositoryError> {
-    if row.raw_anomaly_score.is_finite() && row.anomaly_score.is_finite() {
+    let scores = [row.raw_anomaly_score, row.anomaly_score, row.detection.score, row.detection.alert_score];
+    if scores.iter().all(|score| score.is_finite()) {
         return Ok(());
     }
     Err(RepositoryError::Rejected {
-        reason: format!(
-            "row {} of metric {id} has scores {} and {}; expected finite numbers",
-            row.row_id, row.raw_anomaly_score, row.anomaly_score
-        ),
+        reason: format!("row {} of metric {id} has scores {scores:?}; expected finite numbers", row.row_id),
     })
 }

@@ -3,6 +3,7 @@
 use htm_core::ids::RowId;
 
 use crate::best_predictions::BestPredictions;
+use crate::row_detection::RowDetection;
 
 /// A sample that passed every check, about to become a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +31,8 @@ pub struct MetricRow {
     pub display_value: Option<i64>,
     /// `None` until stepped, and without a classifier.
     pub best_predictions: Option<BestPredictions>,
+    /// `None` until stepped, in rows scored before there was such a score, and in a database without its columns.
+    pub detection: Option<RowDetection>,
 }
 
 /// The scores that complete one row.
@@ -45,6 +48,8 @@ pub struct RowUpdate {
     pub display_value: i64,
     /// `None` without a classifier.
     pub best_predictions: Option<BestPredictions>,
+    /// Fused detection score.
+    pub detection: RowDetection,
 }
 
 /// Which rows to read. All conditions must hold.

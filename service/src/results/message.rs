@@ -77,6 +77,7 @@ mod tests {
                 raw_anomaly: 0.025_000_000_372_529_03,
                 anomaly: 0.5,
                 multi_step_best_predictions: None,
+                detection: None,
             }],
         });
         assert_eq!(

@@ -396,6 +396,7 @@ impl Share<'_> {
                 row_id: row.row_id,
                 raw_anomaly_score: f64::from(score.raw_anomaly_score),
                 anomaly_score: score.anomaly_score,
+                detection: score.detection.into(),
                 best_predictions: (!score.best_predictions.is_empty())
                     .then(|| BestPredictions::new(score.best_predictions)),
             });

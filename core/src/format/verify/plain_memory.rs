@@ -7,7 +7,7 @@ use htm_kernels::backtracking_tm::CELL_STRIDE;
 use htm_kernels::temporal_memory::TemporalMemoryParams;
 use htm_kernels::temporal_memory::blocks::{Blocks, Links, NO_BLOCK, NO_CLASS, SIZE_CLASSES, block_len};
 use htm_kernels::temporal_memory::postings::posting;
-use htm_kernels::temporal_memory::state::{NO_SEGMENT, SegmentInfo, SegmentMatch};
+use htm_kernels::temporal_memory::state::{NO_SEGMENT, PostingList, SegmentInfo, SegmentMatch};
 use htm_kernels::word;
 
 use super::{FormatError, ensure};
@@ -145,8 +145,11 @@ fn synapse_blocks(memory: &PlainMemory) -> Result<(), FormatError> {
 
 fn posting_blocks(memory: &PlainMemory) -> Result<(), FormatError> {
     for (column, list) in memory.posting_lists.iter().enumerate() {
-        let has_class = usize::from(list.class) < SIZE_CLASSES || list.class == NO_CLASS;
-        let is_right = has_class && list.zero == [0; 3] && list.count as usize <= block_len(list.class);
+        let has_block = usize::from(list.class) < SIZE_CLASSES
+            && list.zero == [0; 3]
+            && list.count as usize <= block_len(list.class);
+        // One without a block leads nowhere: no tile below would tell that it starts outside.
+        let is_right = has_block || *list == PostingList::EMPTY;
         ensure(is_right, || format!("the postings of column {column} have {list:?}"))?;
     }
     let lists = memory.posting_lists.iter().filter(|list| list.class != NO_CLASS);

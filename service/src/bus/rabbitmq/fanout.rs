@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::link::{Backoff, Link, raised, short};
 use super::publisher::{Publisher, Target};
+use super::settings::RabbitSettings;
 use super::topology::{bounded, declare_exchange};
 use super::transport::Transport;
 use crate::bus::memory::{DEFAULT_SUBSCRIBER_MESSAGES, MemoryFanout};
@@ -33,6 +34,7 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct RabbitFanout {
     handle: Handle,
     publisher: Arc<Publisher>,
+    is_extended: bool,
     shared: Arc<Shared>,
     /// Whether the subscription is in place; `None` before the first reader.
     bound: Mutex<Option<watch::Receiver<bool>>>,
@@ -47,17 +49,23 @@ struct Shared {
 
 impl RabbitFanout {
     /// Nothing is subscribed before somebody reads.
-    pub(super) fn new(handle: &Handle, [publishing, consuming]: [&Arc<Link>; 2], exchange: &str) -> Self {
-        let target = Target::Fanout(exchange.to_owned());
+    pub(super) fn new(
+        handle: &Handle,
+        [publishing, consuming]: [&Arc<Link>; 2],
+        settings: &RabbitSettings,
+    ) -> Self {
+        let exchange = &settings.results_exchange;
+        let target = Target::Fanout(exchange.clone());
         let shared = Shared {
             link: Arc::clone(consuming),
-            exchange: exchange.to_owned(),
+            exchange: exchange.clone(),
             readers: MemoryFanout::new(DEFAULT_SUBSCRIBER_MESSAGES),
             is_closed: watch::Sender::new(false),
         };
         Self {
             handle: handle.clone(),
             publisher: Arc::new(Publisher::start(handle, publishing, target)),
+            is_extended: settings.extended_results,
             shared: Arc::new(shared),
             bound: Mutex::new(None),
         }
@@ -77,7 +85,10 @@ impl RabbitFanout {
 }
 
 impl Fanout<ResultMessage> for RabbitFanout {
-    fn publish(&self, message: ResultMessage) -> Result<(), BusError> {
+    fn publish(&self, mut message: ResultMessage) -> Result<(), BusError> {
+        if !self.is_extended {
+            message.keep_original_keys();
+        }
         self.publisher.publish(message.outgoing())
     }
 

@@ -93,7 +93,7 @@ impl RabbitBus {
         runtime.block_on(declare_all(settings, &publishing))?;
         let links = [&publishing, &consuming];
         let desk = Arc::new(RejectDesk::new(runtime, &publishing, &settings.data_queue));
-        let results = RabbitFanout::new(runtime, links, &settings.results_exchange);
+        let results = RabbitFanout::new(runtime, links, settings);
         let [data, hints, scores] = specs(settings);
         let options = |spec, prefetch, only_reader| ConsumerOptions { spec, prefetch, only_reader };
         let hints = RabbitQueue::new(

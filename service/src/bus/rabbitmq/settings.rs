@@ -30,6 +30,9 @@ pub struct RabbitSettings {
     pub results_exchange: String,
     /// While the data queue holds so many messages, the listener waits.
     pub max_data_messages: u32,
+    /// Whether published rows carry the key `detection`. The original's schema allows no keys but its own, so not unless
+    /// asked for.
+    pub extended_results: bool,
 }
 
 impl Default for RabbitSettings {
@@ -47,6 +50,7 @@ impl Default for RabbitSettings {
             scores_queue: "htmengine.mswapper.results".to_owned(),
             results_exchange: "htmengine.model.results".to_owned(),
             max_data_messages: DEFAULT_MAX_DATA_MESSAGES,
+            extended_results: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the scheduler tells the anomaly role, on the queue that htmengine's `results_queue` names. The format is ours:
 //! both ends belong to the same version of this program.
 //!
-//! `{"scores": {"model": id, "generation": hex, "rows": [[row, raw, anomaly, predictions], ...]}}`, or
+//! `{"scores": {"model": id, "generation": hex, "rows": [[row, raw, anomaly, predictions, detection], ...]}}`, or
 //! `{"command": {"model": id, "method": "defineModel", "id": hex, "status": 0, "error": null}}`. Numbers are the shortest
 //! text that reads back to the same double.
 //!
@@ -15,6 +15,7 @@ use super::Unreadable;
 use super::hints::model_id;
 use crate::best_predictions::BestPredictions;
 use crate::bus::message::{CommandMethod, CommandResult, ModelOutput, RowScore, ScoreMessage};
+use crate::row_detection::DetectionNumbers;
 
 const EXPECTED: &str = "an object with `scores` or `command`, as this version of htmengine writes it";
 
@@ -29,8 +30,10 @@ enum Body {
 struct Scores {
     model: String,
     generation: String,
-    rows: Vec<(i64, f64, f64, Option<BestPredictions>)>,
+    rows: Vec<Row>,
 }
+
+type Row = (i64, f64, f64, Option<BestPredictions>, DetectionNumbers);
 
 #[derive(Serialize, Deserialize)]
 struct Command {
@@ -63,8 +66,9 @@ pub fn to_bytes(output: &ModelOutput) -> Vec<u8> {
     serde_json::to_vec(&body).expect("text and numbers are always JSON")
 }
 
-fn row(score: &RowScore) -> (i64, f64, f64, Option<BestPredictions>) {
-    (score.row_id.0, score.raw_anomaly_score, score.anomaly_score, score.best_predictions.clone())
+fn row(score: &RowScore) -> Row {
+    let RowScore { row_id, raw_anomaly_score, anomaly_score, detection, best_predictions } = score;
+    (row_id.0, *raw_anomaly_score, *anomaly_score, best_predictions.clone(), detection.into())
 }
 
 /// Reads a body; `None` for a message that htmengine left behind.
@@ -96,8 +100,14 @@ pub fn from_bytes(body: &[u8]) -> Result<Option<ModelOutput>, Unreadable> {
     Ok(Some(output))
 }
 
-fn score((row_id, raw, anomaly, best_predictions): (i64, f64, f64, Option<BestPredictions>)) -> RowScore {
-    RowScore { row_id: RowId(row_id), raw_anomaly_score: raw, anomaly_score: anomaly, best_predictions }
+fn score((row_id, raw, anomaly, best_predictions, detection): Row) -> RowScore {
+    RowScore {
+        row_id: RowId(row_id),
+        raw_anomaly_score: raw,
+        anomaly_score: anomaly,
+        detection: detection.into(),
+        best_predictions,
+    }
 }
 
 fn method(name: &str) -> Result<CommandMethod, Unreadable> {
@@ -120,6 +130,7 @@ mod tests {
     use htm_core::ids::ModelId;
 
     use super::*;
+    use crate::row_detection::RowDetection;
 
     #[test]
     fn scores_come_back_with_every_bit() {
@@ -127,6 +138,7 @@ mod tests {
             row_id: RowId(row_id),
             raw_anomaly_score: raw,
             anomaly_score: anomaly,
+            detection: RowDetection { score: anomaly / 3.0, alert_score: raw, components: None },
             best_predictions,
         };
         let predictions = BestPredictions::new([(1, Some(10_844.1)), (5, None)]);

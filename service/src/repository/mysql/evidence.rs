@@ -9,6 +9,7 @@
 use htm_core::ids::{ModelId, RowId};
 
 use super::read::{self, RowLock};
+use super::schema::Features;
 use super::session::Session;
 use crate::repository::RepositoryError;
 use crate::repository::metric::MetricStatus;
@@ -79,7 +80,7 @@ impl Evidence {
             Self::Deleted(_) => metric.is_none(),
             Self::Inserted(_) => metric.is_some(),
             Self::Appended { row_id, sample, .. } => {
-                let rows = read::rows_between(session, id, *row_id, *row_id, 1)?;
+                let rows = read::rows_between(session, Features::default(), id, (*row_id, *row_id), 1)?;
                 rows.first().is_some_and(|row| {
                     row.timestamp == sample.timestamp && row.value.to_bits() == sample.value.to_bits()
                 })

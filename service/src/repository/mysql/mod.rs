@@ -71,11 +71,11 @@ impl MysqlRepository {
             RepositoryError::Rejected { reason } => RepositoryError::Rejected { reason: named(reason) },
             RepositoryError::Fatal { reason } => RepositoryError::Fatal { reason: named(reason) },
         })?;
-        if features != (Features { has_score_progress: true, has_reject: true, has_change: true }) {
+        if features != Features::ALL {
             tracing::warn!(
                 database = settings.shown(),
-                "the database lacks htmengine's own tables: it works, but slower, and the reject ledger is lost at \
-                 the end; `htmengine migrate` adds them"
+                "the database lacks tables or columns of htmengine's own: it works, but slower or without the detection \
+                 score, and the reject ledger may be lost at the end; `htmengine migrate` adds them"
             );
         }
         Ok(Arc::new(Self { pool, features, rejects: Mutex::default() }))
@@ -149,11 +149,11 @@ impl Repository for MysqlRepository {
         limit: usize,
     ) -> Result<Vec<MetricRow>, RepositoryError> {
         let first = RowId(after.0.saturating_add(1));
-        self.read(|session| read::rows_between(session, id, first, RowId(i64::MAX), limit))
+        self.read(|session| read::rows_between(session, self.features, id, (first, RowId(i64::MAX)), limit))
     }
 
     fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError> {
-        self.read(|session| read::data(session, id, query))
+        self.read(|session| read::data(session, self.features, id, query))
     }
 
     fn scored_up_to(&self, id: &ModelId) -> Result<RowId, RepositoryError> {

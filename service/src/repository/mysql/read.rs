@@ -8,6 +8,7 @@
 use htm_core::ids::{ModelId, RowId};
 use mysql_async::{Row, Value};
 
+use super::schema::Features;
 use super::session::Session;
 use super::value::{Columns, clamped_datetime};
 use crate::best_predictions::BestPredictions;
@@ -16,6 +17,7 @@ use crate::repository::RepositoryError;
 use crate::repository::metric::{DATASOURCE_CUSTOM, Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
+use crate::row_detection::RowDetection;
 
 /// Every column of [`Metric`], in the order [`metric_from_row`] reads them.
 macro_rules! select_metric {
@@ -28,9 +30,11 @@ macro_rules! select_metric {
     };
 }
 
-/// Every column of [`MetricRow`], in the order [`data_from_row`] reads them.
+/// Every column of [`MetricRow`], in the order [`data_from_row`] reads them; up to those of the detection score.
 const SELECT_DATA: &str = "SELECT rowid, timestamp, metric_value, raw_anomaly_score, anomaly_score, \
-                           display_value, multi_step_best_predictions FROM metric_data WHERE uid = ?";
+                           display_value, multi_step_best_predictions";
+/// The rest of them.
+const DETECTION_COLUMNS: &str = ", detection_score, alert_score, detection_components";
 
 /// Whether a read takes the row's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +103,9 @@ pub(super) fn metrics(
 /// Up to `limit` rows with ids `first..=last`, in order.
 pub(super) fn rows_between(
     session: &mut Session,
+    features: Features,
     id: &ModelId,
-    first: RowId,
-    last: RowId,
+    (first, last): (RowId, RowId),
     limit: usize,
 ) -> Result<Vec<MetricRow>, RepositoryError> {
     let query = DataQuery {
@@ -110,16 +114,18 @@ pub(super) fn rows_between(
         limit: Some(limit),
         ..DataQuery::default()
     };
-    data(session, id, &DataQuery { keep_oldest: true, ..query })
+    data(session, features, id, &DataQuery { keep_oldest: true, ..query })
 }
 
 /// Rows that match `query`, in row order.
 pub(super) fn data(
     session: &mut Session,
+    features: Features,
     id: &ModelId,
     query: &DataQuery,
 ) -> Result<Vec<MetricRow>, RepositoryError> {
-    let mut sql = SELECT_DATA.to_owned();
+    let ours = if features.has_detection { DETECTION_COLUMNS } else { "" };
+    let mut sql = format!("{SELECT_DATA}{ours} FROM metric_data WHERE uid = ?");
     let mut values: Vec<Value> = vec![id.as_str().into()];
     let conditions = [
         (" AND rowid >= ?", query.first_row.map(|row_id| row_id.0.into())),
@@ -145,7 +151,8 @@ pub(super) fn data(
         values.push(sql_limit(limit));
     }
     let rows = session.rows("reading rows", &sql, values)?;
-    let mut rows: Vec<MetricRow> = rows.into_iter().map(data_from_row).collect::<Result<_, _>>()?;
+    let mut rows: Vec<MetricRow> =
+        rows.into_iter().map(|row| data_from_row(row, features)).collect::<Result<_, _>>()?;
     if is_backwards {
         rows.reverse();
     }
@@ -255,9 +262,9 @@ fn metric_from_row(row: Row) -> Result<Metric, RepositoryError> {
     })
 }
 
-fn data_from_row(row: Row) -> Result<MetricRow, RepositoryError> {
+fn data_from_row(row: Row, features: Features) -> Result<MetricRow, RepositoryError> {
     let mut columns = Columns::new(row);
-    Ok(MetricRow {
+    let mut found = MetricRow {
         row_id: RowId(columns.required(Columns::integer)?),
         timestamp: columns.time()?,
         value: columns.required(Columns::double)?,
@@ -265,7 +272,13 @@ fn data_from_row(row: Row) -> Result<MetricRow, RepositoryError> {
         anomaly_score: columns.double()?,
         display_value: columns.integer()?,
         best_predictions: BestPredictions::from_column(columns.text()?.as_deref()),
-    })
+        detection: None,
+    };
+    if features.has_detection {
+        let (score, alert_score) = (columns.double()?, columns.double()?);
+        found.detection = RowDetection::from_columns(score, alert_score, columns.text()?.as_deref());
+    }
+    Ok(found)
 }
 
 fn sql_limit(limit: usize) -> Value {

@@ -7,8 +7,11 @@
 pub(super) const TABLES: [&str; 4] = ["instance_status_history", "lock", "metric", "metric_data"];
 /// Our tables, besides the one with their version.
 pub(super) const OUR_TABLES: [&str; 3] = ["score_progress", "reject", "change"];
-/// Version of our tables, the index on `metric.name` included. 1 is the first.
-pub(super) const OUR_VERSION: i64 = 1;
+/// Version of our tables, columns and index. 1 is the first; 2 has the columns of the detection score.
+pub(super) const OUR_VERSION: i64 = 2;
+
+/// The version from which on `metric_data` has the columns of the detection score.
+pub(super) const DETECTION_VERSION: i64 = 2;
 
 /// One revision of the original.
 #[derive(Debug, Clone, Copy)]
@@ -188,5 +191,20 @@ pub(super) const OUR_STEPS: &[Step] = &[
         table: "metric",
         index: "name_idx",
         sql: "ALTER TABLE metric ADD INDEX name_idx (name(191))",
+    },
+    Step::AddColumn {
+        table: "metric_data",
+        column: "detection_score",
+        sql: "ALTER TABLE metric_data ADD COLUMN detection_score DOUBLE DEFAULT NULL",
+    },
+    Step::AddColumn {
+        table: "metric_data",
+        column: "alert_score",
+        sql: "ALTER TABLE metric_data ADD COLUMN alert_score DOUBLE DEFAULT NULL",
+    },
+    Step::AddColumn {
+        table: "metric_data",
+        column: "detection_components",
+        sql: "ALTER TABLE metric_data ADD COLUMN detection_components VARCHAR(120) DEFAULT NULL",
     },
 ];

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::revision::{OUR_TABLES, OUR_VERSION, REVISIONS, TABLES};
+use super::revision::{DETECTION_VERSION, OUR_TABLES, OUR_VERSION, REVISIONS, TABLES};
 use super::session::Session;
 use super::value::Columns;
 use crate::repository::RepositoryError;
@@ -19,6 +19,14 @@ pub(super) struct Features {
     pub(super) has_reject: bool,
     /// Table `change`.
     pub(super) has_change: bool,
+    /// The columns of the detection score in `metric_data`.
+    pub(super) has_detection: bool,
+}
+
+impl Features {
+    /// A database that `htmengine migrate` has brought up.
+    pub(super) const ALL: Self =
+        Self { has_score_progress: true, has_reject: true, has_change: true, has_detection: true };
 }
 
 /// Tables and versions of a database.
@@ -122,6 +130,7 @@ impl Catalogue {
             has_score_progress: is_ours("score_progress"),
             has_reject: is_ours("reject"),
             has_change: is_ours("change"),
+            has_detection: self.our_version.is_some_and(|version| version >= DETECTION_VERSION),
         })
     }
 

@@ -311,7 +311,7 @@ impl Transaction for MysqlTransaction<'_> {
             while !found.is_empty() {
                 let (written, after) = found.split_at(rows_per_statement(found.len()));
                 found = after;
-                write_scores(self.session, id, written)?;
+                write_scores(self.session, self.features, id, written)?;
             }
         }
         if self.features.has_score_progress {
@@ -327,7 +327,7 @@ impl Transaction for MysqlTransaction<'_> {
         last: RowId,
     ) -> Result<Vec<MetricRow>, RepositoryError> {
         self.lock_metric(id)?;
-        read::rows_between(self.session, id, first, last, usize::MAX)
+        read::rows_between(self.session, self.features, id, (first, last), usize::MAX)
     }
 
     fn clear_scores(&mut self, id: &ModelId) -> Result<(), RepositoryError> {
@@ -335,11 +335,21 @@ impl Transaction for MysqlTransaction<'_> {
             return Ok(());
         }
         // Only rows that have something to clear: an unscored million is not rewritten.
-        let sql = "UPDATE metric_data SET raw_anomaly_score = NULL, anomaly_score = NULL, display_value = NULL, \
-                   multi_step_best_predictions = NULL \
-                   WHERE uid = ? AND (raw_anomaly_score IS NOT NULL OR anomaly_score IS NOT NULL \
-                   OR display_value IS NOT NULL OR multi_step_best_predictions IS NOT NULL)";
-        self.session.execute("clearing scores", sql, (id.as_str(),))?;
+        let (ours, is_ours) = if self.features.has_detection {
+            (
+                ", detection_score = NULL, alert_score = NULL, detection_components = NULL",
+                " OR detection_score IS NOT NULL",
+            )
+        } else {
+            ("", "")
+        };
+        let sql = format!(
+            "UPDATE metric_data SET raw_anomaly_score = NULL, anomaly_score = NULL, display_value = NULL, \
+             multi_step_best_predictions = NULL{ours} \
+             WHERE uid = ? AND (raw_anomaly_score IS NOT NULL OR anomaly_score IS NOT NULL \
+             OR display_value IS NOT NULL OR multi_step_best_predictions IS NOT NULL{is_ours})"
+        );
+        self.session.execute("clearing scores", &sql, (id.as_str(),))?;
         if self.features.has_score_progress {
             score_progress::forget(self.session, id)?;
         }
@@ -380,8 +390,18 @@ impl Transaction for MysqlTransaction<'_> {
     }
 }
 
-fn write_scores(session: &mut Session, id: &ModelId, rows: &[&RowUpdate]) -> Result<(), RepositoryError> {
-    let mut values = Vec::with_capacity(rows.len() * 6);
+fn write_scores(
+    session: &mut Session,
+    features: Features,
+    id: &ModelId,
+    rows: &[&RowUpdate],
+) -> Result<(), RepositoryError> {
+    let mut columns =
+        vec!["raw_anomaly_score", "anomaly_score", "display_value", "multi_step_best_predictions"];
+    if features.has_detection {
+        columns.extend(["detection_score", "alert_score", "detection_components"]);
+    }
+    let mut values = Vec::with_capacity(rows.len() * (2 + columns.len()));
     for row in rows {
         let predictions = BestPredictions::column_text(row.best_predictions.as_ref());
         check_text("multi_step_best_predictions", Some(&predictions))?;
@@ -391,15 +411,20 @@ fn write_scores(session: &mut Session, id: &ModelId, rows: &[&RowUpdate]) -> Res
         values.push(Value::Double(row.anomaly_score));
         values.push(row.display_value.into());
         values.push(predictions.into());
+        if features.has_detection {
+            values.push(Value::Double(row.detection.score));
+            values.push(Value::Double(row.detection.alert_score));
+            values.push(row.detection.components_column().into());
+        }
     }
+    let updates: Vec<String> = columns.iter().map(|column| format!("{column} = VALUES({column})")).collect();
     // The time and value are never stored: every row is there and locked.
+    let row = format!("(?, ?, '1970-01-01 00:00:00', 0, {})", repeated("?", columns.len()));
     let sql = format!(
-        "INSERT INTO metric_data (uid, rowid, timestamp, metric_value, raw_anomaly_score, anomaly_score, \
-         display_value, multi_step_best_predictions) VALUES {} ON DUPLICATE KEY UPDATE \
-         raw_anomaly_score = VALUES(raw_anomaly_score), anomaly_score = VALUES(anomaly_score), \
-         display_value = VALUES(display_value), \
-         multi_step_best_predictions = VALUES(multi_step_best_predictions)",
-        repeated("(?, ?, '1970-01-01 00:00:00', 0, ?, ?, ?, ?)", rows.len())
+        "INSERT INTO metric_data (uid, rowid, timestamp, metric_value, {}) VALUES {} ON DUPLICATE KEY UPDATE {}",
+        columns.join(", "),
+        repeated(&row, rows.len()),
+        updates.join(", ")
     );
     session.execute("completing rows", &sql, Params::Positional(values))?;
     Ok(())

@@ -71,6 +71,7 @@ pub(super) fn open_writer(path: &Path, mode: OpenMode) -> Result<Connection, Rep
     if create {
         schema::create_if_empty(&mut connection)?;
     }
+    schema::bring_up(&mut connection)?;
     schema::check_version(&connection, &path.display().to_string())?;
     Ok(connection)
 }

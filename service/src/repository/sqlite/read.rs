@@ -10,6 +10,7 @@ use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
+use crate::row_detection::RowDetection;
 use crate::timestamp;
 
 /// Every column of [`Metric`], in the order [`metric_from_row`] reads them.
@@ -28,7 +29,7 @@ macro_rules! select_data {
     ($rest:literal) => {
         concat!(
             "SELECT rowid, timestamp, metric_value, raw_anomaly_score, anomaly_score, display_value, \
-             multi_step_best_predictions ",
+             multi_step_best_predictions, detection_score, alert_score, detection_components ",
             "FROM metric_data ",
             $rest
         )
@@ -337,6 +338,11 @@ fn data_from_row(id: &ModelId, row: &Row<'_>) -> Result<MetricRow, RepositoryErr
         display_value: row.get(5).map_err(failed)?,
         best_predictions: BestPredictions::from_column(
             row.get_ref(6).map_err(failed)?.as_str_or_null().map_err(|error| failed(error.into()))?,
+        ),
+        detection: RowDetection::from_columns(
+            row.get(7).map_err(failed)?,
+            row.get(8).map_err(failed)?,
+            row.get_ref(9).map_err(failed)?.as_str_or_null().map_err(|error| failed(error.into()))?,
         ),
     })
 }

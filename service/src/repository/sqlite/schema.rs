@@ -20,8 +20,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::database_error;
 use crate::repository::RepositoryError;
 
-/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score.
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 const CREATE_TABLES: &str = "
 CREATE TABLE metric (
@@ -55,6 +55,9 @@ CREATE TABLE metric_data (
   anomaly_score REAL DEFAULT NULL,
   display_value INTEGER DEFAULT NULL,
   multi_step_best_predictions TEXT DEFAULT NULL,
+  detection_score REAL DEFAULT NULL,
+  alert_score REAL DEFAULT NULL,
+  detection_components TEXT DEFAULT NULL,
   PRIMARY KEY (uid, rowid),
   CONSTRAINT metric_data_to_metric_fk FOREIGN KEY (uid) REFERENCES metric (uid)
     ON DELETE CASCADE ON UPDATE CASCADE
@@ -90,6 +93,31 @@ CREATE TABLE change (
 );
 ";
 
+/// What version 1 lacks.
+const FROM_VERSION_1: &str = "
+ALTER TABLE metric_data ADD COLUMN detection_score REAL DEFAULT NULL;
+ALTER TABLE metric_data ADD COLUMN alert_score REAL DEFAULT NULL;
+ALTER TABLE metric_data ADD COLUMN detection_components TEXT DEFAULT NULL;
+";
+
+/// Brings the tables of an older version up; does nothing to others.
+///
+/// # Errors
+/// [`RepositoryError`] from the database.
+pub(super) fn bring_up(connection: &mut Connection) -> Result<(), RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("bringing the tables up", &error);
+    if stored_version(connection)? != 1 {
+        return Ok(());
+    }
+    // Looked at again under the write lock: another process may be doing so at this moment.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    if stored_version(&transaction)? == 1 {
+        transaction.execute_batch(FROM_VERSION_1).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
 /// Creates the tables in an empty file; does nothing when they exist.
 ///
 /// # Errors
@@ -116,6 +144,14 @@ pub(super) fn check_version(connection: &Connection, path: &str) -> Result<(), R
             reason: format!(
                 "{path} has schema version {found}, written by a newer htmengine; this one knows version \
                  {SCHEMA_VERSION}: install the newer htmengine, or use another file"
+            ),
+        });
+    }
+    if (1..SCHEMA_VERSION).contains(&found) {
+        return Err(RepositoryError::Fatal {
+            reason: format!(
+                "{path} has schema version {found}, written by an older htmengine, and is only read here; expected \
+                 version {SCHEMA_VERSION}: start `htmengine serve` once, which brings it up"
             ),
         });
     }

@@ -9,6 +9,7 @@ use crate::reject::RejectReason;
 use crate::repository::metric::DATASOURCE_CUSTOM;
 use crate::repository::metric_data::{RowUpdate, StoredSample};
 use crate::repository::{MAX_CHANGES, Transaction};
+use crate::row_detection::RowDetection;
 
 pub(super) struct Fixture {
     folder: tempfile::TempDir,
@@ -34,6 +35,30 @@ pub(super) fn fixture() -> Fixture {
 
 pub(super) fn id(text: &str) -> ModelId {
     ModelId::new(text).expect("a valid id")
+}
+
+#[test]
+fn a_file_of_version_1_is_brought_up_and_keeps_its_rows() {
+    let Fixture { folder, repository } = fixture();
+    let path = folder.path().join("engine.db");
+    repository.transact(&mut |tx| tx.insert_metric(&metric("a", "a"))).expect("inserts");
+    repository.transact(&mut |tx| tx.append_rows(&id("a"), &samples(0..2)).map(|_| ())).expect("appends");
+    drop(repository);
+    let raw = Connection::open(&path).expect("opens");
+    for column in ["detection_score", "alert_score", "detection_components"] {
+        raw.execute_batch(&format!("ALTER TABLE metric_data DROP COLUMN {column}")).expect("drops");
+    }
+    raw.pragma_update(None, "user_version", 1).expect("updates");
+    drop(raw);
+    let refused = SqliteRepository::open(&path, OpenMode::ReadOnly).expect_err("an old version");
+    assert!(refused.to_string().contains("start `htmengine serve` once"), "{refused}");
+    let opened = SqliteRepository::open(&path, OpenMode::ReadWrite).expect("brings it up");
+    let completed =
+        opened.transact(&mut |tx| tx.complete_rows(&id("a"), &[update(1)]).map(|count| assert_eq!(count, 1)));
+    completed.expect("completes");
+    let rows = opened.rows_after(&id("a"), RowId(0), 10).expect("reads");
+    let detections: Vec<_> = rows.iter().map(|row| row.detection).collect();
+    assert_eq!(detections, [Some(RowDetection::default()), None]);
 }
 
 fn metric(uid: &str, name: &str) -> Metric {
@@ -70,6 +95,7 @@ pub(super) fn update(row_id: i64) -> RowUpdate {
         anomaly_score: 0.5,
         display_value: 1_000,
         best_predictions: None,
+        detection: RowDetection::default(),
     }
 }
 

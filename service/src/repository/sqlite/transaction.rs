@@ -126,7 +126,8 @@ impl Transaction for SqliteTransaction<'_> {
             .connection
             .prepare_cached(
                 "UPDATE metric_data SET raw_anomaly_score = ?3, anomaly_score = ?4, display_value = ?5,
-                 multi_step_best_predictions = ?6
+                 multi_step_best_predictions = ?6, detection_score = ?7, alert_score = ?8,
+                 detection_components = ?9
                  WHERE uid = ?1 AND rowid = ?2",
             )
             .map_err(|error| database_error(doing, &error))?;
@@ -140,6 +141,9 @@ impl Transaction for SqliteTransaction<'_> {
                 row.anomaly_score,
                 row.display_value,
                 BestPredictions::column_text(row.best_predictions.as_ref()),
+                row.detection.score,
+                row.detection.alert_score,
+                row.detection.components_column(),
             ];
             completed += update.execute(values).map_err(|error| database_error(doing, &error))?;
         }
@@ -163,9 +167,11 @@ impl Transaction for SqliteTransaction<'_> {
         // Only rows that have something to clear: an unscored million is not rewritten.
         let sql =
             "UPDATE metric_data SET raw_anomaly_score = NULL, anomaly_score = NULL, display_value = NULL,
-                   multi_step_best_predictions = NULL
+                   multi_step_best_predictions = NULL, detection_score = NULL, alert_score = NULL,
+                   detection_components = NULL
                    WHERE uid = ?1 AND (raw_anomaly_score IS NOT NULL OR anomaly_score IS NOT NULL
-                   OR display_value IS NOT NULL OR multi_step_best_predictions IS NOT NULL)";
+                   OR display_value IS NOT NULL OR multi_step_best_predictions IS NOT NULL
+                   OR detection_score IS NOT NULL)";
         self.execute("clearing scores", sql, params![id.as_str()])?;
         self.execute("clearing scores", "DELETE FROM score_progress WHERE uid = ?1", params![id.as_str()])?;
         Ok(())

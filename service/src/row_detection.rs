@@ -1,0 +1,235 @@
+//! The fused detection score of one row: as columns, on the bus, and in what is shown.
+//!
+//! Scores are stored as they are. Components are for explaining them: their column holds four digits of each, under the
+//! letters that the design gives them (`A` likelihood, `T` time of day, `L` sustained elevation, `R` slow surprise, `D`
+//! discord, `m` maturity), and leaves out those that are 0. So a row stays small: `{"A":0.0131,"m":0.62}`.
+//!
+//! Source: ours; the original had no such score.
+
+use std::collections::BTreeMap;
+
+use htm_core::detection::{Components, Detection};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Longest text of the components' column: six letters with numbers such as `1.234e-7`, and the signs between them.
+pub const MAX_COMPONENTS_CHARS: usize = 120;
+
+/// What a model's detector said of one row; the default says nothing odd.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct RowDetection {
+    /// Fused score, 0..=1.
+    pub score: f64,
+    /// The score where it peaks, else 0; to be compared with a threshold.
+    pub alert_score: f64,
+    /// What the score is made of; `None` if only the scores were kept.
+    pub components: Option<Components>,
+}
+
+impl From<Detection> for RowDetection {
+    fn from(detection: Detection) -> Self {
+        let Detection { score, alert_score, components } = detection;
+        Self { score, alert_score, components: Some(components) }
+    }
+}
+
+impl RowDetection {
+    /// From the columns; `None` of a row without a score.
+    pub fn from_columns(
+        score: Option<f64>,
+        alert_score: Option<f64>,
+        components: Option<&str>,
+    ) -> Option<Self> {
+        let components = components.and_then(components_from_column);
+        Some(Self { score: score?, alert_score: alert_score.unwrap_or(0.0), components })
+    }
+
+    /// Text of the components' column; at most [`MAX_COMPONENTS_CHARS`].
+    ///
+    /// # Panics
+    /// Never: finite numbers are always JSON.
+    pub fn components_column(&self) -> Option<String> {
+        let components = self.components.as_ref()?;
+        let shown: BTreeMap<&str, f64> = lettered(components)
+            .into_iter()
+            .filter(|(_, value)| *value != 0.0 && value.is_finite())
+            .map(|(letter, value)| (letter, four_digits(value)))
+            .collect();
+        Some(serde_json::to_string(&shown).expect("finite numbers are always JSON"))
+    }
+}
+
+/// The form in JSON: `{"score": 0.2, "alertScore": 0.2, "components": {"likelihood": 0.5, ..}}`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    score: f64,
+    alert_score: f64,
+    components: Option<ShownComponents>,
+}
+
+/// The components under their names.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownComponents {
+    likelihood: f64,
+    time_of_day: f64,
+    sustained_elevation: f64,
+    slow_surprise: f64,
+    discord: f64,
+    maturity: f64,
+}
+
+impl Serialize for RowDetection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let components =
+            self.components.map(|components| {
+                let Components {
+                    likelihood,
+                    time_of_day,
+                    sustained_elevation,
+                    slow_surprise,
+                    discord,
+                    maturity,
+                } = components;
+                ShownComponents {
+                    likelihood,
+                    time_of_day,
+                    sustained_elevation,
+                    slow_surprise,
+                    discord,
+                    maturity,
+                }
+            });
+        Shown { score: self.score, alert_score: self.alert_score, components }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowDetection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Shown { score, alert_score, components } = Shown::deserialize(deserializer)?;
+        let components = components.map(|components| {
+            let ShownComponents {
+                likelihood,
+                time_of_day,
+                sustained_elevation,
+                slow_surprise,
+                discord,
+                maturity,
+            } = components;
+            Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity }
+        });
+        Ok(Self { score, alert_score, components })
+    }
+}
+
+fn lettered(components: &Components) -> [(&'static str, f64); 6] {
+    [
+        ("A", components.likelihood),
+        ("T", components.time_of_day),
+        ("L", components.sustained_elevation),
+        ("R", components.slow_surprise),
+        ("D", components.discord),
+        ("m", components.maturity),
+    ]
+}
+
+fn components_from_column(text: &str) -> Option<Components> {
+    let read: BTreeMap<String, f64> = serde_json::from_str(text).ok()?;
+    let component = |letter: &str| read.get(letter).copied().unwrap_or(0.0);
+    Some(Components {
+        likelihood: component("A"),
+        time_of_day: component("T"),
+        sustained_elevation: component("L"),
+        slow_surprise: component("R"),
+        discord: component("D"),
+        maturity: component("m"),
+    })
+}
+
+fn four_digits(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+/// As numbers in a row of a message: score, alert score, and the components in the order of their letters.
+pub(crate) type DetectionNumbers = (f64, f64, Option<[f64; 6]>);
+
+impl From<&RowDetection> for DetectionNumbers {
+    fn from(detection: &RowDetection) -> Self {
+        let components =
+            detection.components.as_ref().map(|components| lettered(components).map(|(_, value)| value));
+        (detection.score, detection.alert_score, components)
+    }
+}
+
+impl From<DetectionNumbers> for RowDetection {
+    fn from((score, alert_score, components): DetectionNumbers) -> Self {
+        let components = components.map(|[a, t, l, r, d, m]| Components {
+            likelihood: a,
+            time_of_day: t,
+            sustained_elevation: l,
+            slow_surprise: r,
+            discord: d,
+            maturity: m,
+        });
+        Self { score, alert_score, components }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detection(likelihood: f64, discord: f64) -> RowDetection {
+        let components = Components {
+            likelihood,
+            time_of_day: 0.0,
+            sustained_elevation: 0.0,
+            slow_surprise: 0.0,
+            discord,
+            maturity: 1.0,
+        };
+        RowDetection { score: 0.25, alert_score: 0.0, components: Some(components) }
+    }
+
+    #[test]
+    fn the_column_names_what_is_not_zero_in_four_digits() {
+        let text = detection(0.012_345_678, 0.0).components_column().expect("components");
+        assert_eq!(text, r#"{"A":0.01235,"m":1.0}"#);
+        let read = RowDetection::from_columns(Some(0.25), Some(0.0), Some(&text)).expect("a score");
+        assert_eq!(read, detection(0.012_35, 0.0));
+        assert_eq!(RowDetection::from_columns(None, None, Some(&text)), None);
+        let bare = RowDetection { components: None, ..read };
+        for foreign in [None, Some(""), Some("null"), Some("[1]")] {
+            assert_eq!(RowDetection::from_columns(Some(0.25), None, foreign), Some(bare));
+        }
+    }
+
+    #[test]
+    fn the_longest_column_fits() {
+        let tiny = 1.234_567e-300;
+        let components = Components {
+            likelihood: tiny,
+            time_of_day: tiny,
+            sustained_elevation: tiny,
+            slow_surprise: tiny,
+            discord: tiny,
+            maturity: 0.333_333,
+        };
+        let longest = RowDetection { score: tiny, alert_score: tiny, components: Some(components) };
+        assert!(longest.components_column().expect("components").len() <= MAX_COMPONENTS_CHARS);
+    }
+
+    #[test]
+    fn numbers_keep_every_bit() {
+        let sent = detection(0.1 + 0.2, 1.0 / 3.0);
+        let text = serde_json::to_string(&DetectionNumbers::from(&sent)).expect("JSON");
+        let read: DetectionNumbers = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(RowDetection::from(read), sent);
+        let shown = serde_json::to_string(&sent).expect("JSON");
+        assert!(
+            shown.starts_with(r#"{"score":0.25,"alertScore":0.0,"components":{"likelihood":0.30"#),
+            "{shown}"
+        );
+        assert_eq!(serde_json::from_str::<RowDetection>(&shown).expect("JSON"), sent);
+    }
+}
