@@ -53,4 +53,6 @@ pub mod control;
 
 pub mod engine;
 
+pub mod benchmark;
+
 pub mod cli;
