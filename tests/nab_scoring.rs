@@ -200,7 +200,8 @@ fn what_cannot_be_used_is_named_with_file_and_line() {
     let arguments =
         ["nab", "--nab", nab.path().to_str().expect("plain characters"), "--out", "/nonexistent/x"];
     let mut text = fs::read_to_string(&data).expect("copied");
-    text.push_str("2015-09-17 17:00:00,fast\n");
+    // The series ends without a newline.
+    text.push_str("\n2015-09-17 17:00:00,fast\n");
     fs::write(&data, text).expect("written");
     fail(arguments, 1, &["speed_7578.csv: line 1129: the value is `fast`; expected a decimal number"]);
     fs::write(nab.path().join("labels/combined_windows.json"), "{}").expect("written");

@@ -17,6 +17,9 @@ use super::window::Window;
 const EPISODE_GAP_RECORDS: usize = 30;
 /// Thresholds tried in a sweep, at most.
 const MAX_LEVELS: usize = 80;
+/// Largest share of the rows outside windows that may have alerts at the best threshold. An alert that never ends hits
+/// every window and is one false episode: without a limit, it would be the best there is.
+pub const MAX_ALERT_SHARE: f64 = 0.02;
 
 /// A scored series with what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -163,10 +166,16 @@ pub fn sweep_levels(all: &[Judged<'_>]) -> Vec<(f64, Tally)> {
         .collect()
 }
 
-/// The level with the best F1; of equal ones the highest threshold.
+/// The level with the best F1 of those within [`MAX_ALERT_SHARE`]; of equal ones the highest threshold.
 pub fn best_level(levels: &[(f64, Tally)]) -> Option<&(f64, Tally)> {
     let f1 = |level: &(f64, Tally)| level.1.f1().unwrap_or(0.0);
-    levels.iter().rev().max_by(|left, right| f1(left).total_cmp(&f1(right)))
+    let is_selective =
+        |tally: &Tally| real(tally.false_alarm_rows) <= MAX_ALERT_SHARE * real(tally.off_window_rows);
+    levels
+        .iter()
+        .rev()
+        .filter(|level| is_selective(&level.1))
+        .max_by(|left, right| f1(left).total_cmp(&f1(right)))
 }
 
 fn share(part: usize, whole: usize) -> Option<f64> {
@@ -232,5 +241,14 @@ mod tests {
         assert!(levels.len() <= MAX_LEVELS && levels.is_sorted_by(|left, right| left.0 > right.0));
         let (threshold, tally) = best_level(&levels).expect("levels");
         assert!((threshold - 0.4).abs() < 1e-12 && tally.f1() == Some(1.0), "{threshold} {tally:?}");
+    }
+
+    #[test]
+    fn an_alert_that_never_ends_is_not_the_best() {
+        let levels = [(0.5, Tally { false_alarm_rows: 20, ..check(&[], &[500], &[(490, 510)], 0.5) })];
+        assert!(best_level(&levels).is_none());
+        let endless = check(&[], &[500], &[(490, 510)], 0.1);
+        assert_eq!((endless.recall(), endless.false_episodes), (Some(1.0), 1));
+        assert!(best_level(&[(0.1, endless)]).is_none());
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::BenchmarkError;
 use super::profile::{Profile, read_profiles};
-use super::series::{Labels, MAX_FILES, Series, csv_files, read_series, read_text};
+use super::series::{Labels, MAX_FILES, Series, check_run_rows, csv_files, read_series, read_text};
 use super::window::{Window, windows_of_limits};
 use crate::timestamp::parse_time;
 
@@ -59,6 +59,7 @@ impl NabCorpus {
             BenchmarkError::of_file(&windows_path, format_args!("{error}; {expected}"))
         })?;
         let mut files = Vec::new();
+        let mut row_count = 0;
         for category in folders(&folder.join("data"))? {
             for path in csv_files(&folder.join("data").join(&category))? {
                 let file_name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -68,6 +69,8 @@ impl NabCorpus {
                     BenchmarkError::of_file(&windows_path, reason)
                 })?;
                 let series = read_series(&path, &name, Labels::Ignored)?;
+                row_count += series.rows.len();
+                check_run_rows(folder, row_count)?;
                 let windows = windows_of(&series, &limits)
                     .map_err(|reason| BenchmarkError::of_file(&windows_path, reason))?;
                 files.push(NabFile { series, windows });

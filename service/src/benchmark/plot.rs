@@ -39,10 +39,13 @@ pub struct Track<'a> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// Draws the picture into a file; there is at least one track.
+/// Draws the picture into a file; without tracks there is none. `values` has one for each row of the tracks.
 ///
 /// # Errors
 /// If the file cannot be written.
+///
+/// # Panics
+/// If there are fewer values than labels.
 pub fn draw(path: &Path, title: &str, values: &[f64], tracks: &[Track<'_>]) -> Result<(), BenchmarkError> {
     let track_count = u32::try_from(tracks.len()).unwrap_or(u32::MAX);
     let height = VALUES_HEIGHT_PIXELS + TRACK_HEIGHT_PIXELS.saturating_mul(track_count);
@@ -201,7 +204,7 @@ mod tests {
         }
         // One label, and one alert in each of two tracks.
         assert_eq!(text.matches("<circle").count(), 3);
-        let error = draw(Path::new("/nonexistent/a.svg"), "a", &[1.0], &[track]).expect_err("no folder");
+        let error = draw(Path::new("/nonexistent/a.svg"), "a", &[1.0; 100], &[track]).expect_err("no folder");
         assert!(error.to_string().starts_with("/nonexistent/a.svg: cannot be drawn"), "{error}");
     }
 }

@@ -17,6 +17,8 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 pub const MAX_ROWS: usize = 2_000_000;
 /// Most files of one run.
 pub const MAX_FILES: usize = 10_000;
+/// Most rows of all files of a run; each needs some 150 bytes.
+pub const MAX_RUN_ROWS: usize = 20_000_000;
 /// Longest part of a bad field that an error repeats, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
@@ -99,6 +101,18 @@ pub fn read_series(path: &Path, name: &str, labels: Labels) -> Result<Series, Be
         return Err(BenchmarkError::of_file(path, "has no rows; expected some below the headings"));
     }
     Ok(Series { name: name.to_owned(), rows })
+}
+
+/// Whether so many rows fit into one run.
+///
+/// # Errors
+/// If they are more than [`MAX_RUN_ROWS`].
+pub fn check_run_rows(folder: &Path, row_count: usize) -> Result<(), BenchmarkError> {
+    if row_count > MAX_RUN_ROWS {
+        let reason = format_args!("holds more than {MAX_RUN_ROWS} rows; give a smaller folder");
+        return Err(BenchmarkError::of_file(folder, reason));
+    }
+    Ok(())
 }
 
 /// The text of a file that is not larger than [`MAX_FILE_BYTES`].
@@ -212,5 +226,8 @@ mod tests {
             assert!(error.contains(expected) && error.contains("a.csv: "), "{error}");
         }
         assert!(read("timestamp,value\n0,1\n", Labels::Ignored).is_ok());
+        assert!(check_run_rows(Path::new("a"), MAX_RUN_ROWS).is_ok());
+        let error = check_run_rows(Path::new("a"), MAX_RUN_ROWS + 1).expect_err("too many").to_string();
+        assert!(error.contains("a: holds more than 20000000 rows"), "{error}");
     }
 }
