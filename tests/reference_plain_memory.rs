@@ -7,6 +7,7 @@
 use htm_core::anomaly::nab_likelihood::NabLikelihood;
 use htm_core::anomaly::raw_score::raw_anomaly_score;
 use htm_core::classifier::Predictions;
+use htm_core::detection::Detector;
 use htm_core::encoder::{MultiEncoder, Record};
 use htm_core::float_text::repr;
 use htm_core::model::Scores;
@@ -32,6 +33,7 @@ struct Parts {
     workspace: Workspace,
     inputs: Vec<u16>,
     columns: Vec<u16>,
+    detector: Detector,
 }
 
 impl Parts {
@@ -49,6 +51,7 @@ impl Parts {
             workspace: Workspace::new(),
             inputs: Vec::new(),
             columns: Vec::new(),
+            detector: Detector::new(),
         }
     }
 
@@ -58,7 +61,9 @@ impl Parts {
         self.columns = self.spatial_pooler.compute(&mut self.workspace, &self.inputs).to_vec();
         let raw_anomaly_score = raw_anomaly_score(&self.columns, self.memory.predicted_columns());
         self.memory.compute(&mut self.workspace, &self.columns);
-        Scores { bucket, raw_anomaly_score, anomaly_score: 0.0, best_predictions: Predictions::default() }
+        let detection = self.detector.detect(record, raw_anomaly_score);
+        let best_predictions = Predictions::default();
+        Scores { bucket, raw_anomaly_score, anomaly_score: 0.0, detection, best_predictions }
     }
 
     fn stages(&self) -> Stages {

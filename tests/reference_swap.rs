@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use htm_core::anomaly::nab_likelihood::NabLikelihood;
+use htm_core::detection::Detector;
 use htm_core::format::checkpoint::{self, Trust};
 use htm_core::format::mapping::{BufferPool, Region};
 use htm_core::ids::RowId;
@@ -62,6 +63,8 @@ fn check(name: &str, memory: &str, isa: Isa, swap_every: usize) {
     let mut model = Model::new(params, &templates);
     let mut swapped = Swapped { path: &path, pool: BufferPool::new(), templates, image: Vec::new() };
     let mut likelihood = NabLikelihood::for_file(rows.len());
+    // Never swapped; equal to its own recordings in `reference_detection.rs`.
+    let mut detector = Detector::new();
     let mut workspace = Workspace::new().with_confidence().with_isa(isa);
     for (index, (timestamp, record)) in rows.iter().enumerate() {
         let row_id = RowId(i64::try_from(index + 1).expect("small"));
@@ -70,6 +73,8 @@ fn check(name: &str, memory: &str, isa: Isa, swap_every: usize) {
         let probability = likelihood.likelihood(record.value, scores.raw_anomaly_score);
         let found = stage_row(index, timestamp, record.value, &scores, probability, &stages);
         assert_eq!(Some(&*found), expected.next(), "{name} on {isa}, record {index}");
+        let detection = detector.detect(*record, scores.raw_anomaly_score);
+        assert_eq!(scores.detection, detection, "{name} on {isa}, record {index}");
         if index.is_multiple_of(swap_every) {
             model = swapped.swap(model, index.is_multiple_of(2 * swap_every));
         }

@@ -4,8 +4,8 @@
 //! databases, queues or clocks: a record goes in, scores come out, and the same records always give the same
 //! scores.
 //!
-//! Reading order: [`ids`], [`params`], [`sdr`], [`mod@array`], [`encoder`], [`model`], [`anomaly`], [`classifier`],
-//! [`mod@format`], and [`trace`] for comparing every stage with another implementation.
+//! Reading order: [`ids`], [`params`], [`sdr`], [`mod@array`], [`encoder`], [`model`], [`anomaly`], [`detection`],
+//! [`classifier`], [`mod@format`], and [`trace`] for comparing every stage with another implementation.
 
 /// Instruction sets, for those above this crate who choose and report one.
 pub use htm_kernels::isa;
@@ -23,6 +23,8 @@ pub mod encoder;
 pub mod model;
 
 pub mod anomaly;
+
+pub mod detection;
 
 pub mod classifier;
 

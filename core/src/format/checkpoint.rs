@@ -25,6 +25,7 @@ use super::{FormatError, classifier, encoder, plain_memory, verify};
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, Measured};
 use crate::anomaly::likelihood::LikelihoodState;
 use crate::anomaly::score_window::{ScoreWindow, WINDOW_ROWS};
+use crate::detection::Detector;
 use crate::model::memory::Memory;
 use crate::model::spatial_pooler::SpatialPooler;
 use crate::model::template::Templates;
@@ -76,6 +77,7 @@ pub fn image<'a>(model: &'a Model, generation: &str) -> Image<'a> {
         Memory::Plain(memory) => plain_memory::push(&mut image, memory),
     }
     push_likelihood(&mut image, model.likelihood());
+    image.push(75, model.detector().state(), 1);
     if let Some(classifier) = model.classifier() {
         classifier::push(&mut image, classifier);
     }
@@ -125,6 +127,7 @@ pub fn open(
         spatial_pooler: take_spatial_pooler(&mut image, params, templates)?,
         memory: take_memory(&mut image, params)?,
         likelihood: take_likelihood(&mut image)?,
+        detector: Detector::of_state(image.take_used(75, 1)?),
         classifier: classifier::take(&mut image, params)?,
         last_stepped_row_id: header.last_stepped_row_id,
         image_bytes,

@@ -13,7 +13,7 @@ use crate::ids::RowId;
 /// First bytes of every model file.
 pub const MAGIC: [u8; 8] = *b"HTMMODEL";
 /// The version this program writes, and the only one it reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Longest generation name.
 pub const MAX_GENERATION_BYTES: usize = 32;
 /// Size of the header.

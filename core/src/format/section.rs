@@ -61,7 +61,7 @@ const F64: &[ElementKind] = &[ElementKind::Float(8)];
 const TM_SCALARS_BYTES: u32 = 296;
 
 /// All kinds, in file order.
-pub const SECTIONS: [SectionKind; 51] = [
+pub const SECTIONS: [SectionKind; 52] = [
     kind(1, "parameters", TEXT),
     kind(10, "value_encoders", &[ElementKind::Record(152)]),
     kind(11, "bucket_bits", U16),
@@ -105,6 +105,7 @@ pub const SECTIONS: [SectionKind; 51] = [
     kind(70, "likelihood", &[ElementKind::Record(240)]),
     kind(71, "window_values", F64),
     kind(72, "window_raw_scores", F32),
+    kind(75, "detection", &[ElementKind::Record(7296)]),
     kind(80, "classifier_scalars", &[ElementKind::Record(16)]),
     kind(81, "classifier_columns", U16),
     kind(82, "classifier_cells", U32),

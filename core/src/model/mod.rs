@@ -1,8 +1,9 @@
 //! One model: a record goes in, scores come out, and the model has learned.
 //!
 //! Flow of [`Model::step`]: encoder, spatial pooler, raw anomaly score against what the temporal memory predicted
-//! last time, temporal memory, likelihood, and a classifier if the parameters have one. All state between two records is in the [`Model`]; a [`Workspace`] is
-//! scratch memory that one thread uses for all its models.
+//! last time, temporal memory, likelihood, fused detection score, and a classifier if the parameters have one. All
+//! state between two records is in the [`Model`]; a [`Workspace`] is scratch memory that one thread uses for all its
+//! models.
 //!
 //! Invariants: same parameters and same records give the same scores, whatever was saved and restored in
 //! between; a refused record changes nothing.
@@ -26,6 +27,7 @@ use self::workspace::Workspace;
 use crate::anomaly::htmengine_likelihood::{HtmengineLikelihood, ScoredRow};
 use crate::anomaly::raw_score::raw_anomaly_score;
 use crate::classifier::{Classifier, Predictions, Sighting};
+use crate::detection::{Detection, Detector};
 use crate::encoder::{EncodeError, MultiEncoder, Record};
 use crate::ids::RowId;
 use crate::params::ModelParams;
@@ -38,6 +40,7 @@ pub struct Model {
     spatial_pooler: SpatialPooler,
     memory: Memory,
     likelihood: HtmengineLikelihood,
+    detector: Detector,
     classifier: Option<Box<Classifier>>,
     last_stepped_row_id: RowId,
     /// Size of the image that some arrays are still part of; 0 for a model that did not come from a file.
@@ -53,6 +56,8 @@ pub struct Scores {
     pub raw_anomaly_score: f32,
     /// htmengine's anomaly score: 1 - likelihood of the tail; 0 for the first 99 rows.
     pub anomaly_score: f64,
+    /// The fused score, whether it is an alert, and what it is made of.
+    pub detection: Detection,
     /// What the classifier expects; empty without one, which costs nothing.
     pub best_predictions: Predictions,
 }
@@ -115,6 +120,7 @@ impl Model {
             spatial_pooler: SpatialPooler::new(*params.spatial_pooler(), template),
             memory: Memory::new(&params),
             likelihood: HtmengineLikelihood::default(),
+            detector: Detector::new(),
             classifier: params.classifier().map(|classifier| {
                 Box::new(Classifier::new(classifier.clone(), params.spatial_pooler().columns))
             }),
@@ -131,6 +137,7 @@ impl Model {
             spatial_pooler,
             memory,
             likelihood,
+            detector,
             classifier,
             last_stepped_row_id,
             image_bytes,
@@ -141,6 +148,7 @@ impl Model {
             spatial_pooler,
             memory,
             likelihood,
+            detector,
             classifier,
             last_stepped_row_id,
             image_bytes,
@@ -169,9 +177,10 @@ impl Model {
         self.memory.step(workspace);
         let row = ScoredRow { row_id: row_id.0, value: record.value, raw_score: raw_anomaly_score };
         let anomaly_score = self.likelihood.score(row, &mut workspace.averages);
+        let detection = self.detector.detect(record, raw_anomaly_score);
         let best_predictions = self.predict(workspace, bucket, record.value);
         self.last_stepped_row_id = row_id;
-        Ok(Scores { bucket, raw_anomaly_score, anomaly_score, best_predictions })
+        Ok(Scores { bucket, raw_anomaly_score, anomaly_score, detection, best_predictions })
     }
 
     fn predict(&mut self, workspace: &mut Workspace, bucket: usize, value: f64) -> Predictions {
@@ -217,6 +226,11 @@ impl Model {
         &self.likelihood
     }
 
+    /// The fused score's state.
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
     /// Bytes of memory this model holds, without the shared template: its image and every array that has outgrown
     /// it. Pages never touched count too.
     pub fn memory_bytes(&self) -> usize {
@@ -224,6 +238,7 @@ impl Model {
             + self.spatial_pooler.own_bytes()
             + self.memory.own_bytes()
             + self.likelihood.window().own_bytes()
+            + self.detector.own_bytes()
             + self.classifier.as_ref().map_or(0, |classifier| classifier.own_bytes())
     }
 
@@ -248,6 +263,7 @@ pub(crate) struct ModelParts {
     pub(crate) spatial_pooler: SpatialPooler,
     pub(crate) memory: Memory,
     pub(crate) likelihood: HtmengineLikelihood,
+    pub(crate) detector: Detector,
     pub(crate) classifier: Option<Box<Classifier>>,
     pub(crate) last_stepped_row_id: RowId,
     pub(crate) image_bytes: usize,

@@ -15,8 +15,8 @@ use crate::params::{
 
 const GENERATION: &str = "0123456789abcdef0123456789abcdef";
 
-/// Raw score, anomaly score and predictions.
-type Bits = (u32, u64, Vec<(u32, Option<u64>)>);
+/// Raw score, anomaly score, detection score and predictions.
+type Bits = (u32, u64, u64, Vec<(u32, Option<u64>)>);
 
 /// One model of each kind that files have different sections for.
 fn kinds() -> [ModelParams; 3] {
@@ -70,7 +70,8 @@ impl Bench {
             let scores = model.step(&mut self.workspace, RowId(row), record).expect("a good record");
             let predicted = scores.best_predictions.iter();
             let predicted = predicted.map(|(steps, value)| (*steps, value.map(f64::to_bits))).collect();
-            (scores.raw_anomaly_score.to_bits(), scores.anomaly_score.to_bits(), predicted)
+            let detected = scores.detection.score.to_bits();
+            (scores.raw_anomaly_score.to_bits(), scores.anomaly_score.to_bits(), detected, predicted)
         })
         .collect()
     }
@@ -134,13 +135,13 @@ fn refuses_what_is_not_the_file_asked_for() {
     assert!(matches!(read(&other), Err(FormatError::Magic { .. })));
     let mut other = file.clone();
     other[8] = 1;
-    assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 3 })));
+    assert!(matches!(read(&other), Err(FormatError::Version { found: 1, expected: 4 })));
     let mut other = file.clone();
     other[40] ^= 1;
     assert!(matches!(read(&other), Err(FormatError::Checksum { part: "header", .. })));
     let mut other = file.clone();
     *other.last_mut().expect("not empty") ^= 1;
-    assert!(matches!(read(&other), Err(FormatError::Checksum { part: "window_raw_scores", .. })));
+    assert!(matches!(read(&other), Err(FormatError::Checksum { part: "detection", .. })));
     let mut other = Vec::new();
     write(&model, "another", &mut other);
     assert!(matches!(read(&other), Err(FormatError::Generation { .. })));
@@ -157,20 +158,23 @@ fn verifying_finds_what_no_checksum_tells() {
     let file = image(&model);
     let header = Header::of(&file).expect("our own file");
     let forged = [
-        (11, 1, 0xFF), // a bucket's bit
-        (21, 1, 0x07), // a column's slot
-        (22, 3, 0x60), // a permanence
-        (23, 0, 0x55), // a row's slot
-        (24, 0, 0xFF), // a connected column
-        (33, 1, 0x0F), // a learning cell
-        (35, 2, 0xEE), // its list
-        (41, 0, 0x77), // a block
-        (42, 4, 0x63), // a list's length
-        (43, 0, 0xFE), // a posting
-        (50, 0, 0xFD), // a presynaptic cell
-        (51, 0, 0xFC), // a permanence code
-        (52, 10, 31),  // a segment's synapses
-        (52, 12, 99),  // a segment's slot
+        (11, 1, 0xFF),  // a bucket's bit
+        (21, 1, 0x07),  // a column's slot
+        (22, 3, 0x60),  // a permanence
+        (23, 0, 0x55),  // a row's slot
+        (24, 0, 0xFF),  // a connected column
+        (33, 1, 0x0F),  // a learning cell
+        (35, 2, 0xEE),  // its list
+        (41, 0, 0x77),  // a block
+        (42, 4, 0x63),  // a list's length
+        (43, 0, 0xFE),  // a posting
+        (50, 0, 0xFD),  // a presynaptic cell
+        (51, 0, 0xFC),  // a permanence code
+        (52, 10, 31),   // a segment's synapses
+        (52, 12, 99),   // a segment's slot
+        (75, 0, 199),   // the number of records
+        (75, 15, 0xFF), // a magnitude
+        (75, 1985, 1),  // an hour
     ];
     for (id, at, byte) in forged {
         let mut file = file.clone();

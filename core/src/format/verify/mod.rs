@@ -54,6 +54,9 @@ pub fn model(model: &Model) -> Result<(), FormatError> {
         Memory::Backtracking(memory) => temporal_memory::check(memory)?,
         Memory::Plain(memory) => plain_memory::check(memory)?,
     }
+    ensure(model.detector().is_possible(), || "the detection score's state is impossible".to_owned())?;
+    let (detected, scored) = (model.detector().record_count(), model.likelihood().row_count());
+    ensure(detected == scored, || format!("it has detected on {detected} records and scored {scored}"))?;
     model.classifier().map_or(Ok(()), classifier::check)
 }
 
