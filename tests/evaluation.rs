@@ -8,7 +8,7 @@ use htm_tests::program::{fail, succeed};
 use htm_tests::recording::data_path;
 use serde_json::Value;
 
-const DETECTORS: [&str; 4] = ["likelihood", "range-rule", "hourly-z-score", "random-cut-forest"];
+const DETECTORS: [&str; 5] = ["fused", "likelihood", "range-rule", "hourly-z-score", "random-cut-forest"];
 const FILES: [&str; 3] = ["app1-05.csv", "outbound-02.csv", "purchase-06.csv"];
 
 fn text(path: &Path) -> &str {
@@ -42,7 +42,8 @@ fn series_are_evaluated_beside_baselines_and_drawn() {
     }
     for file in FILES {
         let scores = fs::read_to_string(out.path().join(file)).expect("scores");
-        let heading = "timestamp,value,label,window,likelihood,range-rule,hourly-z-score,random-cut-forest\n";
+        let heading =
+            "timestamp,value,label,window,fused,likelihood,range-rule,hourly-z-score,random-cut-forest\n";
         assert!(scores.starts_with(heading), "{scores}");
         let rows = fs::read_to_string(folder.join(file)).expect("a series").lines().count();
         assert_eq!(scores.lines().count(), rows);
@@ -66,7 +67,7 @@ fn a_spike_is_found_without_false_alarms() {
     fs::write(folder.path().join("spike.csv"), format!("timestamp,value,label\n{rows}")).expect("written");
     let printed = succeed(["evaluate", text(folder.path()), "--json", "--range", "learned"]);
     let report: Value = serde_json::from_str(&printed).expect("JSON");
-    for detector in ["range-rule", "hourly-z-score", "likelihood"] {
+    for detector in ["range-rule", "hourly-z-score", "likelihood", "fused"] {
         let total = &report["detectors"][detector]["total"];
         assert_eq!(total["windows"], 1, "{detector}: {total}");
         assert_eq!(
@@ -83,7 +84,7 @@ fn a_spike_is_found_without_false_alarms() {
     // At a threshold that the engine's own scores do not reach it alerts no more; baselines keep theirs.
     let printed = succeed(["evaluate", text(folder.path()), "--json", "--threshold", "1"]);
     let report: Value = serde_json::from_str(&printed).expect("JSON");
-    assert_eq!(report["detectors"]["likelihood"]["threshold"], 1.0);
+    assert_eq!(report["detectors"]["fused"]["threshold"], 1.0);
     assert_eq!(report["detectors"]["range-rule"]["threshold"], 0.5);
 }
 

@@ -117,7 +117,7 @@ fn the_likelihood_detector_writes_the_recorded_scores_in_nabs_layout() {
     let nab = checkout(&SHORT[1..]);
     let out = tempfile::tempdir().expect("a temporary folder");
     let paths = [nab.path(), out.path()].map(|path| path.to_str().expect("plain characters"));
-    succeed(["nab", "--nab", paths[0], "--out", paths[1], "--range", "declared"]);
+    succeed(["nab", "--nab", paths[0], "--out", paths[1], "--range", "declared", "--detector", "likelihood"]);
     let written = out.path().join("likelihood/realTraffic/likelihood_speed_7578.csv");
     let written = fs::read_to_string(written).expect("results");
     assert!(written.starts_with("timestamp,value,anomaly_score,label\n2015-09-08 11:39:00,73"), "{written}");
@@ -153,7 +153,7 @@ fn every_detector_runs_and_its_figures_are_for_people_and_programs() {
     let nab = checkout(&SHORT);
     let out = tempfile::tempdir().expect("a temporary folder");
     let paths = [nab.path(), out.path()].map(|path| path.to_str().expect("plain characters"));
-    for detector in ["raw", "likelihood", "range-rule", "hourly-z-score", "random-cut-forest"] {
+    for detector in ["fused", "raw", "likelihood", "range-rule", "hourly-z-score", "random-cut-forest"] {
         let printed = succeed([
             "nab",
             "--nab",
@@ -178,7 +178,7 @@ fn every_detector_runs_and_its_figures_are_for_people_and_programs() {
         assert!((sum - points(standard)).abs() < 1e-9, "categories make up the whole: {report}");
     }
     let finals: Value = json(&out.path().join("final_results.json"));
-    assert_eq!(finals.as_object().map(serde_json::Map::len), Some(5), "{finals}");
+    assert_eq!(finals.as_object().map(serde_json::Map::len), Some(6), "{finals}");
     let printed = succeed(["nab", "--nab", paths[0], "--out", paths[1], "--detector", "range-rule"]);
     for part in [
         "PROFILE",

@@ -4,6 +4,8 @@
 //! variant in each of the two enums here.
 
 use clap::ValueEnum;
+use htm_core::detection::{self, ALERT_THRESHOLD};
+use htm_core::encoder::Record;
 
 use super::BenchmarkError;
 use super::hourly_z_score::HourlyZScore;
@@ -15,6 +17,8 @@ use super::range_rule::RangeRule;
 /// Which detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DetectorKind {
+    /// The engine's fused score, where it alerts
+    Fused,
     /// NAB's `numenta` detector: likelihood of the model's raw scores, and a rule for values never seen
     Likelihood,
     /// The model's raw anomaly score
@@ -29,14 +33,15 @@ pub enum DetectorKind {
 
 impl DetectorKind {
     /// The engine's own, whose threshold `htmengine evaluate --threshold` sets.
-    pub const ENGINE: Self = Self::Likelihood;
+    pub const ENGINE: Self = Self::Fused;
     /// Those that `htmengine evaluate` compares, the engine's own first.
-    pub const COMPARED: [Self; 4] =
-        [Self::Likelihood, Self::RangeRule, Self::HourlyZScore, Self::RandomCutForest];
+    pub const COMPARED: [Self; 5] =
+        [Self::Fused, Self::Likelihood, Self::RangeRule, Self::HourlyZScore, Self::RandomCutForest];
 
     /// Its word on the command line and in file names; without underscore, at which NAB would cut it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Fused => "fused",
             Self::Likelihood => "likelihood",
             Self::Raw => "raw",
             Self::RangeRule => "range-rule",
@@ -47,12 +52,13 @@ impl DetectorKind {
 
     /// Whether it looks at the model's raw scores.
     pub fn needs_model(self) -> bool {
-        matches!(self, Self::Likelihood | Self::Raw)
+        matches!(self, Self::Fused | Self::Likelihood | Self::Raw)
     }
 
     /// Scores from here on are alerts, unless somebody says otherwise.
     pub fn default_threshold(self) -> f64 {
         match self {
+            Self::Fused => ALERT_THRESHOLD,
             // The threshold that is best on NAB for the published scores, carried over unchanged.
             Self::Likelihood => 0.543,
             // Nothing was predicted.
@@ -65,6 +71,8 @@ impl DetectorKind {
 
 /// A detector at work on one series.
 pub enum Detector {
+    /// As [`DetectorKind::Fused`].
+    Fused(Box<detection::Detector>),
     /// As [`DetectorKind::Likelihood`].
     Likelihood(Box<LikelihoodDetector>),
     /// As [`DetectorKind::Raw`].
@@ -85,6 +93,7 @@ impl Detector {
     /// If it cannot be made.
     pub fn new(kind: DetectorKind, file_rows: usize) -> Result<Self, BenchmarkError> {
         Ok(match kind {
+            DetectorKind::Fused => Self::Fused(Box::default()),
             DetectorKind::Likelihood => Self::Likelihood(Box::new(LikelihoodDetector::for_file(file_rows))),
             DetectorKind::Raw => Self::Raw,
             DetectorKind::RangeRule => Self::RangeRule(RangeRule::default()),
@@ -99,6 +108,10 @@ impl Detector {
     /// If the detector cannot take the record.
     pub fn score(&mut self, observation: &Observation) -> Result<f64, BenchmarkError> {
         Ok(match self {
+            Self::Fused(detector) => {
+                let record = Record { timestamp: observation.timestamp, value: observation.value };
+                detector.detect(record, observation.raw_score).alert_score
+            }
             Self::Likelihood(detector) => detector.score(observation),
             Self::Raw => f64::from(observation.raw_score),
             Self::RangeRule(rule) => rule.score(observation),

@@ -22,7 +22,7 @@ use crate::benchmark::value_range::RangePolicy;
 use crate::benchmark::window::{Window, windows_of_labels};
 
 /// Detectors compared, the engine's own first.
-const KINDS: [DetectorKind; 4] = DetectorKind::COMPARED;
+const KINDS: [DetectorKind; 5] = DetectorKind::COMPARED;
 const SECONDS_PER_MINUTE: i64 = 60;
 
 /// Measure precision and recall on labelled series of your own
