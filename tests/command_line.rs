@@ -20,10 +20,12 @@ use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::metric::MetricStatus;
 use serde_json::Value;
 
-const VERBS: [(&str, &str); 19] = [
+const VERBS: [(&str, &str); 21] = [
     ("serve", "Run the engine"),
     ("demo", "Show what the engine does"),
     ("replay", "Score a file of samples"),
+    ("nab", "Run the Numenta Anomaly Benchmark"),
+    ("evaluate", "Measure precision and recall on labelled series of your own"),
     ("metrics", "List metrics"),
     ("data", "Show the samples of a metric with their scores"),
     ("monitor", "Start a model for a metric"),

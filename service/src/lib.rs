@@ -55,4 +55,6 @@ pub mod control;
 
 pub mod engine;
 
+pub mod benchmark;
+
 pub mod cli;

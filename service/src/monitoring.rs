@@ -190,7 +190,9 @@ fn start_now(
     }
     let range = match spec.range {
         Some(range) => Some(range),
-        None if has_enough_rows(tx, metric)? => tx.value_range(&metric.uid, None)?.map(padded).transpose()?,
+        None if has_enough_rows(tx, metric)? => {
+            tx.value_range(&metric.uid, None)?.map(estimated_range).transpose()?
+        }
         None => None,
     };
     Ok(range.map(|range| start_over(spec, range, random)))
@@ -411,8 +413,8 @@ fn start_of(
     }
     let range = match (spec.range, observed) {
         (Some(range), _) => range,
-        (None, Some(observed)) => padded(observed)?,
-        (None, None) => padded((0.0, 0.0))?,
+        (None, Some(observed)) => estimated_range(observed)?,
+        (None, None) => estimated_range((0.0, 0.0))?,
     };
     Ok(start_over(&spec, range, random))
 }
@@ -423,7 +425,10 @@ fn start_over(spec: &ModelSpec, range: ValueRange, random: &dyn RandomBytes) -> 
 }
 
 /// The estimated range of values observed from `min` to `max`.
-fn padded((min, max): (f64, f64)) -> Result<ValueRange, SpecError> {
+///
+/// # Errors
+/// [`SpecError`] if they lie too far apart for a range.
+pub fn estimated_range((min, max): (f64, f64)) -> Result<ValueRange, SpecError> {
     let max = if max <= min { min + 1.0 } else { max };
     let padding = (max - min) * RANGE_PADDING;
     Ok(ValueRange::new(min - padding, max + padding)?)

@@ -15,6 +15,15 @@ const REESTIMATION_ROWS: usize = 100;
 const PROBATION_SHARE: f64 = 0.15;
 const PROBATION_BASE_ROWS: f64 = 5000.0;
 
+/// Rows at the start of a file of `file_rows` rows that NAB gives detectors to learn in and does not score, 0 to 750.
+pub fn probation_rows(file_rows: usize) -> usize {
+    #[expect(clippy::cast_precision_loss, reason = "files have fewer than 2^53 rows")]
+    let share = (PROBATION_SHARE * file_rows as f64).floor();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=750")]
+    let rows = share.min(PROBATION_SHARE * PROBATION_BASE_ROWS) as usize;
+    rows
+}
+
 /// The class's state.
 #[derive(Debug, Clone)]
 pub struct NabLikelihood {
@@ -29,10 +38,7 @@ pub struct NabLikelihood {
 impl NabLikelihood {
     /// For a file of `file_rows` rows.
     pub fn for_file(file_rows: usize) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "files have fewer than 2^53 rows")]
-        let share = (PROBATION_SHARE * file_rows as f64).floor();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=750")]
-        let probation_rows = share.min(PROBATION_SHARE * PROBATION_BASE_ROWS) as usize;
+        let probation_rows = probation_rows(file_rows);
         Self {
             learning_rows: probation_rows / 2,
             probation_rows,

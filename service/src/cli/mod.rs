@@ -12,6 +12,7 @@ mod data;
 mod delete;
 mod demo;
 mod doctor;
+mod evaluate;
 mod export;
 mod import;
 mod inspect;
@@ -20,6 +21,7 @@ mod log;
 mod metrics;
 mod migrate;
 mod monitor;
+mod nab;
 mod open_operations;
 mod output;
 mod queue_depths;
@@ -72,6 +74,8 @@ enum Verb {
     Http(roles::HttpArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
+    Nab(nab::NabArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Metrics(metrics::MetricsArgs),
     Data(data::DataArgs),
     Monitor(monitor::MonitorArgs),
@@ -159,6 +163,8 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Http(args) => roles::serve_http(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Replay(args) => replay::run(&args),
+        Verb::Nab(args) => nab::run(&args),
+        Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
         Verb::Data(args) => data::run(&args),
         Verb::Monitor(args) => monitor::run(&args),
@@ -248,6 +254,7 @@ macro_rules! from_error {
 }
 
 from_error!(
+    crate::benchmark::BenchmarkError,
     crate::repository::RepositoryError,
     crate::engine::EngineError,
     crate::config::ConfigError,

@@ -262,8 +262,8 @@ fn rows_deleted_for_their_age_count_for_nothing() {
 
 #[test]
 fn a_constant_metric_gets_a_range_of_one() {
-    assert_eq!(padded((5.0, 5.0)), Ok(ValueRange { min: 4.8, max: 6.2 }));
-    assert_eq!(padded((5_000.0, 7_000.0)), Ok(ValueRange { min: 4_600.0, max: 7_400.0 }));
+    assert_eq!(estimated_range((5.0, 5.0)), Ok(ValueRange { min: 4.8, max: 6.2 }));
+    assert_eq!(estimated_range((5_000.0, 7_000.0)), Ok(ValueRange { min: 4_600.0, max: 7_400.0 }));
 }
 
 #[test]
