@@ -1,7 +1,7 @@
 //! The fused score of one record, beside htmengine's likelihood of the same records and the discord summed anew. One
 //! element is one record.
 //!
-//! `fused_score` goes on after all of nyc_taxi, so every window is full; `likelihood` does so too. `baseline_discord` is
+//! `fused_score` goes on after all of `nyc_taxi`, so every window is full; `likelihood` does so too. `baseline_discord` is
 //! the discord alone as its definition says it: 250 distances of 32 values each.
 
 use std::hint::black_box;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
-use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
+use htm_tests::lone_run::{assert_equal, assert_scored, learned_scores, padded_range, scores};
 use htm_tests::old_configuration::OldConfiguration;
 use htm_tests::program::{Server, command, fail, run, succeed};
 use htm_tests::recording::{series, series_path};
@@ -126,7 +126,7 @@ fn serve_says_where_it_listens_and_a_first_sample_can_be_looked_at() {
     let fields: Vec<&str> = row.split_whitespace().collect();
     let time = htmengine::timestamp::format_seconds(now).expect("a year of four digits");
     let [date, time] = [&time[..10], &time[11..]];
-    assert_eq!(fields, ["1", date, time, "0.5", "-", "-", "-"], "{table}");
+    assert_eq!(fields, ["1", date, time, "0.5", "-", "-", "-", "-"], "{table}");
     let metrics = session.succeed(&["metrics"]);
     assert!(metrics.contains("cpu.load") && metrics.contains("pending data"), "{metrics}");
 }
@@ -289,10 +289,19 @@ fn every_format_of_data_reads_back_to_the_same_rows() {
     let table = data(&["--format", "csv"]);
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let headings = reader.headers().expect("headings").clone();
-    let expected = ["rowid", "timestamp", "value", "raw_anomaly_score", "anomaly_score", "display_value"];
+    let expected = [
+        "rowid",
+        "timestamp",
+        "value",
+        "raw_anomaly_score",
+        "anomaly_score",
+        "display_value",
+        "detection_score",
+        "alert_score",
+    ];
     assert_eq!(headings, expected[..]);
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
-    let scores = scores(&samples, padded_range(&samples[..288]));
+    let (scores, _) = learned_scores(&samples, 288);
     assert_eq!((list.len(), rows.len()), (300, 300));
     for (((row, object), sample), (raw, anomaly)) in rows.iter().zip(list).zip(&samples).zip(&scores) {
         let bits = |text: &str| text.parse::<f64>().expect("a number").to_bits();
@@ -321,7 +330,7 @@ fn data_can_be_narrowed_by_time_score_and_number() {
     let time = htmengine::timestamp::format_seconds(until).expect("a year of four digits");
     assert_eq!(ids(&["--since", &since.to_string(), "--until", &time]), (10..=20).collect::<Vec<_>>());
     assert_eq!(ids(&["--until", &since.to_string(), "--limit", "2"]), [9, 10]);
-    let scores = scores(&samples, padded_range(&samples[..288]));
+    let (scores, _) = learned_scores(&samples, 288);
     let least = scores.iter().map(|(_, anomaly)| *anomaly).fold(0.0, f64::max);
     let strongest: Vec<usize> = (1..).zip(&scores).filter(|(_, s)| s.1 >= least).map(|(id, _)| id).collect();
     assert_eq!(ids(&["--min-score", &least.to_string(), "--limit", "0"]), strongest);

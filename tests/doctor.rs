@@ -271,8 +271,11 @@ fn ports_that_are_taken_are_told_with_their_holder() {
         &[&format!("TCP {address}"), "is taken by", &holder, "set graphite to another"],
     );
 
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let address = udp.local_addr().expect("bound");
+    // One whose TCP twin nobody holds, which would be told too.
+    let twin = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = twin.local_addr().expect("bound");
+    let _udp = UdpSocket::bind(address).expect("a free port");
+    drop(twin);
     let visit = Practice::with(&format!("graphite = \"{address}\"\n")).visit(&[]);
     visit.assert_problem("port", &[&format!("UDP {address}"), &holder]);
 

@@ -127,7 +127,7 @@ fn rows_come_in_every_form_filtered_and_page_by_page() {
     assert_eq!(text("text").body, "many 0.0 1000000 None\nmany 1.0 1000060 None\n");
     let csv = text("csv");
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
-    assert_eq!(csv.body.lines().nth(2), Some("2,1970-01-12 13:47:40,1.0,,,"));
+    assert_eq!(csv.body.lines().nth(2), Some("2,1970-01-12 13:47:40,1.0,,,,,"));
     assert_eq!(text("ndjson").body.lines().count(), 2);
     assert_eq!(text("json").json()[1]["anomaly_score"], Value::Null);
     assert_eq!(get(api.address, "/v1/metrics/many/data?first_row=7000").json(), json!([]));

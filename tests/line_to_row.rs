@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
-use htm_tests::lone_run::{assert_equal, assert_stored, padded_range};
+use htm_tests::lone_run::{assert_equal, assert_scored, assert_stored, learned_scores, padded_range};
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{connect, finish, lines, send};
@@ -106,8 +106,8 @@ fn datagrams_of_many_lines_are_the_same_series() {
 #[test]
 fn a_metric_without_a_range_starts_with_the_range_of_its_first_288_rows() {
     let samples = samples("speed_7578", 400);
-    let range = padded_range(&samples[..288]);
-    assert_ne!(range, padded_range(&samples), "the rest widens the range");
+    let (expected, _) = learned_scores(&samples, 288);
+    assert_ne!(expected, learned_scores(&samples, 400).0, "the rest widens the range");
     let running = RunningEngine::start(by_itself);
     let batchings: [(&str, &[usize]); 4] =
         [("at.once", &[400]), ("exactly", &[288, 112]), ("across", &[287, 2, 111]), ("tens", &[10; 40])];
@@ -121,7 +121,8 @@ fn a_metric_without_a_range_starts_with_the_range_of_its_first_288_rows() {
     }
     for (name, _) in batchings {
         let rows = wait_for_scores(running.repository(), name, samples.len());
-        assert_equal(name, &rows, &samples, range);
+        assert_stored(name, &rows, &samples);
+        assert_scored(name, &rows, &expected);
     }
 }
 
@@ -138,9 +139,9 @@ fn a_metric_waits_for_row_288_and_no_longer() {
     send(running.address(), lines("flat", &samples[287..]).as_bytes());
     let rows = wait_for_scores(repository, "flat", 288);
     assert_eq!(status(repository, "flat"), Some(MetricStatus::Active));
-    // A constant value counts as a range of 1, widened by a fifth on both sides.
+    // A constant value counts as a spread of 1, widened by three fifths on both sides.
     let value = samples[0].value;
-    let range = ValueRange::new(value - 0.2, value + 1.2).expect("a range");
+    let range = ValueRange::new(value - 0.6, value + 1.6).expect("a range");
     assert_equal("a constant", &rows, &samples, range);
 }
 
@@ -163,8 +164,8 @@ fn rows_stored_before_monitoring_are_scored_too() {
     }
     assert_equal("given", &wait_for_scores(repository, "with.range", 340), &samples, range);
     // Everything that was stored when somebody asked is looked at, not only the first 288 rows.
-    let estimated = padded_range(&samples[..300]);
-    assert_equal("estimated", &wait_for_scores(repository, "without.range", 340), &samples, estimated);
+    let rows = wait_for_scores(repository, "without.range", 340);
+    assert_scored("learned", &rows, &learned_scores(&samples, 300).0);
 }
 
 #[test]

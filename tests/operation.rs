@@ -91,7 +91,7 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
     monitor(&repository, "speed", Some(range));
     send(server.address(), lines("speed", &samples[..300]).as_bytes());
     wait_for_scores(&repository, "speed", 300);
-    assert_eq!(rebuild(), "speed is rebuilt: 300 rows were stepped, every score equals the stored one\n");
+    assert_eq!(rebuild(), "speed is rebuilt: every score of 300 rows equals the stored one\n");
     let file = model_file(&data_dir, &repository, "speed");
     assert!(file.with_extension("model.unusable").exists(), "the old file is kept");
     send(server.address(), lines("speed", &samples[300..350]).as_bytes());
@@ -99,7 +99,7 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
     server.kill();
 
     fs::write(&file, b"rubbish").expect("written");
-    assert!(rebuild().contains("350 rows were stepped, every score equals"));
+    assert!(rebuild().contains("every score of 350 rows equals"));
     let server = Server::start(folder.path(), ["--checkpoint-rows", "50"]);
     send(server.address(), lines("speed", &samples[350..]).as_bytes());
     assert_equal("restarted", &wait_for_scores(&repository, "speed", 400), &samples, range);

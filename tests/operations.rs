@@ -162,8 +162,8 @@ fn enough_rows_or_a_range_start_the_model_at_once() {
     let params: Value = serde_json::from_str(&metric.model_params.expect("started")).expect("JSON");
     let pointer = "/modelConfig/modelParams/sensorParams/encoders/c1/resolution";
     let resolution = params.pointer(pointer).and_then(Value::as_f64).expect("a resolution");
-    // 4,600 to 7,400 over 130 buckets; the original of 2017 had 114 of them.
-    assert!((resolution - 2800.0 / 130.0).abs() < 1e-9, "{resolution}");
+    // 3,800 to 8,200 over 130 buckets; the original of 2017 had 4,600 to 7,400 over 114.
+    assert!((resolution - 4400.0 / 130.0).abs() < 1e-9, "{resolution}");
     let ranged = spec("ranged", json!({"min": 0.0, "max": 1.0, "minResolution": 0.5}));
     let metric = bench.monitor(&ranged);
     assert_eq!((metric.status, stored_spec(&metric)), (MetricStatus::CreatePending, ranged));

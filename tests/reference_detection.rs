@@ -1,7 +1,7 @@
 //! Promise: the fused detection score equals the recordings of its prototype.
 //!
 //! Equal to the bit wherever the component A is not `-log10` of a tail within five standard deviations. There our `erfc`
-//! is CPython 2.7's, because the likelihood's recordings ask for that, while the prototype called the C library's; the
+//! is `CPython` 2.7's, because the likelihood's recordings ask for that, while the prototype called the C library's; the
 //! two differ in the last digits, and a score by less than its own last digit at 1. Alerts are the same everywhere.
 //!
 //! Layout of the recordings: see `tests/data/golden/README.md`.

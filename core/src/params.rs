@@ -63,6 +63,11 @@ impl ValueRange {
         Self::new(min - padding, max + padding)
     }
 
+    /// Whether `value` lies in it.
+    pub fn contains(self, value: f64) -> bool {
+        (self.min..=self.max).contains(&value)
+    }
+
     /// Input units per bucket: the range in [`BUCKETS_PER_RANGE`] parts, but at least `min_resolution`
     /// ([`DEFAULT_MIN_RESOLUTION`] if `None`). A range of equal ends counts as 1 wide.
     pub fn resolution(self, min_resolution: Option<f64>) -> f64 {

@@ -33,6 +33,8 @@ pub mod storer;
 
 pub mod model_params;
 
+pub mod learned_range;
+
 pub mod monitoring;
 
 pub mod operations;

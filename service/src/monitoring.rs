@@ -23,7 +23,8 @@
 //!
 //! Source: htmengine's custom datasource adapter and `scalar_metric_utils`.
 //! Departures: a waiting metric's range comes from its first [`MODEL_CREATION_ROWS`] rows, not from whatever was
-//! stored at that moment, so that it does not depend on how samples were batched; `minResolution` is honoured
+//! stored at that moment, so that it does not depend on how samples were batched, and by the rules of
+//! [`crate::learned_range`], which also widen it when the metric outgrows it ([`widen_range`]); `minResolution` is honoured
 //! then too (the original forgot it); unmonitoring asks nothing of a swapper, so a quick re-monitoring cannot hang.
 
 #[cfg(test)]
@@ -34,8 +35,9 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use htm_core::ids::{ModelId, RowId};
-use htm_core::params::{RANGE_PADDING, ValueRange};
+use htm_core::params::ValueRange;
 
+use crate::learned_range::{MAX_RANGE_ROWS, learned_range, outgrown};
 use crate::model_params::{ModelSpec, ModelStart, SpecError};
 use crate::repository::metric::{
     DATASOURCE_CUSTOM, MAX_DESCRIPTION_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
@@ -188,14 +190,15 @@ fn start_now(
     if let Some(complete) = &spec.complete_model_params {
         return Ok(Some(ModelStart::complete(new_generation(random), complete.clone())));
     }
-    let range = match spec.range {
-        Some(range) => Some(range),
-        None if has_enough_rows(tx, metric)? => {
-            tx.value_range(&metric.uid, None)?.map(estimated_range).transpose()?
-        }
-        None => None,
-    };
-    Ok(range.map(|range| start_over(spec, range, random)))
+    if let Some(range) = spec.range {
+        return Ok(Some(start_over(spec, range, random)));
+    }
+    if !has_enough_rows(tx, metric)? {
+        return Ok(None);
+    }
+    let up_to = metric.last_rowid;
+    let range = learned_range(&recent_values(tx, &metric.uid, up_to)?).map_err(SpecError::from)?;
+    Ok(range.map(|range| start_over(spec, range, random).learned(up_to)))
 }
 
 /// Starts the model of a waiting metric once it has [`MODEL_CREATION_ROWS`] rows; returns the status it has now.
@@ -212,10 +215,14 @@ pub fn activate_if_ready(
     if metric.status != MetricStatus::PendingData || !has_enough_rows(tx, &metric)? {
         return Ok(Some(metric.status));
     }
-    let first_rows = tx.value_range(id, Some(RowId(MODEL_CREATION_ROWS)))?;
-    // Rows 1..=288 may have been deleted for their age while the metric waited.
-    let observed = if first_rows.is_some() { first_rows } else { tx.value_range(id, None)? };
-    let (status, message) = match start_of(&metric, observed, random) {
+    let mut up_to = RowId(MODEL_CREATION_ROWS);
+    let mut observed = recent_values(tx, id, up_to)?;
+    if observed.is_empty() {
+        // Rows 1..=288 were deleted for their age while the metric waited.
+        up_to = metric.last_rowid;
+        observed = recent_values(tx, id, up_to)?;
+    }
+    let (status, message) = match start_of(&metric, (&observed, up_to), random) {
         Ok(start) => {
             tx.set_model(id, metric.parameters.as_deref(), Some(&start.to_json()))?;
             (MetricStatus::CreatePending, None)
@@ -245,12 +252,43 @@ pub fn activate(
     if metric.status != MetricStatus::PendingData {
         return Ok(Some(metric.status));
     }
-    let Some(observed) = tx.value_range(id, None)? else { return Ok(None) };
-    let start = start_of(&metric, Some(observed), random)?;
+    let observed = recent_values(tx, id, metric.last_rowid)?;
+    if observed.is_empty() {
+        return Ok(None);
+    }
+    let start = start_of(&metric, (&observed, metric.last_rowid), random)?;
     tx.set_model(id, metric.parameters.as_deref(), Some(&start.to_json()))?;
     tx.set_status(id, &[MetricStatus::PendingData], MetricStatus::CreatePending, None)?;
     tx.announce(id)?;
     Ok(Some(MetricStatus::CreatePending))
+}
+
+/// Starts the next life of an active metric's model, over a wider range, if the learned range of its life `generation` was
+/// outgrown with row `up_to`. Scores stay. Returns whether it was.
+///
+/// # Errors
+/// [`RepositoryError`] from the database.
+pub fn widen_range(
+    tx: &mut dyn Transaction,
+    id: &ModelId,
+    generation: &str,
+    up_to: RowId,
+) -> Result<bool, RepositoryError> {
+    let Some(metric) = tx.metric(id)?.filter(|metric| metric.status == MetricStatus::Active) else {
+        return Ok(false);
+    };
+    let start = metric.model_params.as_deref().map(ModelStart::from_json);
+    let Some(Ok(start)) =
+        start.filter(|start| start.as_ref().is_ok_and(|start| start.generation == generation))
+    else {
+        return Ok(false);
+    };
+    let (Some(range), Some(_)) = (start.range, start.learned_up_to) else { return Ok(false) };
+    let Ok(Some(wider)) = outgrown(range, &recent_values(tx, id, up_to)?) else { return Ok(false) };
+    let widened = start.widened(wider, up_to);
+    tx.set_model(id, metric.parameters.as_deref(), Some(&widened.to_json()))?;
+    tx.announce(id)?;
+    Ok(true)
 }
 
 /// Gives up the model of a metric, from any status: specification, parameters, message and scores are cleared,
@@ -404,19 +442,18 @@ fn has_enough_rows(tx: &mut dyn Transaction, metric: &Metric) -> Result<bool, Re
 
 fn start_of(
     metric: &Metric,
-    observed: Option<(f64, f64)>,
+    (observed, up_to): (&[f64], RowId),
     random: &dyn RandomBytes,
 ) -> Result<ModelStart, SpecError> {
     let spec = ModelSpec::from_json(metric.parameters.as_deref().unwrap_or_default())?;
     if let Some(complete) = spec.complete_model_params {
         return Ok(ModelStart::complete(new_generation(random), complete));
     }
-    let range = match (spec.range, observed) {
-        (Some(range), _) => range,
-        (None, Some(observed)) => estimated_range(observed)?,
-        (None, None) => estimated_range((0.0, 0.0))?,
-    };
-    Ok(start_over(&spec, range, random))
+    if let Some(range) = spec.range {
+        return Ok(start_over(&spec, range, random));
+    }
+    let range = learned_range(observed)?.unwrap_or(ValueRange { min: 0.0, max: 1.0 });
+    Ok(start_over(&spec, range, random).learned(up_to))
 }
 
 fn start_over(spec: &ModelSpec, range: ValueRange, random: &dyn RandomBytes) -> ModelStart {
@@ -424,14 +461,12 @@ fn start_over(spec: &ModelSpec, range: ValueRange, random: &dyn RandomBytes) -> 
     start.with_classifier(spec.enable_classifier)
 }
 
-/// The estimated range of values observed from `min` to `max`.
-///
-/// # Errors
-/// [`SpecError`] if they lie too far apart for a range.
-pub fn estimated_range((min, max): (f64, f64)) -> Result<ValueRange, SpecError> {
-    let max = if max <= min { min + 1.0 } else { max };
-    let padding = (max - min) * RANGE_PADDING;
-    Ok(ValueRange::new(min - padding, max + padding)?)
+/// The values of the metric's rows up to `up_to`, at most [`MAX_RANGE_ROWS`] of them.
+fn recent_values(tx: &mut dyn Transaction, id: &ModelId, up_to: RowId) -> Result<Vec<f64>, RepositoryError> {
+    let most = i64::try_from(MAX_RANGE_ROWS).unwrap_or(i64::MAX);
+    let first = RowId(up_to.0.saturating_sub(most).saturating_add(1));
+    let rows = tx.rows_between(id, first, up_to)?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
 fn first_chars(text: &str, count: usize) -> String {

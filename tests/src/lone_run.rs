@@ -8,6 +8,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::{ModelParams, ValueRange};
+use htmengine::learned_range::{MAX_RANGE_ROWS, learned_range, outgrown};
 use htmengine::repository::metric_data::MetricRow;
 
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::new);
@@ -15,7 +16,7 @@ static TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::new);
 /// Raw and anomaly score of one record.
 pub type ScorePair = (f64, f64);
 
-/// The range over all values of `samples`, widened as the engine widens what it observed.
+/// The range over all values of `samples`, widened as NAB widens it; to be declared.
 ///
 /// # Panics
 /// If a value is not finite.
@@ -40,6 +41,35 @@ pub fn scores(samples: &[Record], range: ValueRange) -> Vec<ScorePair> {
             (f64::from(scores.raw_anomaly_score), scores.anomaly_score)
         })
         .collect()
+}
+
+/// The scores of `samples` by models whose range nobody declared: learned from the first `learned_rows`, and learned anew
+/// by a next model over all samples so far with each sample that outgrows it. Also how many models that took.
+///
+/// # Panics
+/// If a model refuses a sample.
+pub fn learned_scores(samples: &[Record], learned_rows: usize) -> (Vec<ScorePair>, usize) {
+    let values: Vec<f64> = samples.iter().map(|record| record.value).collect();
+    let recent = |end: usize| &values[end.saturating_sub(MAX_RANGE_ROWS)..end];
+    let mut range = learned_range(recent(learned_rows)).expect("finite values").expect("some");
+    let (mut scored, mut lives) = (Vec::new(), 0);
+    let mut learned_up_to = learned_rows;
+    while scored.len() < samples.len() {
+        lives += 1;
+        let wider = (learned_up_to..samples.len()).find_map(|at| {
+            let is_outside = !range.contains(values[at]);
+            let wider = is_outside.then(|| outgrown(range, recent(at + 1)).expect("finite values")).flatten();
+            wider.map(|wider| (at + 1, wider))
+        });
+        let end = wider.map_or(samples.len(), |(end, _)| end);
+        let of_life = scores(&samples[..end], range);
+        let given = scored.len();
+        scored.extend_from_slice(&of_life[given..]);
+        if let Some((end, wider)) = wider {
+            (learned_up_to, range) = (end, wider);
+        }
+    }
+    (scored, lives)
 }
 
 /// Whether `rows` are exactly `samples`, in order from row 1.

@@ -2,7 +2,8 @@
 //!
 //! Until the range is known there is no model; the records wait. With the record that makes the range known the model
 //! is made and steps all of them, as the engine does with the stored rows of a metric. So raw scores come late for the
-//! first records, and never early.
+//! first records, and never early. A model whose learned range is outgrown gives way to one over a wider range, which
+//! steps all records again; scores that were given stay.
 
 use std::sync::Arc;
 
@@ -15,16 +16,27 @@ use htm_core::params::{ModelParams, ValueRange};
 
 use super::BenchmarkError;
 use super::observation::Observation;
-use super::value_range::learned_range;
+use super::value_range::{learned_range, outgrown};
 
 /// The model of one series, or the records that wait for it.
 pub struct HtmStream<'a> {
     templates: &'a Templates,
     workspace: &'a mut Workspace,
     model: Option<Model>,
-    last_row_id: i64,
-    waiting: Vec<Record>,
+    /// The model's range, if it was learned.
+    learned: Option<ValueRange>,
+    seen: Vec<Record>,
     observed: Vec<Observation>,
+}
+
+/// What a record brings about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pushed<'a> {
+    /// The records that now have raw scores, in order: none while there is no model, all that waited when there is one,
+    /// and from then on each as it comes.
+    pub observed: &'a [Observation],
+    /// Whether the record has outgrown the learned range: then [`HtmStream::start_over`] is to be called.
+    pub is_outgrown: bool,
 }
 
 impl<'a> HtmStream<'a> {
@@ -38,33 +50,57 @@ impl<'a> HtmStream<'a> {
         workspace: &'a mut Workspace,
     ) -> Result<Self, BenchmarkError> {
         let model = range.map(|range| model_of(range, templates)).transpose()?;
-        Ok(Self { templates, workspace, model, last_row_id: 0, waiting: Vec::new(), observed: Vec::new() })
+        Ok(Self { templates, workspace, model, learned: None, seen: Vec::new(), observed: Vec::new() })
     }
 
-    /// Gives the next record; returns the records that now have raw scores, in order: none while there is no model,
-    /// all that waited when there is one, and from then on each as it comes.
+    /// Gives the next record.
     ///
     /// # Errors
     /// If the model refuses the record, or none can have the range that was learned.
-    pub fn push(&mut self, record: Record) -> Result<&[Observation], BenchmarkError> {
-        self.observed.clear();
-        self.waiting.push(record);
+    pub fn push(&mut self, record: Record) -> Result<Pushed<'_>, BenchmarkError> {
+        self.seen.push(record);
+        let mut first = self.seen.len() - 1;
         if self.model.is_none() {
-            let range = learned_range(&self.waiting).map_err(in_words)?;
-            let Some(range) = range else { return Ok(&[]) };
+            self.learned = learned_range(&self.seen).map_err(in_words)?;
+            let Some(range) = self.learned else { return Ok(Pushed { observed: &[], is_outgrown: false }) };
             self.model = Some(model_of(range, self.templates)?);
+            first = 0;
         }
-        let Some(model) = &mut self.model else { return Ok(&[]) };
-        for record in self.waiting.drain(..) {
-            self.last_row_id += 1;
-            let scores = model.step(self.workspace, RowId(self.last_row_id), record).map_err(in_words)?;
+        self.step_from(first)?;
+        let is_outgrown = match self.learned {
+            Some(range) => outgrown(range, &self.seen).map_err(in_words)?.is_some(),
+            None => false,
+        };
+        Ok(Pushed { observed: &self.observed, is_outgrown })
+    }
+
+    /// Makes a model over the range that all records so far need, which steps all of them; returns what it says of them,
+    /// from the first on. It is what later records are observed with.
+    ///
+    /// # Errors
+    /// If none can have that range.
+    pub fn start_over(&mut self) -> Result<&[Observation], BenchmarkError> {
+        if let Some(range) = self.learned {
+            let wider = outgrown(range, &self.seen).map_err(in_words)?.unwrap_or(range);
+            self.learned = Some(wider);
+            self.model = Some(model_of(wider, self.templates)?);
+            self.step_from(0)?;
+        }
+        Ok(&self.observed)
+    }
+
+    fn step_from(&mut self, first: usize) -> Result<(), BenchmarkError> {
+        self.observed.clear();
+        let Some(model) = &mut self.model else { return Ok(()) };
+        for (row_id, record) in (1..).zip(&self.seen).skip(first) {
+            let scores = model.step(self.workspace, RowId(row_id), *record).map_err(in_words)?;
             self.observed.push(Observation {
                 timestamp: record.timestamp,
                 value: record.value,
                 raw_score: scores.raw_anomaly_score,
             });
         }
-        Ok(&self.observed)
+        Ok(())
     }
 }
 

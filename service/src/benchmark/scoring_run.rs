@@ -10,7 +10,7 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use super::BenchmarkError;
 use super::detector::{Detector, DetectorKind};
-use super::htm_stream::HtmStream;
+use super::htm_stream::{HtmStream, Pushed};
 use super::observation::Observation;
 use super::series::Series;
 use super::value_range::RangePolicy;
@@ -66,6 +66,9 @@ pub fn score_all(
     Ok(scored.into_iter().map(|(_, scores)| scores).collect())
 }
 
+/// What comes of a record that no model sees.
+const NOTHING: Pushed<'static> = Pushed { observed: &[], is_outgrown: false };
+
 fn score_series(
     series: &Series,
     options: ScoringOptions<'_>,
@@ -84,15 +87,24 @@ fn score_series(
     for (row_idx, row) in series.rows.iter().enumerate() {
         let alone =
             [Observation { timestamp: row.record.timestamp, value: row.record.value, raw_score: 0.0 }];
-        let observed = if needs_model { stream.push(row.record)? } else { &[] };
+        let pushed = if needs_model { stream.push(row.record)? } else { NOTHING };
         for ((kind, detector), scores) in detectors.iter_mut().zip(&mut scores) {
-            let given = if kind.needs_model() { observed } else { &alone[..] };
+            let given = if kind.needs_model() { pushed.observed } else { &alone[..] };
             let mut score = 0.0;
             // All but the last of them are overdue: their scores come too late for an alert.
             for observation in given {
                 score = detector.score(observation)?;
             }
             scores.push(score);
+        }
+        if pushed.is_outgrown {
+            let replayed = stream.start_over()?;
+            for (kind, detector) in detectors.iter_mut().filter(|(kind, _)| kind.needs_model()) {
+                *detector = Detector::new(*kind, row_count)?;
+                for observation in replayed {
+                    detector.score(observation)?;
+                }
+            }
         }
         if (row_idx + 1).is_multiple_of(PROGRESS_ROWS) {
             progress(PROGRESS_ROWS);

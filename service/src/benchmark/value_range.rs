@@ -6,12 +6,12 @@
 
 use clap::ValueEnum;
 use htm_core::encoder::Record;
-use htm_core::params::ValueRange;
+use htm_core::params::{ParamsError, ValueRange};
 
 use super::BenchmarkError;
 use super::series::Series;
-use crate::model_params::SpecError;
-use crate::monitoring::{MODEL_CREATION_ROWS, estimated_range};
+use crate::learned_range::{self, MAX_RANGE_ROWS};
+use crate::monitoring::MODEL_CREATION_ROWS;
 
 /// Where a model's value range comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,11 +52,27 @@ impl RangePolicy {
 ///
 /// # Errors
 /// If the values lie too far apart for a range.
-pub fn learned_range(seen: &[Record]) -> Result<Option<ValueRange>, SpecError> {
+pub fn learned_range(seen: &[Record]) -> Result<Option<ValueRange>, ParamsError> {
     if i64::try_from(seen.len()).is_ok_and(|seen_count| seen_count < MODEL_CREATION_ROWS) {
         return Ok(None);
     }
-    estimated_range(ends(seen.iter().map(|record| record.value))).map(Some)
+    learned_range::learned_range(&recent_values(seen))
+}
+
+/// The range that the records seen so far need, if the newest has outgrown `range`, which was learned from earlier ones.
+///
+/// # Errors
+/// If the values lie too far apart for a range.
+pub fn outgrown(range: ValueRange, seen: &[Record]) -> Result<Option<ValueRange>, ParamsError> {
+    if seen.last().is_none_or(|newest| range.contains(newest.value)) {
+        return Ok(None);
+    }
+    learned_range::outgrown(range, &recent_values(seen))
+}
+
+fn recent_values(seen: &[Record]) -> Vec<f64> {
+    let first = seen.len().saturating_sub(MAX_RANGE_ROWS);
+    seen[first..].iter().map(|record| record.value).collect()
 }
 
 fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -73,6 +89,6 @@ mod tests {
         let mut seen: Vec<Record> = (0..287_u32).map(|at| record(f64::from(at))).collect();
         assert_eq!(learned_range(&seen), Ok(None));
         seen.push(record(1000.0));
-        assert_eq!(learned_range(&seen), Ok(Some(ValueRange { min: -200.0, max: 1200.0 })));
+        assert_eq!(learned_range(&seen), Ok(Some(ValueRange { min: -600.0, max: 1600.0 })));
     }
 }

@@ -29,7 +29,8 @@ const ROWS_PER_READ: usize = 10_000;
 /// Build a metric's model again from its rows and compare all scores; the engine may be running
 ///
 /// The old model file is kept beside the new one as `ID.model.unusable`. Every stored score is computed again and must
-/// be equal; the end says how many rows that were.
+/// be equal; the end says how many rows that were. Rows from before the metric outgrew its learned range were scored by an
+/// earlier model; they are stepped and not compared.
 #[derive(Debug, Args)]
 pub(super) struct RebuildArgs {
     #[command(flatten)]
@@ -39,6 +40,9 @@ pub(super) struct RebuildArgs {
 /// What came of comparing.
 #[derive(Debug, Default)]
 struct Comparison {
+    /// The last row that this model did not score.
+    after: RowId,
+    /// Rows compared.
     rows: u64,
     unequal: u64,
     first_unequal: Option<String>,
@@ -54,7 +58,9 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
     let params = Arc::new(start.params()?);
     let store = settings.model_store();
     let mut model = store.new_model(&params).model;
-    let comparison = step_scored_rows(&*repository, &metric, &mut model)?;
+    let mut comparison =
+        Comparison { after: start.continues_after.unwrap_or(RowId(0)), ..Comparison::default() };
+    step_scored_rows(&*repository, &metric, &mut model, &mut comparison)?;
     let name = &metric.name;
     if start_of(&find_metric(&*repository, name)?)?.generation != start.generation {
         return Err(CliError::new(format!("{name} was monitored anew meanwhile; nothing was changed")));
@@ -72,7 +78,7 @@ pub(super) fn run(args: &RebuildArgs) -> Result<(), CliError> {
         writeln!(out, "{report}")?;
     } else if comparison.unequal == 0 {
         let rows = comparison.rows;
-        writeln!(out, "{name} is rebuilt: {rows} rows were stepped, every score equals the stored one")?;
+        writeln!(out, "{name} is rebuilt: every score of {rows} rows equals the stored one")?;
     }
     match comparison.first_unequal {
         None => Ok(()),
@@ -114,22 +120,23 @@ fn step_scored_rows(
     repository: &dyn Repository,
     metric: &Metric,
     model: &mut Model,
-) -> Result<Comparison, CliError> {
+    comparison: &mut Comparison,
+) -> Result<(), CliError> {
     let last = repository.scored_up_to(&metric.uid)?;
     let progress = progress_bar(u64::try_from(last.0).unwrap_or(0), "rows");
-    let (mut workspace, mut comparison) = (Workspace::new(), Comparison::default());
+    let mut workspace = Workspace::new();
     while model.last_stepped_row_id() < last {
         let rows = repository.rows_after(&metric.uid, model.last_stepped_row_id(), ROWS_PER_READ)?;
         if rows.is_empty() {
             break;
         }
         for row in rows.iter().take_while(|row| row.row_id <= last) {
-            step(model, &mut workspace, row, &mut comparison)?;
+            step(model, &mut workspace, row, comparison)?;
             progress.inc(1);
         }
     }
     progress.finish_and_clear();
-    Ok(comparison)
+    Ok(())
 }
 
 fn step(
@@ -143,6 +150,9 @@ fn step(
     let scores = model
         .step(workspace, row.row_id, record)
         .map_err(|error| CliError::new(format!("row {number}: {error}; nothing was changed")))?;
+    if row.row_id <= comparison.after {
+        return Ok(());
+    }
     let computed = [f64::from(scores.raw_anomaly_score), scores.anomaly_score];
     let stored = [row.raw_anomaly_score, row.anomaly_score];
     comparison.rows += 1;

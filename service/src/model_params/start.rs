@@ -3,6 +3,7 @@
 //! The text is the original's: `modelConfig`, `inferenceArgs`, `inputRecordSchema`. Ours has one more key, `htmengine`.
 //! A text without it was written by the original; its model is adopted: made from those parameters and the stored rows.
 
+use htm_core::ids::RowId;
 use htm_core::params::{ModelParams, ValueRange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -26,6 +27,10 @@ pub struct ModelStart {
     pub range: Option<ValueRange>,
     /// As in the specification.
     pub min_resolution: Option<f64>,
+    /// Row up to which `range` was learned; `None` of one that was declared, which is never changed.
+    pub learned_up_to: Option<RowId>,
+    /// Rows up to this one were scored by earlier lives of the model, over narrower ranges.
+    pub continues_after: Option<RowId>,
     /// `completeModelParams` that make the model: given by a client, or those of a standard model.
     complete: Map<String, Value>,
 }
@@ -34,7 +39,36 @@ impl ModelStart {
     /// A start for this range, with the resolution that follows from it, of a model without classifier.
     pub fn new(generation: String, range: ValueRange, min_resolution: Option<f64>) -> Self {
         let resolution = range.resolution(min_resolution);
-        Self { generation, range: Some(range), min_resolution, complete: standard_params(resolution, false) }
+        let complete = standard_params(resolution, false);
+        Self {
+            generation,
+            range: Some(range),
+            min_resolution,
+            learned_up_to: None,
+            continues_after: None,
+            complete,
+        }
+    }
+
+    /// The same over a range that was learned from the rows up to this one.
+    #[must_use]
+    pub fn learned(self, up_to: RowId) -> Self {
+        Self { learned_up_to: Some(up_to), ..self }
+    }
+
+    /// The next life of a model whose learned range was outgrown with row `up_to`, over a wider one.
+    #[must_use]
+    pub fn widened(&self, range: ValueRange, up_to: RowId) -> Self {
+        // Any other number will do; a fixed one makes lives reproducible.
+        let number = u128::from_str_radix(&self.generation, 16).unwrap_or_default().wrapping_add(1);
+        let generation = format!("{number:0GENERATION_CHARS$x}");
+        let next = Self::new(generation, range, self.min_resolution).with_classifier(self.has_classifier());
+        Self { continues_after: Some(up_to), ..next.learned(up_to) }
+    }
+
+    fn has_classifier(&self) -> bool {
+        let enabled = Value::from(self.complete.clone());
+        enabled.pointer("/modelConfig/modelParams/clEnable") == Some(&Value::Bool(true))
     }
 
     /// The same with or without classifier.
@@ -48,7 +82,14 @@ impl ModelStart {
 
     /// A start with all parameters given: a specification's `completeModelParams`.
     pub fn complete(generation: String, complete: Map<String, Value>) -> Self {
-        Self { generation, range: None, min_resolution: None, complete }
+        Self {
+            generation,
+            range: None,
+            min_resolution: None,
+            learned_up_to: None,
+            continues_after: None,
+            complete,
+        }
     }
 
     /// The parameters of the model.
@@ -67,6 +108,8 @@ impl ModelStart {
             min: self.range.map(|range| range.min),
             max: self.range.map(|range| range.max),
             min_resolution: self.min_resolution,
+            learned_up_to: self.learned_up_to.map(|row_id| row_id.0),
+            continues_after: self.continues_after.map(|row_id| row_id.0),
         };
         json!({
             "modelConfig": part("modelConfig"),
@@ -92,6 +135,8 @@ impl ModelStart {
             min: None,
             max: None,
             min_resolution: None,
+            learned_up_to: None,
+            continues_after: None,
         });
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if ours.generation.len() != GENERATION_CHARS || !ours.generation.bytes().all(is_digit) {
@@ -105,8 +150,15 @@ impl ModelStart {
             (Some(min), Some(max)) => Some(ValueRange::new(min, max)?),
             _ => None,
         };
-        let min_resolution = ours.min_resolution;
-        Ok(Self { generation: ours.generation, range, min_resolution, complete: read.into_complete()? })
+        let complete = read.into_complete()?;
+        Ok(Self {
+            generation: ours.generation,
+            range,
+            min_resolution: ours.min_resolution,
+            learned_up_to: ours.learned_up_to.map(RowId),
+            continues_after: ours.continues_after.map(RowId),
+            complete,
+        })
     }
 }
 
@@ -161,6 +213,10 @@ struct OursJson {
     min: Option<f64>,
     max: Option<f64>,
     min_resolution: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learned_up_to: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    continues_after: Option<i64>,
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn a_metric_with_enough_rows_is_estimated_over_all_of_them() {
     fixture.within(|tx| unmonitor(tx, &metric.uid)).expect("unmonitors");
     fixture.append(&metric, &[5_000.0, 5_000.0, 7_000.0]);
     assert_eq!(fixture.monitor(&metric, &ModelSpec::for_metric("a")), Ok(MetricStatus::CreatePending));
-    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 4_600.0, max: 7_400.0 }));
+    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 3_800.0, max: 8_200.0 }));
 }
 
 #[test]
@@ -204,7 +204,8 @@ fn a_waiting_metric_is_estimated_over_its_first_288_rows_whatever_the_batching()
             rest = later;
         }
         let stored = fixture.stored(&metric);
-        let expected = ModelStart::new("02".repeat(16), ValueRange { min: -20.0, max: 120.0 }, Some(2.0));
+        let range = ValueRange { min: -60.0, max: 160.0 };
+        let expected = ModelStart::new("02".repeat(16), range, Some(2.0)).learned(RowId(288));
         assert_eq!((stored.status, start(&stored)), (MetricStatus::CreatePending, expected));
         assert_eq!(fixture.changes(), 2, "once by monitoring, once by activation");
     }
@@ -257,13 +258,43 @@ fn rows_deleted_for_their_age_count_for_nothing() {
     assert_eq!(fixture.activate(&metric), Some(MetricStatus::PendingData));
     fixture.append(&metric, &[4.0; 88]);
     assert_eq!(fixture.activate(&metric), Some(MetricStatus::CreatePending));
-    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 2.8, max: 4.2 }));
+    assert_eq!(start(&fixture.stored(&metric)).range, Some(ValueRange { min: 2.4, max: 4.6 }));
 }
 
 #[test]
-fn a_constant_metric_gets_a_range_of_one() {
-    assert_eq!(estimated_range((5.0, 5.0)), Ok(ValueRange { min: 4.8, max: 6.2 }));
-    assert_eq!(estimated_range((5_000.0, 7_000.0)), Ok(ValueRange { min: 4_600.0, max: 7_400.0 }));
+fn a_range_that_was_outgrown_begins_the_next_life_and_a_declared_one_never_does() {
+    let fixture = fixture();
+    let (learning, declared) = (fixture.create("a"), fixture.create("b"));
+    for metric in [&learning, &declared] {
+        fixture.append(metric, &[5.0, 6.0].repeat(150));
+    }
+    assert_eq!(fixture.monitor(&learning, &ModelSpec::for_metric("a")), Ok(MetricStatus::CreatePending));
+    assert_eq!(fixture.monitor(&declared, &spec(5.0, 6.0)), Ok(MetricStatus::CreatePending));
+    for metric in [&learning, &declared] {
+        fixture.append(metric, &[9.0]);
+    }
+    let first = start(&fixture.stored(&learning));
+    assert_eq!(first.learned_up_to, Some(RowId(300)));
+    let widen = |metric: &Metric, generation: &str, up_to| {
+        fixture.within(|tx| Ok(widen_range(tx, &metric.uid, generation, RowId(up_to))?)).expect("asks")
+    };
+    assert!(!widen(&learning, &first.generation, 301), "it has no model yet");
+    for metric in [&learning, &declared] {
+        fixture.force(metric, MetricStatus::Active);
+    }
+    assert!(!widen(&declared, &start(&fixture.stored(&declared)).generation, 301), "declared");
+    assert!(!widen(&learning, &"f".repeat(32), 301), "another life");
+    assert!(!widen(&learning, &first.generation, 300), "not outgrown yet");
+    let changes = fixture.changes();
+    assert!(widen(&learning, &first.generation, 301));
+    let next = start(&fixture.stored(&learning));
+    assert_ne!(next.generation, first.generation);
+    assert_eq!(next.learned_up_to, Some(RowId(301)));
+    let [(min, max), (least, most)] = [next.range.expect("learned"), ValueRange { min: 2.6, max: 11.4 }]
+        .map(|range| (range.min, range.max));
+    assert!((min - least).abs() < 1e-12 && (max - most).abs() < 1e-12, "{min} to {max}");
+    assert_eq!(fixture.changes(), changes + 1, "announced");
+    assert!(!widen(&learning, &next.generation, 301), "once");
 }
 
 #[test]

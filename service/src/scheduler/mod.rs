@@ -32,6 +32,7 @@ mod commands;
 mod costs;
 mod hungry;
 mod memory_budget;
+mod outgrown;
 mod outstanding;
 mod record;
 mod residency;
@@ -146,6 +147,8 @@ pub struct Scheduler {
     settling: VecDeque<ModelId>,
     /// Due, but saving failed or was not possible; they settle when it may work again.
     unsaved: BTreeSet<ModelId>,
+    /// Waiting for their next life over a wider range.
+    outgrown: BTreeSet<ModelId>,
     round: Option<CheckpointRound>,
     back_off: SaveBackOff,
     workspaces: Mutex<Vec<Workspace>>,
@@ -190,6 +193,7 @@ impl Scheduler {
             hungry: HungryModels::default(),
             settling: VecDeque::new(),
             unsaved: BTreeSet::new(),
+            outgrown: BTreeSet::new(),
             round: None,
             back_off: SaveBackOff::default(),
             workspaces: Mutex::new(Vec::new()),
@@ -231,7 +235,8 @@ impl Scheduler {
         self.turn += 1;
         self.rescan_if_due()?;
         let must_wait = self.stuck_turns > 0 || (self.is_ahead && self.hungry.len(Lane::Fresh) == 0);
-        let wait = match (self.hungry.is_empty(), self.settling.is_empty()) {
+        let is_none_settling = self.settling.is_empty() && self.outgrown.is_empty();
+        let wait = match (self.hungry.is_empty(), is_none_settling) {
             (true, true) => wait,
             (true, false) => SETTLE_WAIT,
             (false, _) if must_wait => SETTLE_WAIT,
@@ -241,6 +246,7 @@ impl Scheduler {
         self.take_changes()?;
         self.take_checkpoint_requests();
         let saved = self.save_settled()?;
+        self.widen_outgrown()?;
         let jobs = self.choose()?;
         let has_jobs = !jobs.is_empty();
         let (rows, is_postponed) = if has_jobs {
@@ -345,6 +351,7 @@ impl Scheduler {
             self.settling.retain(|settling| settling != id);
         }
         self.unsaved.remove(id);
+        self.outgrown.remove(id);
         if let Some(round) = &mut self.round {
             round.give_up(id);
         }
@@ -391,6 +398,10 @@ impl Scheduler {
                     self.records.insert(id.clone(), record);
                     self.hungry.push_front(id, Lane::Fresh);
                 }
+                Outcome::Outgrown { record } => {
+                    self.records.insert(id.clone(), record);
+                    self.outgrown.insert(id);
+                }
                 Outcome::Idle { is_gone } => {
                     self.forget(&id);
                     is_postponed |= is_gone && self.remove_model(&id);
@@ -435,8 +446,15 @@ impl Scheduler {
         if let Err(error) = self.publish(&id, &mut record, scores) {
             // Unpublished scores are stepped again from the file, and published then.
             self.warn(&error.to_string());
+            record.outgrown = None;
             self.records.insert(id.clone(), record);
             self.hungry.push(id, Lane::Backlog);
+            return;
+        }
+        if record.outgrown.is_some() {
+            // Not kept and not saved: this life is over once its scores are committed.
+            self.records.insert(id.clone(), record);
+            self.outgrown.insert(id);
             return;
         }
         let unsaved_rows = slot.position().0 - record.saved.0;

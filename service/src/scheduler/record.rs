@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use htm_core::ids::{ModelId, RowId};
-use htm_core::params::ModelParams;
+use htm_core::params::{ModelParams, ValueRange};
 
 use super::costs::{Costs, first_interval_scale, whole_rows};
 use super::outstanding::OutstandingRows;
@@ -36,6 +36,10 @@ pub(super) struct Record {
     pub(super) published: RowId,
     /// The last row whose scores are known to be in the database.
     pub(super) committed: RowId,
+    /// The range, if it was learned, and the row up to which.
+    pub(super) learned: Option<(ValueRange, RowId)>,
+    /// The row with which the range was outgrown: the model has given its last score.
+    pub(super) outgrown: Option<RowId>,
     /// Rows stepped since the file.
     pub(super) outstanding: OutstandingRows,
     /// What it costs.

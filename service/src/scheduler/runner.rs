@@ -26,8 +26,10 @@ use super::residency::Slot;
 use crate::best_predictions::BestPredictions;
 use crate::bus::message::{RowScore, ScoreMessage};
 use crate::clock::Clock;
+use crate::learned_range::{MAX_RANGE_ROWS, outgrown};
 use crate::model_params::ModelStart;
 use crate::repository::metric::MetricStatus;
+use crate::repository::metric_data::DataQuery;
 use crate::repository::{Repository, RepositoryError};
 
 /// How long one share steps rows; a row that has begun is finished.
@@ -77,6 +79,8 @@ pub(super) enum Outcome {
     Stepped(Box<Stepped>),
     /// It is larger than the room it was given.
     NoRoom { record: Box<Record> },
+    /// It was outgrown and waits for its next life, over a wider range.
+    Outgrown { record: Box<Record> },
     /// There is nothing to step any more: deleted, unmonitored, in error or not yet started.
     Idle {
         /// Whether its file must go, because its metric has no model any more.
@@ -128,6 +132,9 @@ impl Runner<'_> {
                 Err(outcome) => return outcome,
             },
         };
+        if record.outgrown.is_some() {
+            return Outcome::Outgrown { record };
+        }
         let (slot, was_swapped_in) = match seat {
             Seat::Resident(slot) => (slot, false),
             Seat::Free(reservation) => match self.swap_in(&id, &mut record, reservation, is_lone) {
@@ -179,6 +186,7 @@ impl Runner<'_> {
             failed("the metric has no model parameters; unmonitor it and monitor it again".to_owned())
         })?;
         let start = ModelStart::from_json(text).map_err(|error| failed(error.to_string()))?;
+        let learned = start.range.zip(start.learned_up_to);
         let params = self.shared_params.share(start.params().map_err(|error| failed(error.to_string()))?);
         let committed = self.repository.scored_up_to(id).map_err(postponed)?;
         Ok(Box::new(Record {
@@ -191,6 +199,8 @@ impl Runner<'_> {
             stepped: committed,
             published: committed,
             committed,
+            learned,
+            outgrown: None,
             outstanding: OutstandingRows::new(self.row_memory),
             costs: Costs::default(),
             image_bytes: None,
@@ -367,14 +377,36 @@ impl Share<'_> {
                 end = End::Stopped;
                 break;
             }
+            // Asked before, so that a row whose question the database did not answer is not stepped.
+            let is_outgrown = self.is_outgrown_by(row)?;
             self.step_row(row, workspace)?;
             stepped += 1;
             now = self.runner.clock.monotonic();
+            if is_outgrown {
+                self.record.outgrown = Some(row.row_id);
+                end = End::Stopped;
+                break;
+            }
         }
         let elapsed = now.saturating_sub(started);
         self.elapsed += elapsed;
         self.record.costs.add_steps(stepped, elapsed);
         Ok(end)
+    }
+
+    /// Whether the learned range is too small for the metric's rows up to this one; see [`crate::learned_range`].
+    fn is_outgrown_by(&self, row: &Row) -> Result<bool, ShareError> {
+        let Some((range, learned_up_to)) = self.record.learned else { return Ok(false) };
+        if row.row_id <= learned_up_to || range.contains(row.value) {
+            return Ok(false);
+        }
+        let recent =
+            DataQuery { last_row: Some(row.row_id), limit: Some(MAX_RANGE_ROWS), ..DataQuery::default() };
+        let rows = self.runner.repository.data(self.id, &recent);
+        let rows = rows.map_err(|error| ShareError::Away(error.to_string()))?;
+        let values: Vec<f64> = rows.into_iter().map(|row| row.value).collect();
+        // Values too far apart for any range: the model keeps the one it has.
+        Ok(outgrown(range, &values).ok().flatten().is_some())
     }
 
     fn step_row(&mut self, row: &Row, workspace: &mut Workspace) -> Result<(), ShareError> {

@@ -234,7 +234,7 @@ fn activation_takes_the_range_of_the_first_288_rows_whatever_the_batching() {
         let metric = fixture.metric("a");
         let start = ModelStart::from_json(metric.model_params.as_deref().expect("started")).expect("reads");
         assert_eq!(metric.status, MetricStatus::CreatePending);
-        assert_eq!(start.range, Some(ValueRange { min: -20.0, max: 120.0 }), "{batch_lines} lines a batch");
+        assert_eq!(start.range, Some(ValueRange { min: -60.0, max: 160.0 }), "{batch_lines} lines a batch");
         assert!(fixture.hinted().contains(&metric.uid));
         assert_eq!(metric.last_rowid, RowId(400));
     }

@@ -11,6 +11,7 @@ use super::value::Columns;
 use crate::repository::RepositoryError;
 
 /// Which of our additions a database has.
+#[expect(clippy::struct_excessive_bools, reason = "each stands for one addition, and any may be missing")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Features {
     /// Table `score_progress`.
