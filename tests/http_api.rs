@@ -131,6 +131,14 @@ fn rows_come_in_every_form_filtered_and_page_by_page() {
     assert_eq!(text("ndjson").body.lines().count(), 2);
     assert_eq!(text("json").json()[1]["anomaly_score"], Value::Null);
     assert_eq!(get(api.address, "/v1/metrics/many/data?first_row=7000").json(), json!([]));
+    // Nothing has come since 1970, every value was another, and there is no model.
+    let signals = json!([
+        {"name": "no_data", "state": "on", "since": 1_000_000 + 5_999 * 60 + 180},
+        {"name": "flat_line", "state": "off"},
+        {"name": "out_of_range", "state": "unknown"},
+        {"name": "saturated_encoder", "state": "unknown"},
+    ]);
+    assert_eq!(get(api.address, "/v1/metrics/many/signals").json(), signals);
     for options in ["order=up", "format=xml", "from=soon", "limit=-1", "colour=red", "score=-1"] {
         api.refused("GET", &format!("/v1/metrics/many/data?{options}"), "", 400, "ValueError", 4);
     }

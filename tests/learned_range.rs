@@ -3,7 +3,7 @@
 
 use htm_core::encoder::Record;
 use htm_tests::lone_run::{assert_scored, assert_stored, learned_scores};
-use htm_tests::program::Server;
+use htm_tests::program::{self, Server};
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
 use htm_tests::stored::{metric, scored_count, wait_for_rows, wait_for_scores};
@@ -52,13 +52,34 @@ fn a_metric_that_outgrows_its_range_is_scored_by_one_model_after_the_other() {
             rest = after;
         }
     }
+    let data_dir = running.data_dir().to_str().expect("plain characters").to_owned();
     for (name, _) in batchings {
         let rows = wait_for_scores(running.repository(), name, samples.len());
         assert_stored(name, &rows, &samples);
         assert_scored(name, &rows, &expected);
         let range = start(running.repository(), name).range.expect("learned");
+        let signals = program::succeed(["signals", name, "--json", "--data-dir", &data_dir]);
+        let signals: serde_json::Value = serde_json::from_str(&signals).expect("JSON");
+        assert_eq!(signals[2], serde_json::json!({"name": "out_of_range", "state": "off"}));
+        assert_eq!(signals[3], serde_json::json!({"name": "saturated_encoder", "state": "off"}));
         assert!(range.contains(30.0) && !range.contains(1e6), "the wild value is no part of {range:?}");
     }
+    running.stop();
+}
+
+#[test]
+fn a_range_is_learned_from_as_many_rows_as_asked_for() {
+    let samples = &growing()[..340];
+    let running = RunningEngine::start(|options| {
+        options.monitor = vec!["*".to_owned()];
+        options.learning_rows = 60;
+    });
+    send(running.address(), lines("early", &samples[..59]).as_bytes());
+    let rows = wait_for_rows(running.repository(), "early", 59);
+    assert!(rows.iter().all(|row| row.raw_anomaly_score.is_none()), "one row is missing");
+    send(running.address(), lines("early", &samples[59..]).as_bytes());
+    let rows = wait_for_scores(running.repository(), "early", samples.len());
+    assert_scored("early", &rows, &learned_scores(samples, 60).0);
     running.stop();
 }
 

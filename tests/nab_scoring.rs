@@ -6,48 +6,18 @@
 use std::fs;
 use std::path::Path;
 
+use htm_tests::nab_checkout::{RECORDED, checkout};
 use htm_tests::program::{fail, succeed};
-use htm_tests::recording::{data_path, golden, series_path};
+use htm_tests::recording::{data_path, golden};
 use htmengine::benchmark::nab_corpus::NabCorpus;
 use htmengine::benchmark::nab_score::{JudgedSeries, best_score, score_at};
 use serde_json::Value;
 
-/// Category and name of the series whose scores were recorded.
-const RECORDED: [(&str, &str); 5] = [
-    ("artificialNoAnomaly", "art_flatline"),
-    ("artificialWithAnomaly", "art_daily_jumpsup"),
-    ("realAWSCloudwatch", "ec2_cpu_utilization_5f5533"),
-    ("realKnownCause", "nyc_taxi"),
-    ("realTraffic", "speed_7578"),
-];
 /// Short series for runs of the program.
 const SHORT: [(&str, &str); 2] =
     [("realAWSCloudwatch", "iio_us-east-1_i-a2eb1cd9_NetworkIn"), ("realTraffic", "speed_7578")];
 /// As close as we promise to be to NAB's own figures.
 const TOLERANCE: f64 = 0.01;
-
-/// A checkout of NAB with these series.
-fn checkout(series: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let copy = |from: &Path, to: &str| {
-        let to = folder.path().join(to);
-        fs::create_dir_all(to.parent().expect("a folder")).expect("made");
-        fs::copy(from, to).expect("copied");
-    };
-    for (category, name) in series {
-        copy(&series_path(name), &format!("data/{category}/{name}.csv"));
-    }
-    copy(&data_path("nab/scoring/profiles.json"), "config/profiles.json");
-    let all: serde_json::Map<String, Value> = json(&data_path("nab/scoring/combined_windows.json"));
-    let windows: serde_json::Map<String, Value> = all
-        .into_iter()
-        .filter(|(file, _)| series.iter().any(|(category, name)| *file == format!("{category}/{name}.csv")))
-        .collect();
-    fs::create_dir_all(folder.path().join("labels")).expect("made");
-    let path = folder.path().join("labels/combined_windows.json");
-    fs::write(path, Value::Object(windows).to_string()).expect("written");
-    folder
-}
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -38,6 +38,7 @@ use crate::control::Control;
 use crate::garbage::GarbageThread;
 use crate::http::server::HttpServer;
 use crate::listener::{ListenerHandle, ListenerOptions};
+use crate::model_params::DEFAULT_LEARNING_ROWS;
 use crate::repository::{Repository, RepositoryError};
 use crate::results::stream::ResultStream;
 use crate::sample::SampleLimits;
@@ -86,6 +87,8 @@ pub struct EngineOptions {
     pub results: Option<SocketAddr>,
     /// New metrics whose name matches one of these are monitored.
     pub monitor: Vec<String>,
+    /// Rows that the range of such a metric is learned from; within [`crate::model_params::LEARNING_ROWS`].
+    pub learning_rows: u32,
     /// Worker threads; 0 for one per core.
     pub jobs: usize,
     /// A model is saved after so many rows.
@@ -120,6 +123,7 @@ impl EngineOptions {
             udp: true,
             results: None,
             monitor: Vec::new(),
+            learning_rows: DEFAULT_LEARNING_ROWS,
             jobs: 0,
             checkpoint_rows: 1000,
             memory_budget_bytes: 2 << 30,

@@ -37,6 +37,8 @@ pub mod learned_range;
 
 pub mod monitoring;
 
+pub mod signals;
+
 pub mod operations;
 
 pub mod scheduler;

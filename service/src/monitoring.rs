@@ -10,7 +10,7 @@
 //! | from | to | by |
 //! |---|---|---|
 //! | (none) | Unmonitored | [`create_metric`] |
-//! | Unmonitored | `CreatePending` | [`monitor`] with a range, with complete parameters, or with [`MODEL_CREATION_ROWS`] stored |
+//! | Unmonitored | `CreatePending` | [`monitor`] with a range, with complete parameters, or with enough rows to learn a range from |
 //! | Unmonitored | `PendingData` | [`monitor`] without any of these |
 //! | `PendingData` | `CreatePending` | [`activate_if_ready`], [`activate`], [`declare_range`] |
 //! | `PendingData` | Error | [`activate_if_ready`], when no range can be had from rows or specification |
@@ -22,7 +22,7 @@
 //! Each start of a model has a new generation, so that scores of an earlier life are told apart.
 //!
 //! Source: htmengine's custom datasource adapter and `scalar_metric_utils`.
-//! Departures: a waiting metric's range comes from its first [`MODEL_CREATION_ROWS`] rows, not from whatever was
+//! Departures: a waiting metric's range comes from its first 288 rows, or as many as asked for, not from whatever was
 //! stored at that moment, so that it does not depend on how samples were batched, and by the rules of
 //! [`crate::learned_range`], which also widen it when the metric outgrows it ([`widen_range`]); `minResolution` is honoured
 //! then too (the original forgot it); unmonitoring asks nothing of a swapper, so a quick re-monitoring cannot hang.
@@ -38,14 +38,12 @@ use htm_core::ids::{ModelId, RowId};
 use htm_core::params::ValueRange;
 
 use crate::learned_range::{MAX_RANGE_ROWS, learned_range, outgrown};
-use crate::model_params::{ModelSpec, ModelStart, SpecError};
+use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelSpec, ModelStart, SpecError};
 use crate::repository::metric::{
     DATASOURCE_CUSTOM, MAX_DESCRIPTION_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
 };
 use crate::repository::{Repository, RepositoryError, Transaction};
 
-/// So many rows must be stored before a value range is estimated: a day of five-minute samples.
-pub const MODEL_CREATION_ROWS: i64 = 288;
 /// `poll_interval` of metrics made here, in seconds.
 const POLL_INTERVAL_S: i64 = 300;
 
@@ -193,7 +191,7 @@ fn start_now(
     if let Some(range) = spec.range {
         return Ok(Some(start_over(spec, range, random)));
     }
-    if !has_enough_rows(tx, metric)? {
+    if !has_rows(tx, metric, spec.rows_to_learn_from())? {
         return Ok(None);
     }
     let up_to = metric.last_rowid;
@@ -201,7 +199,7 @@ fn start_now(
     Ok(range.map(|range| start_over(spec, range, random).learned(up_to)))
 }
 
-/// Starts the model of a waiting metric once it has [`MODEL_CREATION_ROWS`] rows; returns the status it has now.
+/// Starts the model of a waiting metric once it has the rows to learn a range from; returns the status it has now.
 /// To be called after rows were appended. `None` if the metric is gone.
 ///
 /// # Errors
@@ -212,13 +210,20 @@ pub fn activate_if_ready(
     random: &dyn RandomBytes,
 ) -> Result<Option<MetricStatus>, RepositoryError> {
     let Some(metric) = tx.metric(id)? else { return Ok(None) };
-    if metric.status != MetricStatus::PendingData || !has_enough_rows(tx, &metric)? {
+    if metric.status != MetricStatus::PendingData {
         return Ok(Some(metric.status));
     }
-    let mut up_to = RowId(MODEL_CREATION_ROWS);
+    let spec = metric.parameters.as_deref().map(ModelSpec::from_json);
+    // One that cannot be read is told of once there are rows.
+    let learning_rows =
+        spec.and_then(Result::ok).map_or(DEFAULT_LEARNING_ROWS.into(), |spec| spec.rows_to_learn_from());
+    if !has_rows(tx, &metric, learning_rows)? {
+        return Ok(Some(metric.status));
+    }
+    let mut up_to = RowId(learning_rows);
     let mut observed = recent_values(tx, id, up_to)?;
     if observed.is_empty() {
-        // Rows 1..=288 were deleted for their age while the metric waited.
+        // The first rows were deleted for their age while the metric waited.
         up_to = metric.last_rowid;
         observed = recent_values(tx, id, up_to)?;
     }
@@ -431,13 +436,13 @@ fn new_generation(random: &dyn RandomBytes) -> String {
 }
 
 /// Counts stored rows, not row ids: old rows may have been deleted.
-fn has_enough_rows(tx: &mut dyn Transaction, metric: &Metric) -> Result<bool, RepositoryError> {
+fn has_rows(tx: &mut dyn Transaction, metric: &Metric, wanted: i64) -> Result<bool, RepositoryError> {
     let last = metric.last_rowid;
-    if last.0 < MODEL_CREATION_ROWS {
+    if last.0 < wanted {
         return Ok(false);
     }
-    let rows = tx.rows_between(&metric.uid, RowId(last.0 - MODEL_CREATION_ROWS + 1), last)?;
-    Ok(i64::try_from(rows.len()).is_ok_and(|count| count >= MODEL_CREATION_ROWS))
+    let rows = tx.rows_between(&metric.uid, RowId(last.0 - wanted + 1), last)?;
+    Ok(i64::try_from(rows.len()).is_ok_and(|count| count >= wanted))
 }
 
 fn start_of(

@@ -8,6 +8,7 @@ use htm_tests::private_rabbitmq::PrivateRabbitMq;
 use htm_tests::source_tree;
 use htmengine::bus::Bus;
 use htmengine::bus::message::{CommandMethod, ModelHint, ModelOutput, ResultMessage, RowScore, ScoreMessage};
+use htmengine::bus::rabbitmq::RabbitSettings;
 use htmengine::bus::wire::{data, hints, results, scores};
 use htmengine::row_detection::RowDetection;
 use lapin::{BasicProperties, ExchangeKind};
@@ -306,5 +307,32 @@ fn readers_get_commands_and_rows_apart() {
     }
     for message in messages {
         assert_eq!(reader.receive(Duration::from_secs(20)), Ok(Some(message)));
+    }
+}
+
+#[test]
+fn the_detection_score_is_published_only_where_it_is_asked_for() {
+    let message = captured_results().into_iter().find_map(|message| match message {
+        ResultMessage::Inference(mut results) => {
+            let detection = RowDetection { score: 0.5, alert_score: 0.5, components: None };
+            results.results.iter_mut().for_each(|row| row.detection = Some(detection));
+            Some(ResultMessage::Inference(results))
+        }
+        ResultMessage::Command(_) => None,
+    });
+    let message = message.expect("captured");
+    for extended_results in [false, true] {
+        let settings = RabbitSettings { extended_results, ..PrivateRabbitMq::shared().fresh_settings() };
+        let bus = connect(&settings);
+        let peer = Peer::new(&settings);
+        let queue = peer.bind(&settings.results_exchange);
+        bus.results().publish(message.clone()).expect("open");
+        let seen = peer.take(&queue);
+        let json: Value = serde_json::from_reader(ZlibDecoder::new(&seen.body[..])).expect("JSON");
+        let found = json["results"][0].get("detection");
+        assert_eq!(found.is_some(), extended_results, "{json}");
+        if extended_results {
+            assert_eq!(results::from_bytes(&seen.body, false).ok(), Some(message.clone()), "it reads back");
+        }
     }
 }

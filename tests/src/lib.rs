@@ -6,6 +6,7 @@ pub mod http_client;
 pub mod lone_run;
 pub mod memory_invariants;
 pub mod memory_scenario;
+pub mod nab_checkout;
 pub mod naive_plain_memory;
 pub mod naive_spatial_pooler;
 pub mod old_configuration;

@@ -11,7 +11,7 @@ use htm_core::params::{ParamsError, ValueRange};
 use super::BenchmarkError;
 use super::series::Series;
 use crate::learned_range::{self, MAX_RANGE_ROWS};
-use crate::monitoring::MODEL_CREATION_ROWS;
+use crate::model_params::DEFAULT_LEARNING_ROWS;
 
 /// Where a model's value range comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,7 +53,7 @@ impl RangePolicy {
 /// # Errors
 /// If the values lie too far apart for a range.
 pub fn learned_range(seen: &[Record]) -> Result<Option<ValueRange>, ParamsError> {
-    if i64::try_from(seen.len()).is_ok_and(|seen_count| seen_count < MODEL_CREATION_ROWS) {
+    if u32::try_from(seen.len()).is_ok_and(|seen_count| seen_count < DEFAULT_LEARNING_ROWS) {
         return Ok(None);
     }
     learned_range::learned_range(&recent_values(seen))

@@ -29,6 +29,7 @@ mod rebuild;
 mod replay;
 mod roles;
 mod serve;
+mod signals;
 mod status;
 mod unmonitor;
 mod verify;
@@ -78,6 +79,7 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     Metrics(metrics::MetricsArgs),
     Data(data::DataArgs),
+    Signals(signals::SignalsArgs),
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
@@ -167,6 +169,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Metrics(args) => metrics::run(&args),
         Verb::Data(args) => data::run(&args),
+        Verb::Signals(args) => signals::run(&args),
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),

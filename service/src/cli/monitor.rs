@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 use super::open_operations::OpenOperations;
 use super::{CliError, RangeArgs};
 use crate::config::{ConfigArgs, Settings};
-use crate::model_params::MAX_SPEC_BYTES;
-use crate::monitoring::MODEL_CREATION_ROWS;
+use crate::model_params::{DEFAULT_LEARNING_ROWS, MAX_SPEC_BYTES};
 use crate::operations::Monitored;
 use crate::repository::metric::MetricStatus;
 use crate::repository::sqlite::OpenMode;
@@ -30,14 +29,17 @@ pub(super) struct MonitorArgs {
     name: Option<String>,
     #[command(flatten)]
     range: RangeArgs,
+    /// Without --min and --max: learn the range from so many rows instead of 288
+    #[arg(long, value_name = "N", conflicts_with_all = ["min", "max"])]
+    learning_rows: Option<u32>,
     /// Also predict the next value
     #[arg(long)]
     enable_classifier: bool,
     /// Take all parameters of the model from this JSON file: an object as `completeModelParams` of a model specification
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["min", "max", "min_resolution", "enable_classifier"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["min", "max", "min_resolution", "learning_rows", "enable_classifier"])]
     params: Option<PathBuf>,
     /// Take everything from this model specification (JSON), which also names the metric
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "min", "max", "min_resolution", "resource", "enable_classifier", "params"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "min", "max", "min_resolution", "learning_rows", "resource", "enable_classifier", "params"])]
     spec: Option<PathBuf>,
     /// Group the metric under this name instead of its own
     #[arg(long, value_name = "NAME")]
@@ -62,6 +64,8 @@ pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
             let mut spec = args.range.spec(name)?;
             spec.resource.clone_from(&args.resource);
             spec.enable_classifier = args.enable_classifier;
+            spec.learning_rows = args.learning_rows;
+            spec.validate()?;
             if let Some(path) = &args.params {
                 spec.complete_model_params = Some(read_params(path)?);
                 let refused = |error| CliError::new(format!("{} cannot be used: {error}", path.display()));
@@ -77,7 +81,8 @@ pub(super) fn run(args: &MonitorArgs) -> Result<(), CliError> {
         let answer = json!({"uid": uid.as_str(), "status": status.label(), "status_code": status.code()});
         writeln!(out, "{answer}")?;
     } else if status == MetricStatus::PendingData {
-        writeln!(out, "{name} is monitored; its model starts with row {MODEL_CREATION_ROWS}")?;
+        let rows = args.learning_rows.unwrap_or(DEFAULT_LEARNING_ROWS);
+        writeln!(out, "{name} is monitored; its model starts with row {rows}")?;
     } else {
         writeln!(out, "{name} is monitored; a running engine starts its model now")?;
     }

@@ -28,6 +28,7 @@ use crate::control;
 use crate::engine::{EngineOptions, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
 use crate::garbage::MAX_THRESHOLD_DAYS;
+use crate::model_params::{DEFAULT_LEARNING_ROWS, LEARNING_ROWS};
 use crate::profiling;
 use crate::repository::RepositoryError;
 use crate::repository::mysql::MysqlSettings;
@@ -103,6 +104,12 @@ impl Settings {
         }
         let said = flags.or(variables).or(old.environment).or(file.said).or(old.files);
         let said = said.or(defaults(folder.is_some()));
+        if let Some(rows) = said.learning_rows.as_ref().filter(|rows| !LEARNING_ROWS.contains(&rows.value)) {
+            let (least, most) = (LEARNING_ROWS.start(), LEARNING_ROWS.end());
+            let problem =
+                format!("learning_rows ({}) is {}; expected {least} to {most}", rows.layer, rows.value);
+            return Err(ConfigError { problems: vec![problem] });
+        }
         Ok(Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() })
     }
 
@@ -218,6 +225,7 @@ impl Settings {
         options.http = said.http.as_ref().map(|it| it.value);
         options.web_app = said.web_app.as_ref().map(|it| it.value);
         options.web_app_slash_names = value(said.web_app_slash_names.as_ref(), false);
+        options.learning_rows = value(said.learning_rows.as_ref(), DEFAULT_LEARNING_ROWS);
         options.retention_days = value(said.retention_days.as_ref(), 0).min(MAX_THRESHOLD_DAYS);
         options.udp = value(said.udp.as_ref(), options.udp);
         options.results = said.results.as_ref().map(|it| it.value);
@@ -383,6 +391,7 @@ fn defaults(has_old_config: bool) -> Said {
         data_dir: PathBuf::from(DEFAULT_DATA_DIR),
         graphite: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_GRAPHITE_PORT)),
         udp: engine.udp,
+        learning_rows: DEFAULT_LEARNING_ROWS,
         monitor: if has_old_config { Vec::new() } else { vec!["*".to_owned()] },
         jobs: engine.jobs,
         checkpoint_rows: u32::try_from(engine.checkpoint_rows).unwrap_or(u32::MAX),

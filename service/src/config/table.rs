@@ -99,6 +99,8 @@ settings! {
     web_app_slash_names "web_app_slash_names": bool;
     /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
     retention_days "retention_days": u32;
+    /// Rows that the range of such a metric is learned from.
+    learning_rows "learning_rows": u32;
     /// Globs of metrics to monitor as they appear.
     monitor "monitor": Vec<String>;
     /// Worker threads; 0 for one per core.

@@ -27,6 +27,7 @@ use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
 use crate::http::server::{HttpOptions, HttpServer};
 use crate::listener::{self, BoundListener};
 use crate::machine;
+use crate::model_params::DEFAULT_LEARNING_ROWS;
 use crate::monitoring::{RandomBytes, SystemRandom};
 use crate::operations::Operations;
 use crate::reject::RejectLedger;
@@ -230,7 +231,11 @@ fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<Rol
         clock: Arc::clone(&shared.clock),
         ledger: Arc::clone(&shared.ledger),
         random,
-        options: StorerOptions { monitor: options.monitor.clone(), limits: options.limits },
+        options: StorerOptions {
+            monitor: options.monitor.clone(),
+            learning_rows: Some(options.learning_rows).filter(|rows| *rows != DEFAULT_LEARNING_ROWS),
+            limits: options.limits,
+        },
     });
     let signals = Arc::clone(&shared.signals);
     let is_local = options.bus == BusChoice::Memory;

@@ -26,6 +26,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v1/metrics/{metric}", get(show).put(create).delete(delete))
         .route("/v1/metrics/{metric}/data", get(data))
         .route("/v1/metrics/{metric}/stats", get(stats))
+        .route("/v1/metrics/{metric}/signals", get(signals))
         .route("/v1/metrics/{metric}/samples", samples)
 }
 
@@ -109,6 +110,12 @@ async fn data(
     let format = options.format(RowFormat::Json)?;
     let reader = options.reader(&metric)?;
     rows_answer(shared, reader, metric.name, format, format.media_type()).await
+}
+
+/// `GET /v1/metrics/NAME/signals`.
+async fn signals(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
+    let signals = shared.run(move |operations| operations.signals(&reference)).await?;
+    Ok(json_answer(StatusCode::OK, json!(signals)))
 }
 
 /// `GET /v1/metrics/NAME/stats`.

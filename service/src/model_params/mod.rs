@@ -31,7 +31,7 @@ use std::fmt;
 
 use htm_core::params::ParamsError;
 
-pub use self::spec::ModelSpec;
+pub use self::spec::{DEFAULT_LEARNING_ROWS, LEARNING_ROWS, ModelSpec};
 pub use self::start::{ADOPTED_GENERATION, GENERATION_CHARS, ModelStart};
 
 /// Longest text of a specification, in bytes: with what a start adds to it, it fits the original's text columns.

@@ -1,5 +1,7 @@
 //! What somebody asked for when monitoring a metric: column `parameters`, and the input of every client.
 
+use std::ops::RangeInclusive;
+
 use htm_core::ids::ModelId;
 use htm_core::params::{ModelParams, ValueRange};
 use serde::Deserialize;
@@ -8,6 +10,11 @@ use serde_json::{Map, Value};
 use super::complete::CompleteParams;
 use super::{MAX_SPEC_BYTES, SpecError, check_min_resolution};
 use crate::repository::metric::DATASOURCE_CUSTOM;
+
+/// Rows that a range is learned from unless somebody says otherwise: a day of five-minute samples.
+pub const DEFAULT_LEARNING_ROWS: u32 = 288;
+/// How many there may be: fewer say nothing of a metric, more is a month of five-minute samples.
+pub const LEARNING_ROWS: RangeInclusive<u32> = 20..=8_640;
 
 /// What somebody asked for when monitoring a metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +31,8 @@ pub struct ModelSpec {
     pub range: Option<ValueRange>,
     /// Smallest encoder resolution, in units of the metric; not negative.
     pub min_resolution: Option<f64>,
+    /// Rows that a range is learned from, if none is declared: [`LEARNING_ROWS`], by default [`DEFAULT_LEARNING_ROWS`].
+    pub learning_rows: Option<u32>,
     /// Whether the model predicts values.
     pub enable_classifier: bool,
     /// Every parameter of the model, instead of range, resolution and classifier; JSON as the original took it.
@@ -40,6 +49,7 @@ impl ModelSpec {
             user_info: None,
             range: None,
             min_resolution: None,
+            learning_rows: None,
             enable_classifier: false,
             complete_model_params: None,
         }
@@ -71,7 +81,9 @@ impl ModelSpec {
 
     fn validate_params(&self) -> Result<(), SpecError> {
         if self.complete_params()?.is_some() {
-            if self.range.is_some() || self.min_resolution.is_some() || self.enable_classifier {
+            let has_params =
+                self.range.is_some() || self.min_resolution.is_some() || self.learning_rows.is_some();
+            if has_params || self.enable_classifier {
                 return Err(both_kinds_given());
             }
             return Ok(());
@@ -79,7 +91,21 @@ impl ModelSpec {
         if let Some(range) = self.range {
             ValueRange::new(range.min, range.max)?;
         }
+        if let Some(rows) = self.learning_rows
+            && !LEARNING_ROWS.contains(&rows)
+        {
+            return Err(SpecError::new(format!(
+                "learningRows is {rows}; expected {} to {}",
+                LEARNING_ROWS.start(),
+                LEARNING_ROWS.end()
+            )));
+        }
         check_min_resolution(self.min_resolution)
+    }
+
+    /// Rows that a metric without a declared range waits for.
+    pub fn rows_to_learn_from(&self) -> i64 {
+        self.learning_rows.unwrap_or(DEFAULT_LEARNING_ROWS).into()
     }
 
     /// The parameters of the model if all of them were given.
@@ -101,8 +127,9 @@ impl ModelSpec {
             ("max", self.range.map(|range| range.max)),
             ("minResolution", self.min_resolution),
         ];
-        let mut params: Map<String, Value> =
-            numbers.into_iter().filter_map(|(key, number)| Some((key.to_owned(), number?.into()))).collect();
+        let learning_rows = self.learning_rows.map(|rows| ("learningRows".to_owned(), rows.into()));
+        let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key.to_owned(), number?.into())));
+        let mut params: Map<String, Value> = numbers.chain(learning_rows).collect();
         if self.enable_classifier {
             params.insert("enableClassifier".to_owned(), true.into());
         }
@@ -191,6 +218,7 @@ impl ModelSpec {
             user_info,
             range: Self::range_of(params.min, params.max)?,
             min_resolution: params.min_resolution,
+            learning_rows: params.learning_rows,
             enable_classifier: params.enable_classifier.unwrap_or(false),
             complete_model_params: read.complete_model_params,
         };
@@ -224,6 +252,7 @@ struct ModelParamsJson {
     min: Option<f64>,
     max: Option<f64>,
     min_resolution: Option<f64>,
+    learning_rows: Option<u32>,
     enable_classifier: Option<bool>,
 }
 
@@ -255,12 +284,13 @@ mod tests {
     fn the_full_specification_round_trips() {
         let text = r#"{"datasource": "custom", "metricSpec": {"metric": "prod.web.14.memory", "unit": "Count",
             "resource": "prod.web1", "userInfo": {"symbol": "X"}},
-            "modelParams": {"min": 0, "max": 100, "minResolution": 0.5, "enableClassifier": true}}"#;
+            "modelParams": {"min": 0, "max": 100, "minResolution": 0.5, "learningRows": 100, "enableClassifier": true}}"#;
         let spec = ModelSpec::from_json(text).expect("reads");
         assert_eq!(spec.metric_name, "prod.web.14.memory");
         assert_eq!((spec.resource.as_deref(), spec.unit.as_deref()), (Some("prod.web1"), Some("Count")));
         assert_eq!((spec.range, spec.min_resolution), (Some(range(0.0, 100.0)), Some(0.5)));
         assert!(spec.enable_classifier);
+        assert_eq!(spec.rows_to_learn_from(), 100);
         assert_eq!(ModelSpec::from_json(&spec.to_json()), Ok(spec.clone()));
         assert_eq!(spec.metric_spec()["userInfo"]["symbol"], "X");
     }
@@ -285,6 +315,7 @@ mod tests {
             (with(r#"{"min": -1e308, "max": 1e308}"#), "too far apart"),
             (with(r#"{"min": 0, "max": 1e999}"#), "out of range"),
             (with(r#"{"minResolution": -1}"#), "minResolution -1"),
+            (with(r#"{"learningRows": 19}"#), "learningRows is 19; expected 20 to 8640"),
             (with(r#"{"maximum": 1}"#), "`maximum`"),
             (with(r#"{"enableClassifier": 1}"#), "boolean"),
             (r#"{"datasource": "custom", "metricSpec": {"metric": "a", "uid": "b"}}"#.to_owned(), "`uid`"),

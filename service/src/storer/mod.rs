@@ -89,6 +89,8 @@ pub struct StorerOptions {
     /// New metrics whose name matches one of these are monitored: `*` stands for any characters, dots too, `?`
     /// for one.
     pub monitor: Vec<String>,
+    /// Rows that the range of such a metric is learned from, if not the usual number.
+    pub learning_rows: Option<u32>,
     /// What a sample may look like.
     pub limits: SampleLimits,
 }
@@ -322,7 +324,8 @@ impl Storer {
         let random = self.parts.random.as_ref();
         let mut metric = monitoring::create_metric(tx, name, random)?;
         if self.patterns.iter().any(|pattern| pattern.matches(name)) {
-            let spec = ModelSpec::for_metric(name);
+            let learning_rows = self.parts.options.learning_rows;
+            let spec = ModelSpec { learning_rows, ..ModelSpec::for_metric(name) };
             metric.status = monitoring::monitor(tx, &metric, &spec, random).map_err(|error| match error {
                 MonitorError::Repository(error) => error,
                 MonitorError::NotFound { .. }
