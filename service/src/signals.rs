@@ -117,7 +117,7 @@ pub fn encoder_ends(params: &ModelParams, first: Option<f64>) -> Option<ValueRan
             FieldParams::Date(_) | FieldParams::Scalar(_) | FieldParams::Unknown(_) => None,
         })?;
     let middle = offset.or(first)?;
-    let buckets = |count: usize| u32::try_from(count).map(f64::from).unwrap_or(f64::INFINITY);
+    let buckets = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     // A value counts to the bucket whose middle is nearest.
     let below = (buckets(MIDDLE_BUCKET) - 0.5) * resolution;
     let above = (buckets(MAX_BUCKETS - 1 - MIDDLE_BUCKET) - 0.5) * resolution;

@@ -13,8 +13,8 @@ use crate::signals::SignalState;
 
 /// Show what is wrong with a metric that needs no model to see
 ///
-/// no_data: three usual intervals have passed without a sample. flat_line: 36 equal values and more, over twice as many as
-/// ever in a row. out_of_range: the newest value lies outside the model's range. saturated_encoder: it lies beyond the
+/// `no_data`: three usual intervals have passed without a sample. `flat_line`: 36 equal values and more, over twice as many as
+/// ever in a row. `out_of_range`: the newest value lies outside the model's range. `saturated_encoder`: it lies beyond the
 /// last bucket of the model's encoder, which cannot tell it from others there.
 #[derive(Debug, Args)]
 pub(super) struct SignalsArgs {

@@ -139,7 +139,7 @@ fn tables_have_the_original_column_names() {
         (
             "metric_data",
             "uid rowid timestamp metric_value raw_anomaly_score anomaly_score display_value \
-             multi_step_best_predictions",
+             multi_step_best_predictions detection_score alert_score detection_components",
         ),
         ("lock", "name"),
         ("instance_status_history", "server timestamp status"),
