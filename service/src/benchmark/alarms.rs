@@ -135,7 +135,7 @@ impl Tally {
     }
 }
 
-/// Tallies at thresholds from the highest score down, at most [`MAX_LEVELS`] of them: the ranks at which the scores are
+/// Tallies at thresholds from the highest score down, at most 80 of them: the ranks at which the scores are
 /// cut grow by a constant factor, as the interesting thresholds let little through.
 pub fn sweep_levels(all: &[Judged<'_>]) -> Vec<(f64, Tally)> {
     let mut scores: Vec<f64> = all
