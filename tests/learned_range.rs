@@ -5,7 +5,7 @@ use htm_core::encoder::Record;
 use htm_tests::lone_run::{assert_scored, assert_stored, learned_scores};
 use htm_tests::program::{self, Server};
 use htm_tests::running_engine::RunningEngine;
-use htm_tests::sender::{lines, send};
+use htm_tests::sender::{lines, send, send_in_parts};
 use htm_tests::stored::{metric, scored_count, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
 use htmengine::model_params::ModelStart;
@@ -45,12 +45,7 @@ fn a_metric_that_outgrows_its_range_is_scored_by_one_model_after_the_other() {
     let batchings: [(&str, &[usize]); 3] =
         [("at.once", &[600]), ("across", &[287, 114, 199]), ("tens", &[10; 60])];
     for (name, sizes) in batchings {
-        let mut rest = &samples[..];
-        for &size in sizes {
-            let (part, after) = rest.split_at(size);
-            send(running.address(), lines(name, part).as_bytes());
-            rest = after;
-        }
+        send_in_parts(running.address(), name, &samples, sizes);
     }
     let data_dir = running.data_dir().to_str().expect("plain characters").to_owned();
     for (name, _) in batchings {

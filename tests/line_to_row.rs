@@ -13,7 +13,7 @@ use htm_core::params::ValueRange;
 use htm_tests::lone_run::{assert_equal, assert_scored, assert_stored, learned_scores, padded_range};
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
-use htm_tests::sender::{connect, finish, lines, send};
+use htm_tests::sender::{connect, finish, lines, send, send_in_parts};
 use htm_tests::stored::{monitor, rows, scored_count, status, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::{MAX_WAIT, wait_for, wait_until};
 use htmengine::engine::EngineOptions;
@@ -112,12 +112,7 @@ fn a_metric_without_a_range_starts_with_the_range_of_its_first_288_rows() {
     let batchings: [(&str, &[usize]); 4] =
         [("at.once", &[400]), ("exactly", &[288, 112]), ("across", &[287, 2, 111]), ("tens", &[10; 40])];
     for (name, sizes) in batchings {
-        let mut rest = &samples[..];
-        for &size in sizes {
-            let (part, after) = rest.split_at(size);
-            send(running.address(), lines(name, part).as_bytes());
-            rest = after;
-        }
+        send_in_parts(running.address(), name, &samples, sizes);
     }
     for (name, _) in batchings {
         let rows = wait_for_scores(running.repository(), name, samples.len());

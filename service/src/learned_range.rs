@@ -14,6 +14,7 @@
 //! Source: ours. htmengine widened what 288 rows showed by a fifth and kept that for good. The padding was chosen on half
 //! of NAB and half of a set of cloud metrics; the figures are in `benches/record`.
 
+use htm_core::ids::RowId;
 use htm_core::params::{ParamsError, ValueRange};
 
 /// Rows that are looked at, the newest: 30 days of 5-minute samples and a week.
@@ -26,6 +27,14 @@ pub const OUTLIER_RATIO: f64 = 20.0;
 pub const OUTGROWN_FACTOR: f64 = 2.0;
 /// One of so many rows, at either end, is left out of the middle.
 const TAIL_SHARE: usize = 100;
+/// What widths of ranges may be off, in magnitudes of their ends.
+const ROUNDING: f64 = 16.0 * f64::EPSILON;
+
+/// The first and last of the rows that are looked at for a range up to this one.
+pub fn recent_rows(up_to: RowId) -> (RowId, RowId) {
+    let most = i64::try_from(MAX_RANGE_ROWS).unwrap_or(i64::MAX);
+    (RowId(up_to.0.saturating_sub(most).saturating_add(1)), up_to)
+}
 
 /// The range that these values show; `None` of none. Equal values have a spread of 1.
 ///
@@ -46,6 +55,15 @@ pub fn outgrown(range: ValueRange, values: &[f64]) -> Result<Option<ValueRange>,
     let Some(wider) = learned_range(values)? else { return Ok(None) };
     let is_outgrown = wider.max - wider.min > OUTGROWN_FACTOR * (range.max - range.min);
     Ok(is_outgrown.then_some(wider))
+}
+
+/// Whether values from `min` to `max` can have outgrown `range`: told without looking at them, where it says no.
+pub fn may_be_outgrown(range: ValueRange, (min, max): (f64, f64)) -> bool {
+    // Equal values have a spread of 1.
+    let widest = (max - min).max(1.0) * (1.0 + 2.0 * LEARNED_RANGE_PADDING);
+    let magnitude =
+        [min, max, range.min, range.max].into_iter().fold(widest, |most, end| most.max(end.abs()));
+    widest + ROUNDING * magnitude > OUTGROWN_FACTOR * (range.max - range.min)
 }
 
 /// Smallest and largest value that count.
@@ -79,6 +97,32 @@ mod tests {
     fn a_wild_value_counts_only_if_it_is_not_too_wild() {
         assert_eq!(learned_range(&day(200.0)), Ok(Some(ValueRange { min: -120.0, max: 320.0 })));
         assert_eq!(learned_range(&day(1e9)), Ok(Some(ValueRange { min: -6.0, max: 16.0 })));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_has_outgrown_a_range_may_have(
+            first in proptest::collection::vec(-1e3..1e3, 2..40),
+            then in proptest::collection::vec(-1e4..1e4, 1..40),
+            scale in -6..7_i32,
+            level in -1e6..1e6,
+        ) {
+            let scaled = |value: &f64| level + value * 10_f64.powi(scale);
+            let first: Vec<f64> = first.iter().map(scaled).collect();
+            let range = learned_range(&first).expect("a range").expect("values");
+            let all: Vec<f64> = first.into_iter().chain(then.iter().map(scaled)).collect();
+            let ends = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), &value| {
+                (min.min(value), max.max(value))
+            });
+            let is_outgrown = outgrown(range, &all).expect("a range").is_some();
+            proptest::prop_assert!(!is_outgrown || may_be_outgrown(range, ends));
+        }
+    }
+
+    #[test]
+    fn values_that_need_no_wider_range_are_told_without_looking() {
+        let range = ValueRange { min: -6.0, max: 16.0 };
+        assert!(!may_be_outgrown(range, (0.0, 19.0)) && may_be_outgrown(range, (0.0, 20.1)));
     }
 
     #[test]

@@ -37,7 +37,7 @@ use std::io::{self, Read};
 use htm_core::ids::{ModelId, RowId};
 use htm_core::params::ValueRange;
 
-use crate::learned_range::{MAX_RANGE_ROWS, learned_range, outgrown};
+use crate::learned_range::{learned_range, outgrown, recent_rows};
 use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelSpec, ModelStart, SpecError};
 use crate::repository::metric::{
     DATASOURCE_CUSTOM, MAX_DESCRIPTION_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
@@ -466,11 +466,10 @@ fn start_over(spec: &ModelSpec, range: ValueRange, random: &dyn RandomBytes) -> 
     start.with_classifier(spec.enable_classifier)
 }
 
-/// The values of the metric's rows up to `up_to`, at most [`MAX_RANGE_ROWS`] of them.
+/// The values of the metric's rows up to `up_to`, as far as a range is learned from them.
 fn recent_values(tx: &mut dyn Transaction, id: &ModelId, up_to: RowId) -> Result<Vec<f64>, RepositoryError> {
-    let most = i64::try_from(MAX_RANGE_ROWS).unwrap_or(i64::MAX);
-    let first = RowId(up_to.0.saturating_sub(most).saturating_add(1));
-    let rows = tx.rows_between(id, first, up_to)?;
+    let (first, last) = recent_rows(up_to);
+    let rows = tx.rows_between(id, first, last)?;
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 

@@ -9,13 +9,15 @@
 use std::collections::BTreeMap;
 
 use htm_core::detection::{Components, Detection};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Longest text of the components' column: six letters with numbers such as `1.234e-7`, and the signs between them.
 pub const MAX_COMPONENTS_CHARS: usize = 120;
 
-/// What a model's detector said of one row; the default says nothing odd.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// What a model's detector said of one row; the default says nothing odd. As JSON:
+/// `{"score": 0.2, "alertScore": 0.2, "components": {"likelihood": 0.5, ..}}`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RowDetection {
     /// Fused score, 0..=1.
     pub score: f64,
@@ -49,8 +51,9 @@ impl RowDetection {
     /// Never: finite numbers are always JSON.
     pub fn components_column(&self) -> Option<String> {
         let components = self.components.as_ref()?;
-        let shown: BTreeMap<&str, f64> = lettered(components)
+        let shown: BTreeMap<&str, f64> = LETTERS
             .into_iter()
+            .zip(numbers(components))
             .filter(|(_, value)| *value != 0.0 && value.is_finite())
             .map(|(letter, value)| (letter, four_digits(value)))
             .collect();
@@ -58,92 +61,23 @@ impl RowDetection {
     }
 }
 
-/// The form in JSON: `{"score": 0.2, "alertScore": 0.2, "components": {"likelihood": 0.5, ..}}`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown {
-    score: f64,
-    alert_score: f64,
-    components: Option<ShownComponents>,
+/// Names of the components in their column, in the order of [`numbers`].
+const LETTERS: [&str; 6] = ["A", "T", "L", "R", "D", "m"];
+
+fn numbers(components: &Components) -> [f64; 6] {
+    let Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity } =
+        *components;
+    [likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity]
 }
 
-/// The components under their names.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownComponents {
-    likelihood: f64,
-    time_of_day: f64,
-    sustained_elevation: f64,
-    slow_surprise: f64,
-    discord: f64,
-    maturity: f64,
-}
-
-impl Serialize for RowDetection {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let components =
-            self.components.map(|components| {
-                let Components {
-                    likelihood,
-                    time_of_day,
-                    sustained_elevation,
-                    slow_surprise,
-                    discord,
-                    maturity,
-                } = components;
-                ShownComponents {
-                    likelihood,
-                    time_of_day,
-                    sustained_elevation,
-                    slow_surprise,
-                    discord,
-                    maturity,
-                }
-            });
-        Shown { score: self.score, alert_score: self.alert_score, components }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for RowDetection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Shown { score, alert_score, components } = Shown::deserialize(deserializer)?;
-        let components = components.map(|components| {
-            let ShownComponents {
-                likelihood,
-                time_of_day,
-                sustained_elevation,
-                slow_surprise,
-                discord,
-                maturity,
-            } = components;
-            Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity }
-        });
-        Ok(Self { score, alert_score, components })
-    }
-}
-
-fn lettered(components: &Components) -> [(&'static str, f64); 6] {
-    [
-        ("A", components.likelihood),
-        ("T", components.time_of_day),
-        ("L", components.sustained_elevation),
-        ("R", components.slow_surprise),
-        ("D", components.discord),
-        ("m", components.maturity),
-    ]
+fn of_numbers(numbers: [f64; 6]) -> Components {
+    let [likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity] = numbers;
+    Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity }
 }
 
 fn components_from_column(text: &str) -> Option<Components> {
     let read: BTreeMap<String, f64> = serde_json::from_str(text).ok()?;
-    let component = |letter: &str| read.get(letter).copied().unwrap_or(0.0);
-    Some(Components {
-        likelihood: component("A"),
-        time_of_day: component("T"),
-        sustained_elevation: component("L"),
-        slow_surprise: component("R"),
-        discord: component("D"),
-        maturity: component("m"),
-    })
+    Some(of_numbers(LETTERS.map(|letter| read.get(letter).copied().unwrap_or(0.0))))
 }
 
 fn four_digits(value: f64) -> f64 {
@@ -155,23 +89,13 @@ pub(crate) type DetectionNumbers = (f64, f64, Option<[f64; 6]>);
 
 impl From<&RowDetection> for DetectionNumbers {
     fn from(detection: &RowDetection) -> Self {
-        let components =
-            detection.components.as_ref().map(|components| lettered(components).map(|(_, value)| value));
-        (detection.score, detection.alert_score, components)
+        (detection.score, detection.alert_score, detection.components.as_ref().map(numbers))
     }
 }
 
 impl From<DetectionNumbers> for RowDetection {
     fn from((score, alert_score, components): DetectionNumbers) -> Self {
-        let components = components.map(|[a, t, l, r, d, m]| Components {
-            likelihood: a,
-            time_of_day: t,
-            sustained_elevation: l,
-            slow_surprise: r,
-            discord: d,
-            maturity: m,
-        });
-        Self { score, alert_score, components }
+        Self { score, alert_score, components: components.map(of_numbers) }
     }
 }
 

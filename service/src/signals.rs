@@ -18,7 +18,7 @@ use htm_core::encoder::random_distributed_scalar::{
     MAX_BUCKETS, MIDDLE_BUCKET, RandomDistributedScalarParams,
 };
 use htm_core::params::{ModelParams, ValueRange};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::repository::metric_data::MetricRow;
 
@@ -34,8 +34,7 @@ pub const FLAT_ROWS: usize = 36;
 const MIN_ROWS: usize = 2 * FLAT_ROWS;
 
 /// Which signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalName {
     /// Samples have stopped coming.
     NoData,
@@ -56,6 +55,12 @@ impl SignalName {
             Self::OutOfRange => "out_of_range",
             Self::SaturatedEncoder => "saturated_encoder",
         }
+    }
+}
+
+impl Serialize for SignalName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

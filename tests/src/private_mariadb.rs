@@ -7,6 +7,9 @@
 //! Invariant: no server stays behind, however the test ends. A shell stands between test and server and reads its
 //! standard input, a pipe that only this process holds: when it closes (a drop, a panic, the end or the killing of
 //! this process), the shell kills the server and removes its directory. It ignores the signals of a terminal.
+//!
+//! Invariant: nothing is shared with another server, the directory of temporary tables least of all: a server that starts
+//! removes whatever looks like one of its own there, and another then fails over a table that has gone.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -211,7 +214,7 @@ impl Watched {
         let log_start = server_log(folder).len();
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "sh"]).arg(folder).arg("mariadbd").args(["--no-defaults"]);
-        command.args(server_arguments(&data)).args(["--bind-address=127.0.0.1"]);
+        command.args(server_arguments(folder)).args(["--bind-address=127.0.0.1"]);
         // Relative to the data, so that a long path of temporary directories does not matter.
         command.args(["--socket=mariadbd.sock", "--pid-file=mariadbd.pid"]).arg(format!("--port={port}"));
         command.args(["--innodb-buffer-pool-size=64M", "--skip-name-resolve", "--performance-schema=OFF"]);
@@ -268,7 +271,7 @@ pub fn runtime() -> &'static Handle {
 /// Makes the system tables.
 fn install(folder: &Path) {
     let mut command = Command::new("mariadb-install-db");
-    command.arg("--no-defaults").args(server_arguments(&data_of(folder)));
+    command.arg("--no-defaults").args(server_arguments(folder));
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
     match command.output() {
         Ok(output) if output.status.success() => {}
@@ -281,9 +284,12 @@ fn install(folder: &Path) {
     }
 }
 
-/// The data's place; as root also the user, without which the server refuses to run as root.
-fn server_arguments(data: &Path) -> Vec<String> {
-    let mut arguments = vec![format!("--datadir={}", data.display())];
+/// The places of data and of temporary tables; as root also the user, without which the server refuses to run as root.
+fn server_arguments(folder: &Path) -> Vec<String> {
+    let temporary = folder.join("tmp");
+    fs::create_dir_all(&temporary).expect("a folder in our own");
+    let mut arguments =
+        vec![format!("--datadir={}", data_of(folder).display()), format!("--tmpdir={}", temporary.display())];
     let id = Command::new("id").arg("--user").output().expect("`id` can be run");
     if id.stdout.trim_ascii() == b"0" {
         arguments.push("--user=root".to_owned());

@@ -42,6 +42,20 @@ pub fn send(address: SocketAddr, bytes: &[u8]) {
     finish(stream);
 }
 
+/// Sends a series in parts of these sizes, each over a connection of its own.
+///
+/// # Panics
+/// As [`send`]; also if the parts are longer than the series.
+#[track_caller]
+pub fn send_in_parts(address: SocketAddr, name: &str, samples: &[Record], sizes: &[usize]) {
+    let mut rest = samples;
+    for &size in sizes {
+        let (part, after) = rest.split_at(size);
+        send(address, lines(name, part).as_bytes());
+        rest = after;
+    }
+}
+
 /// Ends a connection, and waits until the engine has taken in everything sent over it.
 ///
 /// # Panics

@@ -39,6 +39,7 @@ mod time_of_day;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use self::discord::Discord;
@@ -92,20 +93,13 @@ pub struct Detection {
 impl Detection {
     /// What is said of a missing sample.
     fn of_nothing(maturity: f64) -> Self {
-        let components = Components {
-            likelihood: 0.0,
-            time_of_day: 0.0,
-            sustained_elevation: 0.0,
-            slow_surprise: 0.0,
-            discord: 0.0,
-            maturity,
-        };
-        Self { score: 0.0, alert_score: 0.0, components }
+        Self { score: 0.0, alert_score: 0.0, components: Components { maturity, ..Components::default() } }
     }
 }
 
-/// The parts of a score, each 0..=1, for explaining it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The parts of a score, each 0..=1, for explaining it; as JSON, an object under these names in camel case.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Components {
     /// A: rarity of the recent average of raw anomaly scores.
     pub likelihood: f64,

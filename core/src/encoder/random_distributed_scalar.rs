@@ -177,6 +177,20 @@ impl RandomDistributedScalarEncoder {
         self.min_bucket..=self.max_bucket
     }
 
+    /// Two values between which lies everything encoded so far; `None` before the first value, and once an outermost
+    /// bucket exists, which takes everything beyond it.
+    pub fn value_bounds(&self) -> Option<(f64, f64)> {
+        if self.min_bucket == 0 || self.max_bucket == MAX_BUCKETS - 1 {
+            return None;
+        }
+        let offset = self.offset?;
+        // A bucket reaches half a step to either side; a whole one leaves room for rounding.
+        let steps = |from: usize, to: usize| u16::try_from(to - from).map_or(f64::INFINITY, f64::from) + 1.0;
+        let below = steps(self.min_bucket, MIDDLE_BUCKET) * self.params.resolution;
+        let above = steps(MIDDLE_BUCKET, self.max_bucket) * self.params.resolution;
+        Some((offset - below, offset + above))
+    }
+
     /// The bits of a bucket that exists, in the order they were drawn.
     ///
     /// # Panics
@@ -299,6 +313,20 @@ mod tests {
         RandomDistributedScalarEncoder::new(
             RandomDistributedScalarParams::with_resolution(resolution).expect("valid"),
         )
+    }
+
+    #[test]
+    fn everything_encoded_lies_between_the_bounds() {
+        let mut encoder = encoder(0.5);
+        let mut sdr = Sdr::new(400);
+        assert_eq!(encoder.value_bounds(), None);
+        for value in [10.0, 10.2, 3.3, 17.6, 9.9] {
+            encoder.encode(value, 0, &mut sdr);
+        }
+        let (low, high) = encoder.value_bounds().expect("values");
+        assert!((2.3..=3.3).contains(&low) && (17.6..=18.6).contains(&high), "{low} to {high}");
+        encoder.encode(1e9, 0, &mut sdr);
+        assert_eq!(encoder.value_bounds(), None, "the last bucket has no end");
     }
 
     #[test]

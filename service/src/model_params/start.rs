@@ -67,8 +67,8 @@ impl ModelStart {
     }
 
     fn has_classifier(&self) -> bool {
-        let enabled = Value::from(self.complete.clone());
-        enabled.pointer("/modelConfig/modelParams/clEnable") == Some(&Value::Bool(true))
+        let config = self.complete.get("modelConfig");
+        config.and_then(|config| config.pointer("/modelParams/clEnable")) == Some(&Value::Bool(true))
     }
 
     /// The same with or without classifier.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use htm_core::encoder::Record as Sample;
+use htm_core::encoder::random_distributed_scalar::RandomDistributedScalarEncoder;
 use htm_core::ids::{ModelId, RowId};
 use htm_core::model::workspace::Workspace;
 
@@ -26,7 +27,7 @@ use super::residency::Slot;
 use crate::best_predictions::BestPredictions;
 use crate::bus::message::{RowScore, ScoreMessage};
 use crate::clock::Clock;
-use crate::learned_range::{MAX_RANGE_ROWS, outgrown};
+use crate::learned_range::{may_be_outgrown, outgrown, recent_rows};
 use crate::model_params::ModelStart;
 use crate::repository::metric::MetricStatus;
 use crate::repository::metric_data::DataQuery;
@@ -400,8 +401,15 @@ impl Share<'_> {
         if row.row_id <= learned_up_to || range.contains(row.value) {
             return Ok(false);
         }
-        let recent =
-            DataQuery { last_row: Some(row.row_id), limit: Some(MAX_RANGE_ROWS), ..DataQuery::default() };
+        // A metric may stay outside for good without needing twice the range: its rows are not read for that.
+        let seen = self.slot.model.encoder().random_distributed_scalars().next();
+        if let Some((least, most)) = seen.and_then(RandomDistributedScalarEncoder::value_bounds)
+            && !may_be_outgrown(range, (least.min(row.value), most.max(row.value)))
+        {
+            return Ok(false);
+        }
+        let (first, last) = recent_rows(row.row_id);
+        let recent = DataQuery { first_row: Some(first), last_row: Some(last), ..DataQuery::default() };
         let rows = self.runner.repository.data(self.id, &recent);
         let rows = rows.map_err(|error| ShareError::Away(error.to_string()))?;
         let values: Vec<f64> = rows.into_iter().map(|row| row.value).collect();
