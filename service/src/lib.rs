@@ -11,6 +11,8 @@ pub mod profiling;
 
 pub mod self_metrics;
 
+pub mod self_series;
+
 pub mod machine;
 
 pub mod file_system;
