@@ -47,6 +47,8 @@ pub mod anomaly;
 
 pub mod results;
 
+pub mod alerts;
+
 pub mod http;
 
 pub mod garbage;

@@ -80,7 +80,7 @@ fn components_from_column(text: &str) -> Option<Components> {
     Some(of_numbers(LETTERS.map(|letter| read.get(letter).copied().unwrap_or(0.0))))
 }
 
-fn four_digits(value: f64) -> f64 {
+pub(crate) fn four_digits(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 

@@ -14,6 +14,7 @@
 //! Source: htmengine's operations have no HTTP of their own; shapes of the old routes are those of `taurus_engine` and of
 //! skeleton-htmengine-app's `webapp.py`.
 
+mod alerts;
 mod answer;
 mod connection;
 mod extract;

@@ -4,7 +4,7 @@
 //! transaction over [`crate::monitoring`], and after its commit a hint to the scheduler where a bus is at hand.
 //!
 //! Files: `mod.rs` changes one metric; `transfer.rs` exports and imports; `listing.rs` reads across metrics; `rows.rs`
-//! reads the rows of one; `row_format.rs` and `metric_json.rs` show them; `samples.rs` hands samples over; `error.rs`
+//! reads the rows of one; `alerts.rs` lists episodes and tries channels; `row_format.rs` and `metric_json.rs` show them; `samples.rs` hands samples over; `error.rs`
 //! names what went wrong.
 //!
 //! Invariants: a request that is refused changed nothing; a metric is named by its id or by its name everywhere, and an
@@ -15,6 +15,7 @@
 //! that waits for data may be monitored once more with a declared range, which ends the waiting; `activate` honours
 //! `minResolution`.
 
+pub mod alerts;
 pub mod error;
 pub mod listing;
 pub mod metric_json;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use htm_core::ids::ModelId;
 
 pub use self::error::OperationError;
+use crate::alerts::AlertSettings;
 use crate::bus::Bus;
 use crate::bus::message::ModelHint;
 use crate::clock::Clock;
@@ -44,6 +46,7 @@ pub struct Operations {
     bus: Option<Arc<dyn Bus>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomBytes>,
+    alerts: AlertSettings,
 }
 
 impl fmt::Debug for Operations {
@@ -72,7 +75,13 @@ impl Operations {
         clock: Arc<dyn Clock>,
         random: Arc<dyn RandomBytes>,
     ) -> Self {
-        Self { repository, bus, clock, random }
+        Self { repository, bus, clock, random, alerts: AlertSettings::default() }
+    }
+
+    /// The same with these rules and channels of alerts.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertSettings) -> Self {
+        Self { alerts, ..self }
     }
 
     /// The repository, for reading.

@@ -13,15 +13,16 @@
 //!   at 1, 10 and 100 rows a metric, `timestamp_idx` took 4 %, 22 % and 45 % of the appends, a partial
 //!   `anomaly_score_idx` 34 %, 27 % and 32 % of the completions (single runs scatter by a third).
 //! - New tables: `score_progress` (how far each metric is scored without a gap, so that asking costs one look-up
-//!   instead of a walk over all rows), `reject`, `change`.
+//!   instead of a walk over all rows), `reject`, `change`, and those of alerts (`super::alert`).
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::database_error;
 use crate::repository::RepositoryError;
 
-/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score; 3 has
+/// the tables of alerts.
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 const CREATE_TABLES: &str = "
 CREATE TABLE metric (
@@ -93,7 +94,51 @@ CREATE TABLE change (
 );
 ";
 
-/// What version 1 lacks.
+/// What version 2 lacks, and every new file.
+const FROM_VERSION_2: &str = "
+CREATE TABLE alert_cursor (
+  uid VARCHAR(40) NOT NULL PRIMARY KEY,
+  row_id INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  state TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE alert_episode (
+  episode_key VARCHAR(40) NOT NULL PRIMARY KEY,
+  rule VARCHAR(100) NOT NULL,
+  condition_name VARCHAR(40) NOT NULL,
+  severity VARCHAR(100) NOT NULL,
+  threshold REAL DEFAULT NULL,
+  uid VARCHAR(40) NOT NULL,
+  metric VARCHAR(255) NOT NULL,
+  opened_at INTEGER NOT NULL,
+  began INTEGER NOT NULL,
+  ended INTEGER DEFAULT NULL,
+  row_id INTEGER DEFAULT NULL,
+  peak_score REAL DEFAULT NULL,
+  peak_at INTEGER NOT NULL,
+  peak_value REAL DEFAULT NULL,
+  suppressed VARCHAR(20) DEFAULT NULL
+) WITHOUT ROWID;
+CREATE INDEX alert_opened_idx ON alert_episode (opened_at);
+CREATE INDEX alert_uid_idx ON alert_episode (uid);
+
+CREATE TABLE alert_delivery (
+  episode_key VARCHAR(40) NOT NULL REFERENCES alert_episode (episode_key) ON DELETE CASCADE,
+  channel VARCHAR(100) NOT NULL,
+  kind VARCHAR(10) NOT NULL,
+  state VARCHAR(10) NOT NULL,
+  repeats INTEGER NOT NULL,
+  tries INTEGER NOT NULL,
+  due_since INTEGER NOT NULL,
+  next_at INTEGER DEFAULT NULL,
+  last_error TEXT DEFAULT NULL,
+  PRIMARY KEY (episode_key, channel, kind)
+) WITHOUT ROWID;
+CREATE INDEX alert_due_idx ON alert_delivery (channel, next_at);
+";
+
+/// What version 1 lacks besides.
 const FROM_VERSION_1: &str = "
 ALTER TABLE metric_data ADD COLUMN detection_score REAL DEFAULT NULL;
 ALTER TABLE metric_data ADD COLUMN alert_score REAL DEFAULT NULL;
@@ -106,13 +151,17 @@ ALTER TABLE metric_data ADD COLUMN detection_components TEXT DEFAULT NULL;
 /// [`RepositoryError`] from the database.
 pub(super) fn bring_up(connection: &mut Connection) -> Result<(), RepositoryError> {
     let failed = |error: rusqlite::Error| database_error("bringing the tables up", &error);
-    if stored_version(connection)? != 1 {
+    if !(1..SCHEMA_VERSION).contains(&stored_version(connection)?) {
         return Ok(());
     }
     // Looked at again under the write lock: another process may be doing so at this moment.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    if stored_version(&transaction)? == 1 {
+    let found = stored_version(&transaction)?;
+    if found == 1 {
         transaction.execute_batch(FROM_VERSION_1).map_err(failed)?;
+    }
+    if found == 1 || found == 2 {
+        transaction.execute_batch(FROM_VERSION_2).map_err(failed)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
@@ -128,6 +177,7 @@ pub(super) fn create_if_empty(connection: &mut Connection) -> Result<(), Reposit
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if stored_version(&transaction)? == 0 && table_count(&transaction)? == 0 {
         transaction.execute_batch(CREATE_TABLES).map_err(failed)?;
+        transaction.execute_batch(FROM_VERSION_2).map_err(failed)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
