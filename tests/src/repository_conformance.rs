@@ -590,3 +590,5 @@ mod checks {
 }
 
 pub use checks::*;
+
+pub use crate::alert_conformance::*;

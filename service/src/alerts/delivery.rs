@@ -339,3 +339,127 @@ impl Courier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use htm_core::ids::ModelId;
+
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn episode(until: Option<i64>, suppressed: Option<Suppression>) -> AlertEpisode {
+        AlertEpisode {
+            key: "k".to_owned(),
+            rule: "r".to_owned(),
+            condition: "raw".to_owned(),
+            severity: "warning".to_owned(),
+            threshold: None,
+            uid: ModelId::new("abc").expect("an id"),
+            metric: "m".to_owned(),
+            opened_at: NOW,
+            from: NOW,
+            until,
+            row_id: None,
+            peak_score: None,
+            peak_at: NOW,
+            peak_value: None,
+            suppressed,
+        }
+    }
+
+    fn delivery(kind: DeliveryKind, state: DeliveryState, repeats: u32) -> AlertDelivery {
+        AlertDelivery {
+            key: "k".to_owned(),
+            channel: "c".to_owned(),
+            kind,
+            state,
+            repeats,
+            tries: 0,
+            due_since: NOW,
+            next_at: Some(NOW),
+            last_error: None,
+        }
+    }
+
+    fn rule(more: &str) -> Rule {
+        let file = toml::from_str(&format!("name = 'r'\nwhen = 'raw'\n{more}")).expect("TOML");
+        Rule::from_file(&file).expect("valid")
+    }
+
+    /// Quiet from ten minutes before [`NOW`], 22:13:20, to 23:00.
+    fn quiet_rule() -> Rule {
+        rule("repeat_after_s = 60\nquiet = [{ from = '22:00', until = '23:00' }]")
+    }
+
+    #[test]
+    fn the_beginning_is_told_at_once_or_when_quiet_ends_if_it_is_open_then() {
+        let open = delivery(DeliveryKind::Open, DeliveryState::Waiting, 0);
+        let decided = |episode: &AlertEpisode, rule: &Rule| decide(&open, None, episode, Some(rule), NOW);
+        assert_eq!(decided(&episode(None, None), &rule("")), Decision::Send(Status::Firing, false));
+        let over = episode(Some(NOW), None);
+        assert_eq!(decided(&over, &rule("")), Decision::Send(Status::Firing, false), "told even if over");
+        let end_of_quiet = NOW + 2_800;
+        assert_eq!(decided(&episode(None, None), &quiet_rule()), Decision::Postpone(end_of_quiet));
+        let slept_through = episode(Some(NOW), Some(Suppression::Quiet));
+        assert_eq!(decided(&slept_through, &rule("")), Decision::Settle(DeliveryState::Dropped));
+        assert_eq!(decide(&open, None, &over, None, NOW), Decision::Send(Status::Firing, false), "rule gone");
+    }
+
+    #[test]
+    fn an_open_episode_is_repeated_as_long_as_it_is_open() {
+        let told = delivery(DeliveryKind::Open, DeliveryState::Delivered, 0);
+        let repeating = rule("repeat_after_s = 60");
+        let decided = |delivery: &AlertDelivery, episode: &AlertEpisode, rule: &Rule| {
+            decide(delivery, None, episode, Some(rule), NOW)
+        };
+        let (open, over) = (episode(None, None), episode(Some(NOW), None));
+        assert_eq!(decided(&told, &open, &repeating), Decision::Send(Status::Firing, true));
+        assert_eq!(decided(&told, &over, &repeating), Decision::Settle(DeliveryState::Delivered));
+        assert_eq!(decided(&told, &open, &rule("")), Decision::Settle(DeliveryState::Delivered));
+        let repetition = delivery(DeliveryKind::Open, DeliveryState::Waiting, 1);
+        assert_eq!(decided(&repetition, &over, &repeating), Decision::Settle(DeliveryState::Delivered));
+        let after = after_attempt(&told, &Verdict::delivered(Some(200)), Some(&repeating), NOW);
+        assert_eq!(after.next_at, Some(NOW + 60));
+        let after = after_attempt(&told, &Verdict::delivered(Some(200)), Some(&rule("")), NOW);
+        assert_eq!(after.next_at, None);
+    }
+
+    #[test]
+    fn the_end_is_told_after_the_beginning_and_only_where_that_was_told() {
+        let end = delivery(DeliveryKind::Resolved, DeliveryState::Waiting, 0);
+        let over = episode(Some(NOW), None);
+        let decided = |opening: Option<AlertDelivery>| {
+            decide(&end, opening.as_ref(), &over, Some(&rule("")), NOW)
+        };
+        let opening = |state, repeats| Some(delivery(DeliveryKind::Open, state, repeats));
+        let dropped = Decision::Settle(DeliveryState::Dropped);
+        assert_eq!(decided(opening(DeliveryState::Delivered, 0)), Decision::Send(Status::Resolved, false));
+        assert_eq!(decided(opening(DeliveryState::Waiting, 2)), Decision::Send(Status::Resolved, false));
+        assert_eq!(decided(opening(DeliveryState::Waiting, 0)), Decision::Later(NOW + 1));
+        assert_eq!(decided(opening(DeliveryState::GivenUp, 0)), dropped);
+        assert_eq!(decided(opening(DeliveryState::Dropped, 0)), dropped);
+        assert_eq!(decided(None), dropped);
+    }
+
+    #[test]
+    fn failures_are_tried_again_for_a_day_and_refusals_a_few_times() {
+        let delays: Vec<i64> = (1..=12).map(retry_delay_s).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        let mut waiting = delivery(DeliveryKind::Open, DeliveryState::Waiting, 0);
+        let away = Verdict::failed(&"away");
+        waiting.tries = 50;
+        let after = after_attempt(&waiting, &away, None, NOW + MAX_DELIVERY_AGE_S - 1);
+        assert_eq!((after.state, after.tries), (DeliveryState::Waiting, 51));
+        assert_eq!(after.last_error.as_deref(), Some("away"));
+        let after = after_attempt(&waiting, &away, None, NOW + MAX_DELIVERY_AGE_S);
+        assert_eq!((after.state, after.next_at), (DeliveryState::GivenUp, None));
+        waiting.tries = 0;
+        let mut states = Vec::new();
+        for _ in 0..MAX_REFUSALS {
+            waiting = after_attempt(&waiting, &Verdict::refused(&"no"), None, NOW);
+            states.push(waiting.state);
+        }
+        assert_eq!(states, [DeliveryState::Waiting, DeliveryState::Waiting, DeliveryState::GivenUp]);
+    }
+}

@@ -313,3 +313,6 @@ pub fn episode_key(rule: &str, uid: &ModelId, opened: i64) -> String {
     key.truncate(KEY_CHARS);
     key
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ fn keep_seen(
 }
 
 /// What is stored, with what has become of it since.
-fn merged(stored: &AlertEpisode, seen: &AlertEpisode) -> AlertEpisode {
+pub(super) fn merged(stored: &AlertEpisode, seen: &AlertEpisode) -> AlertEpisode {
     let is_higher = seen.peak_score > stored.peak_score;
     let peak = if is_higher { seen } else { stored };
     AlertEpisode {
