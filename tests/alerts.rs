@@ -18,7 +18,7 @@ use htm_tests::waiting::{wait_for, wait_until};
 use htm_tests::webhook_receiver::{Reply, WebhookReceiver};
 use htmengine::backends::start_runtime;
 use htmengine::repository::Repository;
-use htmengine::repository::alert::{AlertEpisode, DeliveryState, EpisodeQuery};
+use htmengine::repository::alert::{AlertEpisode, AlertReads, DeliveryState, EpisodeQuery};
 use lapin::options::{
     BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
@@ -354,9 +354,10 @@ fn alerts_reach_a_second_exchange_of_the_broker() {
     );
     let runtime = start_runtime().expect("a runtime");
     let exchange = format!("{}.alerts", services.broker.results_exchange);
-    let queue = runtime.block_on(async {
-        let connection = Connection::connect(&services.broker_url(), ConnectionProperties::default());
-        let channel = connection.await.expect("connects").create_channel().await.expect("opens");
+    let url = services.broker_url();
+    let (_connection, queue) = runtime.block_on(async {
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("connects");
+        let channel = connection.create_channel().await.expect("opens");
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let (name, none) = (exchange.as_str(), FieldTable::default());
         channel.exchange_declare(name.into(), ExchangeKind::Fanout, durable, none.clone()).await.expect("declares");
@@ -364,7 +365,7 @@ fn alerts_reach_a_second_exchange_of_the_broker() {
         channel.queue_declare("seen".into(), options, none.clone()).await.expect("declares");
         let bound = channel.queue_bind("seen".into(), name.into(), "".into(), QueueBindOptions::default(), none);
         bound.await.expect("binds");
-        channel
+        (connection, channel)
     });
     let mut arguments = vec!["--config".to_owned(), settings.file(), "--no-monitor".to_owned()];
     arguments.extend(services.flags());

@@ -83,9 +83,12 @@ fn decide(
             }
         }
         (DeliveryKind::Open, DeliveryState::Delivered) => {
-            let is_wanted = rule.is_some_and(|rule| rule.repeat_after_s > 0);
-            if is_over || !is_wanted {
+            let repeat_after_s = rule.map_or(0, |rule| rule.repeat_after_s);
+            let suppression = rule.and_then(|rule| rule.suppression(now));
+            if is_over || repeat_after_s == 0 {
                 Decision::Settle(DeliveryState::Delivered)
+            } else if suppression == Some(Suppression::Maintenance) {
+                Decision::Later(now.saturating_add(repeat_after_s))
             } else {
                 send(Status::Firing, true)
             }
@@ -417,6 +420,10 @@ mod tests {
         assert_eq!(decided(&told, &open, &repeating), Decision::Send(Status::Firing, true));
         assert_eq!(decided(&told, &over, &repeating), Decision::Settle(DeliveryState::Delivered));
         assert_eq!(decided(&told, &open, &rule("")), Decision::Settle(DeliveryState::Delivered));
+        let maintained = rule(
+            "repeat_after_s = 60\nmaintenance = [{ from = '2023-11-14 00:00:00', until = '2023-11-15 00:00:00' }]",
+        );
+        assert_eq!(decided(&told, &open, &maintained), Decision::Later(NOW + 60));
         let repetition = delivery(DeliveryKind::Open, DeliveryState::Waiting, 1);
         assert_eq!(decided(&repetition, &over, &repeating), Decision::Settle(DeliveryState::Delivered));
         let after = after_attempt(&told, &Verdict::delivered(Some(200)), Some(&repeating), NOW);
