@@ -13,15 +13,14 @@ use htm_tests::program::{Server, command, fail, succeed};
 use htm_tests::recording::series;
 use htm_tests::sender::{lines, send};
 use htm_tests::services::Services;
+use htm_tests::source_tree;
 use htm_tests::stored::{metric, monitor, scored_count, wait_for_scores};
 use htm_tests::waiting::{wait_for, wait_until};
 use htm_tests::webhook_receiver::{Reply, WebhookReceiver};
 use htmengine::backends::start_runtime;
 use htmengine::repository::Repository;
 use htmengine::repository::alert::{AlertEpisode, AlertReads, DeliveryState, EpisodeQuery};
-use lapin::options::{
-    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use serde_json::{Value, json};
@@ -219,8 +218,15 @@ channels = ['sleeper']
     assert!(told.head.to_lowercase().contains("content-type: application/json"), "{}", told.head);
     let body = &told.body;
     assert_eq!((&body["status"], &body["severity"]), (&json!("firing"), &json!("page")));
-    assert_eq!((&body["rowid"], &body["peak_value"]), (&json!(SPIKE + 1), &json!(500.0)), "not the early spike");
-    assert_eq!((&body["tags"], &body["url"]), (&json!({"dc": "fra"}), &json!("http://dashboard.example/#/metric/wave%3Bdc%3Dfra")));
+    assert_eq!(
+        (&body["rowid"], &body["peak_value"]),
+        (&json!(SPIKE + 1), &json!(500.0)),
+        "not the early spike"
+    );
+    assert_eq!(
+        (&body["tags"], &body["url"]),
+        (&json!({"dc": "fra"}), &json!("http://dashboard.example/#/metric/wave%3Bdc%3Dfra"))
+    );
     let keys: BTreeSet<String> = flaky.bodies().iter().map(|body| body["dedup_key"].to_string()).collect();
     assert_eq!(keys, BTreeSet::from([body["dedup_key"].to_string()]), "the same key each time");
     assert!(chat.bodies()[0]["text"].as_str().is_some_and(|text| text.contains(name)));
@@ -230,7 +236,8 @@ channels = ['sleeper']
     // What the API says of it.
     let api = server.announced("HTTP API: http://");
     let listed = get(api, "/api/v1/alerts?state=open").json();
-    let of = |rule: &str| listed["episodes"].as_array().and_then(|all| all.iter().find(|it| it["rule"] == rule));
+    let of =
+        |rule: &str| listed["episodes"].as_array().and_then(|all| all.iter().find(|it| it["rule"] == rule));
     let odd = of("odd").expect("open");
     let state = |channel: &str| {
         let deliveries = odd["deliveries"].as_array().expect("a list");
@@ -283,7 +290,10 @@ fn what_was_before_alerts_is_history_and_a_missing_sample_is_told() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let now = i64::try_from(now).expect("small");
     let minutely: Vec<Record> = (0..100)
-        .map(|row| Record { timestamp: now - 600 - (100 - row) * 60, value: f64::from(i32::try_from(row % 7).expect("small")) })
+        .map(|row| Record {
+            timestamp: now - 600 - (100 - row) * 60,
+            value: f64::from(i32::try_from(row % 7).expect("small")),
+        })
         .collect();
     send(server.address(), lines("minutely", &minutely).as_bytes());
     wait_until("no data", || receiver.received().len() == 1);
@@ -311,7 +321,10 @@ fn a_channel_is_tried_and_settings_are_checked() {
     ));
     let file = settings.file();
     let said = succeed(["alert", "test", "--channel", "ops", "--config", &file]);
-    assert!(said.contains("delivered to channel ops") && said.contains("200") && !said.contains("geheim"), "{said}");
+    assert!(
+        said.contains("delivered to channel ops") && said.contains("200") && !said.contains("geheim"),
+        "{said}"
+    );
     assert_eq!(receiver.bodies()[0]["status"], "test");
     assert!(receiver.received()[0].head.to_lowercase().contains("authorization: bearer geheim"));
     receiver.reply([Reply::Status(403), Reply::Status(404), Reply::Hang]);
@@ -326,7 +339,10 @@ fn a_channel_is_tried_and_settings_are_checked() {
     let silent = test(r#"{"channel": "ops"}"#).json();
     assert_eq!((&silent["delivered"], &silent["status"]), (&json!(false), &Value::Null));
     assert!(silent["error"].as_str().is_some_and(|text| text.contains("no answer within 2 s")), "{silent}");
-    assert_eq!(test(r#"{"channel": "ops"}"#).json(), json!({"delivered": true, "status": 200, "error": null}));
+    assert_eq!(
+        test(r#"{"channel": "ops"}"#).json(),
+        json!({"delivered": true, "status": 200, "error": null})
+    );
     assert_eq!(test(r#"{"channel": "nobody"}"#).status, 404);
     assert_eq!(test(r#"{"channels": 1}"#).status, 400);
     for verb in [&["config", "show", "--json"][..], &["doctor", "--json"]] {
@@ -335,14 +351,27 @@ fn a_channel_is_tried_and_settings_are_checked() {
             .output()
             .expect("runs");
         let text = String::from_utf8(output.stdout).expect("text");
-        assert!(text.contains("ops") && text.contains(&receiver.url("")) && !text.contains("geheim"), "{text}");
+        assert!(
+            text.contains("ops") && text.contains(&receiver.url("")) && !text.contains("geheim"),
+            "{text}"
+        );
     }
+    settings.write(&example_of_the_readme());
+    let shown = succeed(["config", "show", "--json", "--config", &file]);
+    assert!(shown.contains("Europe/Berlin") && shown.contains("https://example.com"), "{shown}");
     settings.write("[[alert.rule]]\nname = 'odd'\nthreshhold = 0.2\n");
     fail(["config", "check", "--config", &file], 1, &["threshhold", "line 3"]);
     settings.write("\n[[alert.rule]]\nname = 'odd'\nchannels = ['ops']\nthreshold = 0.0\n");
     fail(["config", "check", "--config", &file], 1, &["htmengine.toml:3", "threshold is 0"]);
     settings.write("[[alert.channel]]\nname = 'mq'\nkind = 'exchange'\n");
     fail(["config", "check", "--config", &file], 1, &["'mq'", "no broker"]);
+}
+
+/// The settings in the section about alerts.
+fn example_of_the_readme() -> String {
+    let readme = source_tree::read("README.md");
+    let section = readme.split("\n## Alerts\n").nth(1).expect("a section about alerts");
+    section.split("```").nth(1).and_then(|block| block.strip_prefix("toml")).expect("an example").to_owned()
 }
 
 #[test]
@@ -360,10 +389,14 @@ fn alerts_reach_a_second_exchange_of_the_broker() {
         let channel = connection.create_channel().await.expect("opens");
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let (name, none) = (exchange.as_str(), FieldTable::default());
-        channel.exchange_declare(name.into(), ExchangeKind::Fanout, durable, none.clone()).await.expect("declares");
+        channel
+            .exchange_declare(name.into(), ExchangeKind::Fanout, durable, none.clone())
+            .await
+            .expect("declares");
         let options = QueueDeclareOptions::default();
         channel.queue_declare("seen".into(), options, none.clone()).await.expect("declares");
-        let bound = channel.queue_bind("seen".into(), name.into(), "".into(), QueueBindOptions::default(), none);
+        let bound =
+            channel.queue_bind("seen".into(), name.into(), "".into(), QueueBindOptions::default(), none);
         bound.await.expect("binds");
         (connection, channel)
     });

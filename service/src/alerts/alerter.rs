@@ -167,9 +167,8 @@ impl Alerter {
                 }
             }
             for part in cursors.chunks(MAX_KEPT) {
-                self.repository.transact(&mut |tx| {
-                    part.iter().try_for_each(|cursor| tx.put_alert_cursor(cursor))
-                })?;
+                self.repository
+                    .transact(&mut |tx| part.iter().try_for_each(|cursor| tx.put_alert_cursor(cursor)))?;
             }
             self.repository.transact(&mut |tx| tx.note_alerts_began(now))?;
         }
@@ -218,8 +217,7 @@ impl Alerter {
             present.insert(metric.uid);
         }
         self.unmatched.retain(|uid| present.contains(uid));
-        let gone: Vec<ModelId> =
-            self.watches.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
+        let gone: Vec<ModelId> = self.watches.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
         for uid in gone {
             if let Some(mut watch) = self.watches.remove(&uid) {
                 self.items.extend(watch.abandon(&self.settings.rules, false));
@@ -248,8 +246,7 @@ impl Alerter {
             state: String::new(),
         });
         let spec = metric.parameters.as_deref().and_then(|text| ModelSpec::from_json(text).ok());
-        let learning_rows =
-            spec.map_or(i64::from(DEFAULT_LEARNING_ROWS), |spec| spec.rows_to_learn_from());
+        let learning_rows = spec.map_or(i64::from(DEFAULT_LEARNING_ROWS), |spec| spec.rows_to_learn_from());
         let (watch, abandoned) = Watch::new(&metric.name, &cursor, rules, learning_rows);
         self.items.extend(abandoned);
         self.watches.insert(metric.uid.clone(), watch);
@@ -346,9 +343,9 @@ impl Alerter {
             let now = self.clock.unix_seconds();
             let rules = &self.settings.rules;
             let part = &self.items[..count];
-            let kept = self.repository.transact(&mut |tx| {
-                part.iter().try_for_each(|item| store::keep(tx, rules, item, now))
-            });
+            let kept = self
+                .repository
+                .transact(&mut |tx| part.iter().try_for_each(|item| store::keep(tx, rules, item, now)));
             match kept {
                 Ok(()) => {}
                 Err(RepositoryError::Rejected { reason }) => {
@@ -384,9 +381,8 @@ impl Alerter {
             .map(|watch| watch.cursor(rules))
             .collect();
         for part in dirty.chunks(MAX_KEPT) {
-            self.repository.transact(&mut |tx| {
-                part.iter().try_for_each(|cursor| tx.put_alert_cursor(cursor))
-            })?;
+            self.repository
+                .transact(&mut |tx| part.iter().try_for_each(|cursor| tx.put_alert_cursor(cursor)))?;
             for cursor in part {
                 if let Some(watch) = self.watches.get_mut(&cursor.uid) {
                     watch.is_dirty = false;

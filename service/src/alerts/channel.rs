@@ -154,7 +154,8 @@ fn checked_url(kind: ChannelKind, url: &str) -> Result<String, String> {
         return Err(format!("url names no host; {expected}"));
     };
     if authority.as_str().contains('@') {
-        return Err("url holds user and password; give them as headers = { Authorization = \"Basic ...\" }".to_owned());
+        return Err("url holds user and password; give them as headers = { Authorization = \"Basic ...\" }"
+            .to_owned());
     }
     if kind == ChannelKind::Alertmanager && !uri.path().ends_with(ALERTMANAGER_PATH) {
         return Ok(format!("{}{ALERTMANAGER_PATH}", url.trim_end_matches('/')));

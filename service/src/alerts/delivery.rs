@@ -107,7 +107,12 @@ fn decide(
 }
 
 /// The delivery after an attempt.
-fn after_attempt(delivery: &AlertDelivery, verdict: &Verdict, rule: Option<&Rule>, now: i64) -> AlertDelivery {
+fn after_attempt(
+    delivery: &AlertDelivery,
+    verdict: &Verdict,
+    rule: Option<&Rule>,
+    now: i64,
+) -> AlertDelivery {
     let mut after = delivery.clone();
     after.tries = after.tries.saturating_add(1);
     after.last_error.clone_from(&verdict.error);
@@ -288,12 +293,11 @@ impl Courier {
                     sent.state = DeliveryState::Waiting;
                 }
                 let dashboard = self.settings.dashboard.as_deref();
-                let message =
-                    Message { episode: &episode, status, repeats: sent.repeats, dashboard, now };
+                let message = Message { episode: &episode, status, repeats: sent.repeats, dashboard, now };
                 let body = message.body(self.channel.kind);
                 let Some(verdict) = self.line.send(body, stop, &*self.clock) else { return Ok(()) };
                 let after = after_attempt(&sent, &verdict, rule, self.clock.unix_seconds());
-                self.report(&after, &episode);
+                report(&after, &episode);
                 after
             }
             Decision::Postpone(until) => {
@@ -308,32 +312,6 @@ impl Courier {
         })
     }
 
-    /// Says in log and figures what came of an attempt.
-    fn report(&self, after: &AlertDelivery, episode: &AlertEpisode) {
-        let (channel, rule, metric) = (&after.channel, &episode.rule, &episode.metric);
-        let kind = after.kind.as_str();
-        match (after.state, &after.last_error) {
-            (DeliveryState::Delivered, _) => {
-                tracing::info!(%channel, %rule, %metric, key = %after.key, "an alert was delivered ({kind})");
-            }
-            (DeliveryState::GivenUp, error) => tracing::error!(
-                %channel, %rule, %metric, key = %after.key,
-                "an alert ({kind}) was given up after {} attempts: {}",
-                after.tries,
-                error.as_deref().unwrap_or_default()
-            ),
-            (_, error) if after.tries == 1 => tracing::warn!(
-                %channel, %rule, %metric, key = %after.key,
-                "an alert ({kind}) was not delivered: {}; it is tried again",
-                error.as_deref().unwrap_or_default()
-            ),
-            _ => {}
-        }
-        let outcome = if after.state == DeliveryState::Waiting { "failed" } else { after.state.as_str() };
-        metrics::counter!("htmengine_alert_attempts_total", "channel" => channel.clone(), "outcome" => outcome)
-            .increment(1);
-    }
-
     fn warn(&mut self, error: &RepositoryError) {
         let now = self.clock.monotonic();
         if self.last_warning.is_none_or(|last| now >= last + LOG_INTERVAL) {
@@ -341,6 +319,32 @@ impl Courier {
             tracing::warn!("alerts for channel `{}` wait: {error}", self.channel.name);
         }
     }
+}
+
+/// Says in log and figures what came of an attempt.
+fn report(after: &AlertDelivery, episode: &AlertEpisode) {
+    let (channel, rule, metric) = (&after.channel, &episode.rule, &episode.metric);
+    let kind = after.kind.as_str();
+    match (after.state, &after.last_error) {
+        (DeliveryState::Delivered, _) => {
+            tracing::info!(%channel, %rule, %metric, key = %after.key, "an alert was delivered ({kind})");
+        }
+        (DeliveryState::GivenUp, error) => tracing::error!(
+            %channel, %rule, %metric, key = %after.key,
+            "an alert ({kind}) was given up after {} attempts: {}",
+            after.tries,
+            error.as_deref().unwrap_or_default()
+        ),
+        (_, error) if after.tries == 1 => tracing::warn!(
+            %channel, %rule, %metric, key = %after.key,
+            "an alert ({kind}) was not delivered: {}; it is tried again",
+            error.as_deref().unwrap_or_default()
+        ),
+        _ => {}
+    }
+    let outcome = if after.state == DeliveryState::Waiting { "failed" } else { after.state.as_str() };
+    metrics::counter!("htmengine_alert_attempts_total", "channel" => channel.clone(), "outcome" => outcome)
+        .increment(1);
 }
 
 #[cfg(test)]
@@ -436,9 +440,8 @@ mod tests {
     fn the_end_is_told_after_the_beginning_and_only_where_that_was_told() {
         let end = delivery(DeliveryKind::Resolved, DeliveryState::Waiting, 0);
         let over = episode(Some(NOW), None);
-        let decided = |opening: Option<AlertDelivery>| {
-            decide(&end, opening.as_ref(), &over, Some(&rule("")), NOW)
-        };
+        let decided =
+            |opening: Option<AlertDelivery>| decide(&end, opening.as_ref(), &over, Some(&rule("")), NOW);
         let opening = |state, repeats| Some(delivery(DeliveryKind::Open, state, repeats));
         let dropped = Decision::Settle(DeliveryState::Dropped);
         assert_eq!(decided(opening(DeliveryState::Delivered, 0)), Decision::Send(Status::Resolved, false));

@@ -82,9 +82,7 @@ impl ScoredRow {
 pub fn is_mature(row: &ScoredRow, learning_rows: i64) -> bool {
     match row.detection.and_then(|detection| detection.components) {
         // Components are stored with four digits: so a row counts the same, published or stored.
-        Some(Components { maturity, .. }) => {
-            row.row_id.0 > learning_rows && four_digits(maturity) >= 1.0
-        }
+        Some(Components { maturity, .. }) => row.row_id.0 > learning_rows && four_digits(maturity) >= 1.0,
         None => row.row_id.0 > learning_rows.saturating_add(LIKELIHOOD_ROWS),
     }
 }

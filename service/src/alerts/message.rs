@@ -153,7 +153,10 @@ impl Message<'_> {
         let mut text = match (it.peak_score, it.threshold) {
             (Some(score), Some(threshold)) => {
                 let name = if condition == "raw" { "raw anomaly" } else { condition.as_str() };
-                format!("{metric}: {name} score {score:.5}, threshold {threshold}, at {} UTC", time(it.peak_at))
+                format!(
+                    "{metric}: {name} score {score:.5}, threshold {threshold}, at {} UTC",
+                    time(it.peak_at)
+                )
             }
             _ => format!("{metric}: {}", condition.replace('_', " ")),
         };
@@ -223,7 +226,8 @@ fn time(unix_seconds: i64) -> String {
 }
 
 fn rfc_3339(unix_seconds: i64) -> String {
-    Timestamp::from_second(unix_seconds).map_or_else(|_| Timestamp::UNIX_EPOCH.to_string(), |it| it.to_string())
+    Timestamp::from_second(unix_seconds)
+        .map_or_else(|_| Timestamp::UNIX_EPOCH.to_string(), |it| it.to_string())
 }
 
 #[cfg(test)]

@@ -65,7 +65,9 @@ impl QuietHours {
         };
         let zone_name = file.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
         let zone = TimeZone::get(&zone_name).map_err(|_| {
-            format!("quiet hours have the unknown time zone '{zone_name}'; expected one such as \"Europe/Berlin\"")
+            format!(
+                "quiet hours have the unknown time zone '{zone_name}'; expected one such as \"Europe/Berlin\""
+            )
         })?;
         let mut days = [file.days.is_none(); 7];
         for day in file.days.iter().flatten() {
@@ -251,11 +253,15 @@ mod tests {
             let error = QuietHours::from_file(&file).expect_err("refused");
             assert!(error.contains(part) && error.contains("expected"), "{error}");
         }
-        let backwards =
-            MaintenanceFile { from: "2026-03-02 00:00:00".to_owned(), until: "2026-03-01 00:00:00".to_owned() };
+        let backwards = MaintenanceFile {
+            from: "2026-03-02 00:00:00".to_owned(),
+            until: "2026-03-01 00:00:00".to_owned(),
+        };
         assert!(Maintenance::from_file(&backwards).expect_err("refused").contains("over before"));
-        let once =
-            MaintenanceFile { from: "2026-03-01 00:00:00".to_owned(), until: "2026-03-02 00:00:00".to_owned() };
+        let once = MaintenanceFile {
+            from: "2026-03-01 00:00:00".to_owned(),
+            until: "2026-03-02 00:00:00".to_owned(),
+        };
         let once = Maintenance::from_file(&once).expect("valid");
         assert!(once.contains(at("2026-03-01T00:00:00Z")) && !once.contains(at("2026-03-02T00:00:00Z")));
     }

@@ -168,7 +168,9 @@ impl Rule {
             return Err(format!("threshold is {threshold}; expected a number above 0, at most 1"));
         }
         if !(clear > 0.0 && clear <= threshold) {
-            return Err(format!("clear is {clear}; expected a number above 0, at most the threshold {threshold}"));
+            return Err(format!(
+                "clear is {clear}; expected a number above 0, at most the threshold {threshold}"
+            ));
         }
         let default_clear_after = if is_signal { 0 } else { DEFAULT_CLEAR_AFTER_S };
         let bounds = Bounds {
@@ -318,10 +320,7 @@ mod tests {
         let anomaly = rule("name = 'a'\nwhen = 'anomaly'").expect("valid");
         assert!((anomaly.bounds.clear - 0.996_837_7).abs() < 1e-6, "{:?}", anomaly.bounds);
         let signal = rule("name = 'a'\nwhen = 'no_data'").expect("valid");
-        assert_eq!(
-            (signal.condition.signal(), signal.bounds.clear_after_s),
-            (Some(SignalName::NoData), 0)
-        );
+        assert_eq!((signal.condition.signal(), signal.bounds.clear_after_s), (Some(SignalName::NoData), 0));
         assert!(detection.resolve && detection.channels.is_empty());
     }
 

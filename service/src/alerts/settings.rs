@@ -81,7 +81,8 @@ impl AlertSettings {
             match Channel::from_file(channel) {
                 Ok(channel) => channels.push(channel),
                 Err(error) => {
-                    problems.push(format!("alert.channel '{name}' ({}): {error}", place(channel.name.span())));
+                    problems
+                        .push(format!("alert.channel '{name}' ({}): {error}", place(channel.name.span())));
                 }
             }
         }
@@ -108,9 +109,8 @@ impl AlertSettings {
         }
         let seconds = file.check_interval_s.unwrap_or(DEFAULT_CHECK_INTERVAL_S);
         if !(1..=MAX_CHECK_INTERVAL_S).contains(&seconds) {
-            problems.push(format!(
-                "alert.check_interval_s is {seconds}; expected 1 to {MAX_CHECK_INTERVAL_S}"
-            ));
+            problems
+                .push(format!("alert.check_interval_s is {seconds}; expected 1 to {MAX_CHECK_INTERVAL_S}"));
         }
         if !problems.is_empty() {
             return Err(problems.join("\n"));

@@ -6,9 +6,7 @@
 //! Invariant: an episode, its deliveries and what becomes of them are written in one transaction.
 
 use super::rule::Rule;
-use crate::repository::alert::{
-    AlertDelivery, AlertEpisode, DeliveryKind, DeliveryState, Suppression,
-};
+use crate::repository::alert::{AlertDelivery, AlertEpisode, DeliveryKind, DeliveryState, Suppression};
 use crate::repository::{RepositoryError, Transaction};
 
 /// One thing to keep.
@@ -107,9 +105,9 @@ fn tell_the_beginning(
         Some(Suppression::Quiet) => rule.quiet_until(now).unwrap_or(now),
         None => now,
     };
-    rule.channels.iter().try_for_each(|channel| {
-        tx.add_alert_delivery(&waiting(episode, channel, DeliveryKind::Open, due))
-    })
+    rule.channels
+        .iter()
+        .try_for_each(|channel| tx.add_alert_delivery(&waiting(episode, channel, DeliveryKind::Open, due)))
 }
 
 /// Only to whom the beginning is told; the delivery sees to it that it comes after that, or not at all.

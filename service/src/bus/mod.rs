@@ -38,7 +38,8 @@ pub trait Bus: Send + Sync {
     /// all the same.
     fn publish_alert(&self, _body: Vec<u8>, _limit: Duration) -> Result<(), BusError> {
         Err(BusError::Refused {
-            reason: "there is no broker to publish alerts at; name one with `broker` in the settings".to_owned(),
+            reason: "there is no broker to publish alerts at; name one with `broker` in the settings"
+                .to_owned(),
         })
     }
 

@@ -43,12 +43,13 @@ pub(super) fn run(args: &AlertVerbArgs) -> Result<(), CliError> {
         } else {
             known.join(", ")
         };
-        return Err(CliError::new(format!("there is no channel '{}'; expected one of: {known}", args.channel)));
+        return Err(CliError::new(format!(
+            "there is no channel '{}'; expected one of: {known}",
+            args.channel
+        )));
     };
     let bus = match channel.kind {
-        ChannelKind::Exchange => {
-            settings.connect_bus().map_err(|error| CliError::new(error.to_string()))?
-        }
+        ChannelKind::Exchange => settings.connect_bus().map_err(|error| CliError::new(error.to_string()))?,
         ChannelKind::Webhook | ChannelKind::Alertmanager | ChannelKind::Slack => None,
     };
     let shared = bus.as_ref().map(OpenBus::shared);

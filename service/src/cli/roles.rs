@@ -244,14 +244,12 @@ fn announce(role: Role, engine: &Engine) -> io::Result<()> {
                 engine.graphite_address()
             )?;
         }
-        Role::Results => {
-            match engine.results_address() {
-                Some(address) => {
-                    writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
-                }
-                None => writeln!(out, "htmengine results raises alerts")?,
+        Role::Results => match engine.results_address() {
+            Some(address) => {
+                writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
             }
-        }
+            None => writeln!(out, "htmengine results raises alerts")?,
+        },
         Role::Http => {
             if let Some(http) = engine.http_address() {
                 writeln!(out, "HTTP API: http://{http}")?;

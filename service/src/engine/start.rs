@@ -214,8 +214,8 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
     let random: Arc<dyn RandomBytes> =
         Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
-    let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random)
-        .with_alerts(options.alerts.clone());
+    let operations =
+        Operations::new(Arc::clone(repository), Some(bus), clock, random).with_alerts(options.alerts.clone());
     let started = HttpServer::start(wanted, Arc::new(operations), runtime);
     started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
 }

@@ -50,8 +50,7 @@ async fn list(
         .run(move |operations| {
             let uid = options.metric.map(|name| operations.metric(&name)).transpose()?;
             let uid = uid.map(|metric| metric.uid);
-            let query =
-                EpisodeQuery { is_open, uid, rule: options.rule, from, until, limit: options.limit };
+            let query = EpisodeQuery { is_open, uid, rule: options.rule, from, until, limit: options.limit };
             operations.alert_episodes(&query)
         })
         .await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{OperationError, Operations};
 use crate::alerts::webhook::Verdict;
 use crate::alerts::{AlertSettings, send_test};
-use crate::repository::alert::{AlertDelivery, AlertEpisode, EpisodeQuery};
+use crate::repository::alert::{AlertDelivery, AlertEpisode, EpisodeQuery, Suppression};
 
 /// Episodes listed unless more are asked for.
 pub const DEFAULT_LISTED: usize = 100;
@@ -51,7 +51,7 @@ impl ListedEpisode {
             "peak_at": it.peak_at,
             "peak_value": it.peak_value,
             "rowid": it.row_id.map(|row_id| row_id.0),
-            "suppressed": it.suppressed.map(|it| it.as_str()),
+            "suppressed": it.suppressed.map(Suppression::as_str),
             "deliveries": self.deliveries.iter().map(delivery).collect::<Vec<_>>(),
         })
     }

@@ -140,8 +140,11 @@ fn a_signal_opens_once_and_not_for_what_was_before() {
 
 /// Two rules over one metric: one that waits, one that does not.
 fn rules() -> Vec<Rule> {
-    ["name = 'now'\nthreshold = 0.5\nclear_after_s = 7200", "name = 'held'\nwhen = 'raw'\nthreshold = 0.5\nclear = 0.4\n\
-     clear_after_s = 3600\nmin_duration_s = 7200"]
+    [
+        "name = 'now'\nthreshold = 0.5\nclear_after_s = 7200",
+        "name = 'held'\nwhen = 'raw'\nthreshold = 0.5\nclear = 0.4\n\
+     clear_after_s = 3600\nmin_duration_s = 7200",
+    ]
     .map(|text| Rule::from_file(&toml::from_str(text).expect("TOML")).expect("valid"))
     .to_vec()
 }

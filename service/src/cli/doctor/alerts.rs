@@ -21,7 +21,12 @@ impl Report {
             .collect();
         self.good(
             "alerts",
-            format!("{} alert rules, {} channels: {}", alerts.rules.len(), channels.len(), channels.join(", ")),
+            format!(
+                "{} alert rules, {} channels: {}",
+                alerts.rules.len(),
+                channels.len(),
+                channels.join(", ")
+            ),
         );
         for rule in alerts.rules.iter().filter(|rule| rule.channels.is_empty()) {
             let name = &rule.name;
@@ -32,7 +37,10 @@ impl Report {
         }
         for channel in alerts.unused_channels() {
             let name = &channel.name;
-            self.warn("alerts", format!("no alert rule names the channel '{name}'; add it to a rule's `channels`"));
+            self.warn(
+                "alerts",
+                format!("no alert rule names the channel '{name}'; add it to a rule's `channels`"),
+            );
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::reject::RejectReason;
-use crate::repository::metric::DATASOURCE_CUSTOM;
 use crate::repository::alert::AlertReads;
+use crate::repository::metric::DATASOURCE_CUSTOM;
 use crate::repository::metric_data::{RowUpdate, StoredSample};
 use crate::repository::{MAX_CHANGES, Transaction};
 use crate::row_detection::RowDetection;
