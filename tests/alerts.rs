@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
@@ -18,6 +18,7 @@ use htm_tests::stored::{metric, monitor, scored_count, wait_for_scores};
 use htm_tests::waiting::{wait_for, wait_until};
 use htm_tests::webhook_receiver::{Reply, WebhookReceiver};
 use htmengine::backends::start_runtime;
+use htmengine::clock::{Clock, SystemClock};
 use htmengine::repository::Repository;
 use htmengine::repository::alert::{AlertEpisode, AlertReads, DeliveryState, EpisodeQuery};
 use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -169,12 +170,9 @@ fn the_marathon_is_told_once_also_when_the_engine_is_killed() {
     drop(server);
 }
 
-#[test]
-fn whoever_fails_or_hangs_delays_nobody_and_some_are_not_told() {
-    let [good, flaky, hanging, chat, manager, sleeper] = [(); 6].map(|()| WebhookReceiver::start());
-    flaky.reply([Reply::Status(500), Reply::Status(503)]);
-    hanging.reply([Reply::Hang; 50]);
-    let settings = Settings::new(&format!(
+/// Four rules and six channels, which receivers in this order stand for.
+fn rules_of_the_crowd([good, flaky, hanging, chat, manager, sleeper]: [&WebhookReceiver; 6]) -> String {
+    format!(
         "{}{}{}{}{}{}
 [alert]
 check_interval_s = 1
@@ -204,7 +202,36 @@ channels = ['sleeper']
         channel("chat", "slack", &chat.url("/services/x")),
         channel("manager", "alertmanager", &manager.url("")),
         channel("sleeper", "webhook", &sleeper.url("/")),
-    ));
+    )
+}
+
+/// What the API says of the crowd's episodes while they are open.
+fn assert_listed(api: SocketAddr, name: &str) {
+    let listed = get(api, "/api/v1/alerts?state=open").json();
+    let of =
+        |rule: &str| listed["episodes"].as_array().and_then(|all| all.iter().find(|it| it["rule"] == rule));
+    let odd = of("odd").expect("open");
+    let state = |channel: &str| {
+        let deliveries = odd["deliveries"].as_array().expect("a list");
+        deliveries.iter().find(|it| it["channel"] == channel).map(|it| it["state"].clone())
+    };
+    assert_eq!((state("hanging"), state("good")), (Some(json!("waiting")), Some(json!("delivered"))));
+    assert_eq!((&odd["metric"], &odd["until"]), (&json!(name), &Value::Null));
+    assert_eq!(of("asleep").expect("recorded")["suppressed"], "quiet");
+    let works = of("works").expect("recorded");
+    assert_eq!((&works["suppressed"], &works["deliveries"]), (&json!("maintenance"), &json!([])));
+    assert!(of("others").is_none());
+    let rules = get(api, "/api/v1/alerts/rules").json();
+    assert_eq!(rules["channels"].as_array().map(Vec::len), Some(6));
+    assert!(!rules.to_string().contains("geheim"), "{rules}");
+}
+
+#[test]
+fn whoever_fails_or_hangs_delays_nobody_and_some_are_not_told() {
+    let [good, flaky, hanging, chat, manager, sleeper] = [(); 6].map(|()| WebhookReceiver::start());
+    flaky.reply([Reply::Status(500), Reply::Status(503)]);
+    hanging.reply([Reply::Hang; 50]);
+    let settings = Settings::new(&rules_of_the_crowd([&good, &flaky, &hanging, &chat, &manager, &sleeper]));
     let server = settings.serve();
     let repository = server.repository();
     let name = "wave;dc=fra";
@@ -233,25 +260,8 @@ channels = ['sleeper']
     assert_eq!(manager.received()[0].path, "/api/v2/alerts");
     assert_eq!(manager.bodies()[0][0]["labels"]["dc"], "fra");
 
-    // What the API says of it.
     let api = server.announced("HTTP API: http://");
-    let listed = get(api, "/api/v1/alerts?state=open").json();
-    let of =
-        |rule: &str| listed["episodes"].as_array().and_then(|all| all.iter().find(|it| it["rule"] == rule));
-    let odd = of("odd").expect("open");
-    let state = |channel: &str| {
-        let deliveries = odd["deliveries"].as_array().expect("a list");
-        deliveries.iter().find(|it| it["channel"] == channel).map(|it| it["state"].clone())
-    };
-    assert_eq!((state("hanging"), state("good")), (Some(json!("waiting")), Some(json!("delivered"))));
-    assert_eq!((&odd["metric"], &odd["until"]), (&json!(name), &Value::Null));
-    assert_eq!(of("asleep").expect("recorded")["suppressed"], "quiet");
-    let works = of("works").expect("recorded");
-    assert_eq!((&works["suppressed"], &works["deliveries"]), (&json!("maintenance"), &json!([])));
-    assert!(of("others").is_none());
-    let rules = get(api, "/api/v1/alerts/rules").json();
-    assert_eq!(rules["channels"].as_array().map(Vec::len), Some(6));
-    assert!(!rules.to_string().contains("geheim"), "{rules}");
+    assert_listed(api, name);
 
     // Calm again: the end is told to whom the beginning was told.
     send(server.address(), lines(name, &wave(SPIKE + 1..SPIKE + 40)).as_bytes());
@@ -287,8 +297,7 @@ fn what_was_before_alerts_is_history_and_a_missing_sample_is_told() {
     let server = settings.serve();
     wait_for_fold(&repository, "old", SPIKE + 20);
     // A metric that stopped ten minutes ago, and one that stopped long before alerts were set up.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let now = i64::try_from(now).expect("small");
+    let now = SystemClock::new().unix_seconds();
     let minutely: Vec<Record> = (0..100)
         .map(|row| Record {
             timestamp: now - 600 - (100 - row) * 60,
@@ -332,19 +341,19 @@ fn a_channel_is_tried_and_settings_are_checked() {
     fail(["alert", "test", "--channel", "nobody", "--config", &file], 1, &["no channel 'nobody'", "ops"]);
     let server = settings.serve();
     let api = server.announced("HTTP API: http://");
-    let test = |body: &str| request(api, "POST", "/api/v1/alerts/test", body);
-    let refused = test(r#"{"channel": "ops"}"#).json();
+    let try_channel = |body: &str| request(api, "POST", "/api/v1/alerts/test", body);
+    let refused = try_channel(r#"{"channel": "ops"}"#).json();
     assert_eq!((&refused["delivered"], &refused["status"]), (&json!(false), &json!(404)));
     assert!(refused["error"].as_str().is_some_and(|text| text.contains("404")));
-    let silent = test(r#"{"channel": "ops"}"#).json();
+    let silent = try_channel(r#"{"channel": "ops"}"#).json();
     assert_eq!((&silent["delivered"], &silent["status"]), (&json!(false), &Value::Null));
     assert!(silent["error"].as_str().is_some_and(|text| text.contains("no answer within 2 s")), "{silent}");
     assert_eq!(
-        test(r#"{"channel": "ops"}"#).json(),
+        try_channel(r#"{"channel": "ops"}"#).json(),
         json!({"delivered": true, "status": 200, "error": null})
     );
-    assert_eq!(test(r#"{"channel": "nobody"}"#).status, 404);
-    assert_eq!(test(r#"{"channels": 1}"#).status, 400);
+    assert_eq!(try_channel(r#"{"channel": "nobody"}"#).status, 404);
+    assert_eq!(try_channel(r#"{"channels": 1}"#).status, 400);
     for verb in [&["config", "show", "--json"][..], &["doctor", "--json"]] {
         let output = command(verb.iter().copied().chain(["--config", &file, "--data-dir"]))
             .arg(server.data_dir())

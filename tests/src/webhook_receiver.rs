@@ -57,7 +57,7 @@ impl WebhookReceiver {
             for stream in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
                 // A client that breaks off is its own affair: the test sees what was received.
-                thread::spawn(move || serve(stream, &state));
+                thread::spawn(move || serve(&stream, &state));
             }
         });
         Self { address, state }
@@ -88,7 +88,7 @@ impl WebhookReceiver {
     }
 }
 
-fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
+fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let mut line = String::new();
@@ -115,7 +115,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
         match state.replies.pop_front().unwrap_or(Reply::Status(200)) {
             Reply::Status(status) => {
                 drop(state);
-                let mut stream = &stream;
+                let mut stream = stream;
                 write!(stream, "HTTP/1.1 {status} Told\r\nContent-Length: 5\r\n\r\nheard").ok()?;
             }
             Reply::Hang => state.hanging.push(stream.try_clone().ok()?),

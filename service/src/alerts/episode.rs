@@ -16,6 +16,8 @@
 //!
 //! A signal is no fold over rows: it is asked for from time to time, and its phase follows what it says.
 
+use std::fmt::Write;
+
 use htm_core::detection::Components;
 use htm_core::ids::{ModelId, RowId};
 use serde::{Deserialize, Serialize};
@@ -307,9 +309,11 @@ impl SignalPhase {
 /// went on. Receivers know a repeated message by it.
 pub fn episode_key(rule: &str, uid: &ModelId, opened: i64) -> String {
     let digest = Sha1::digest(format!("{rule}\n{uid}\n{opened}"));
-    let mut key: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    key.truncate(KEY_CHARS);
-    key
+    digest.iter().take(KEY_CHARS / 2).fold(String::with_capacity(KEY_CHARS), |mut key, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(key, "{byte:02x}");
+        key
+    })
 }
 
 #[cfg(test)]

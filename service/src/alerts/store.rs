@@ -63,20 +63,17 @@ fn keep_seen(
     seen: &AlertEpisode,
     now: i64,
 ) -> Result<(), RepositoryError> {
-    let episode = match tx.alert_episode(&seen.key)? {
-        Some(stored) => {
-            let merged = merged(&stored, seen);
-            if merged != stored {
-                tx.put_alert_episode(&merged)?;
-            }
-            merged
+    let episode = if let Some(stored) = tx.alert_episode(&seen.key)? {
+        let merged = merged(&stored, seen);
+        if merged != stored {
+            tx.put_alert_episode(&merged)?;
         }
-        None => {
-            let new = AlertEpisode { suppressed: rule.suppression(now), opened_at: now, ..seen.clone() };
-            tx.put_alert_episode(&new)?;
-            tell_the_beginning(tx, rule, &new, now)?;
-            new
-        }
+        merged
+    } else {
+        let new = AlertEpisode { suppressed: rule.suppression(now), opened_at: now, ..seen.clone() };
+        tx.put_alert_episode(&new)?;
+        tell_the_beginning(tx, rule, &new, now)?;
+        new
     };
     if episode.until.is_some() { tell_the_end(tx, rule, &episode, now) } else { Ok(()) }
 }
