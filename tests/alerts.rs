@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Stdio};
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
@@ -336,7 +338,8 @@ fn a_channel_is_tried_and_settings_are_checked() {
     );
     assert_eq!(receiver.bodies()[0]["status"], "test");
     assert!(receiver.received()[0].head.to_lowercase().contains("authorization: bearer geheim"));
-    receiver.reply([Reply::Status(403), Reply::Status(404), Reply::Hang]);
+    receiver.reply([Reply::Status(307), Reply::Status(403), Reply::Status(404), Reply::Hang]);
+    fail(["alert", "test", "--channel", "ops", "--config", &file], 1, &["answered 307 (redirects are not"]);
     fail(["alert", "test", "--channel", "ops", "--config", &file], 1, &["answered 403: heard"]);
     fail(["alert", "test", "--channel", "nobody", "--config", &file], 1, &["no channel 'nobody'", "ops"]);
     let server = settings.serve();
@@ -383,6 +386,17 @@ fn example_of_the_readme() -> String {
     section.split("```").nth(1).and_then(|block| block.strip_prefix("toml")).expect("an example").to_owned()
 }
 
+/// A process that ends with its test.
+struct Role(Child);
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // Gone already, or a test that failed and reports its own reason.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn alerts_reach_a_second_exchange_of_the_broker() {
     let services = Services::fresh();
@@ -409,9 +423,16 @@ fn alerts_reach_a_second_exchange_of_the_broker() {
         bound.await.expect("binds");
         (connection, channel)
     });
-    let mut arguments = vec!["--config".to_owned(), settings.file(), "--no-monitor".to_owned()];
+    // The role that raises alerts, in a process of its own.
+    let mut arguments = vec!["--no-monitor".to_owned()];
     arguments.extend(services.flags());
     let server = Server::start(settings.path(), &arguments);
+    let mut role = command(["results", "--config", &settings.file(), "--data-dir"]);
+    role.arg(settings.path().join("role")).args(services.flags()).stdout(Stdio::piped());
+    let mut role = Role(role.spawn().expect("runs"));
+    let mut said = String::new();
+    BufReader::new(role.0.stdout.take().expect("piped")).read_line(&mut said).expect("text");
+    assert_eq!(said, "htmengine results raises alerts\n");
     let repository = services.repository();
     monitor(&*repository, "wave", Some(WAVE_RANGE));
     send(server.address(), lines("wave", &wave(0..SPIKE + 1)).as_bytes());

@@ -38,9 +38,9 @@ mod with_the_original_schema_alone {
     fn alerts_are_read_as_none_and_refused() {
         let repository = open(MigrationTarget::Original);
         assert!(!repository.has_alert_tables());
-        assert_eq!(repository.alerts_began_at(), Ok(None));
+        assert_eq!(repository.alert_scope(), Ok(None));
         assert_eq!(repository.alert_episodes(&EpisodeQuery::default()), Ok(Vec::new()));
-        let refused = repository.transact(&mut |tx| tx.note_alerts_began(1));
+        let refused = repository.transact(&mut |tx| tx.put_alert_scope(Some("[]")));
         assert!(refused.is_err_and(|error| error.to_string().contains("htmengine migrate")));
         let purged = repository.transact(&mut |tx| tx.purge_alerts(1, 1).map(|count| assert_eq!(count, 0)));
         purged.expect("does nothing");

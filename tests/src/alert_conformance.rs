@@ -134,15 +134,15 @@ pub fn deliveries_are_found_when_they_are_due(repository: &dyn Repository) {
     assert_eq!(repository.alert_deliveries("k1"), Ok(vec![other, done, never]), "by channel and kind");
 }
 
-/// A cursor is kept for as long as its metric is there, and the time at which alerts began for good.
+/// A cursor is kept for as long as its metric is there, and the scope of the rules until it is taken away.
 ///
 /// # Panics
 /// If it is not.
 pub fn cursors_are_kept_with_their_metrics(repository: &dyn Repository) {
-    assert_eq!(repository.alerts_began_at(), Ok(None));
-    for now in [50, 60] {
-        within(repository, |tx| tx.note_alerts_began(now)).expect("notes");
-        assert_eq!(repository.alerts_began_at(), Ok(Some(50)), "the first time stays");
+    assert_eq!(repository.alert_scope(), Ok(None));
+    for scope in [None, Some("[]"), Some("[1]")] {
+        within(repository, |tx| tx.put_alert_scope(scope)).expect("puts");
+        assert_eq!(repository.alert_scope(), Ok(scope.map(str::to_owned)));
     }
     insert(repository, "a", "a");
     assert_eq!(repository.alert_cursor(&id("a")), Ok(None));
@@ -164,7 +164,9 @@ pub fn cursors_are_kept_with_their_metrics(repository: &dyn Repository) {
     assert_eq!(repository.alert_cursor(&id("a")), Ok(None));
     let until = |key| repository.alert_episode(key).expect("reads").expect("kept").until;
     assert_eq!((until("open"), until("over")), (Some(95), Some(7)), "an open episode ends where it peaked");
-    assert_eq!(repository.alerts_began_at(), Ok(Some(50)));
+    assert_eq!(repository.alert_scope(), Ok(Some("[1]".to_owned())));
+    within(repository, |tx| tx.put_alert_scope(None)).expect("takes away");
+    assert_eq!(repository.alert_scope(), Ok(None));
 }
 
 /// Old closed episodes go with their deliveries, by age and by number; open ones stay.
@@ -172,7 +174,7 @@ pub fn cursors_are_kept_with_their_metrics(repository: &dyn Repository) {
 /// # Panics
 /// If they do not.
 pub fn old_episodes_are_purged(repository: &dyn Repository) {
-    within(repository, |tx| tx.note_alerts_began(1)).expect("notes");
+    within(repository, |tx| tx.put_alert_scope(Some("[]"))).expect("puts");
     let over = |key: &str, at| AlertEpisode { until: Some(at), ..episode(key, at) };
     put(repository, &[episode("open", 10), over("a", 20), over("b", 30), over("c", 40), over("d", 50)]);
     let told = delivery("a", "ops", DeliveryKind::Open, Some(1));
@@ -183,5 +185,5 @@ pub fn old_episodes_are_purged(repository: &dyn Repository) {
     assert_eq!(repository.due_alert_deliveries("ops", 99, 9), Ok(Vec::new()));
     assert_eq!(purge(0, 2), 1, "by number, the oldest");
     assert_eq!(keys(repository, &EpisodeQuery::default()), ["d", "c", "open"]);
-    assert_eq!(repository.alerts_began_at(), Ok(Some(1)));
+    assert_eq!(repository.alert_scope(), Ok(Some("[]".to_owned())));
 }

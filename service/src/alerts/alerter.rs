@@ -15,6 +15,7 @@ use std::time::Duration;
 use htm_core::ids::{ModelId, RowId};
 
 use super::episode::ScoredRow;
+use super::rule::{matchers_of, scope_of};
 use super::settings::AlertSettings;
 use super::store::{self, Item};
 use super::watch::{SeenSignals, Watch};
@@ -69,7 +70,7 @@ pub(super) struct Alerter {
     to_compute: BTreeMap<ModelId, RowId>,
     /// Not kept yet.
     items: Vec<Item>,
-    /// Whether metrics without a cursor came after alerts were set up.
+    /// Whether it is decided where each metric begins.
     has_begun: bool,
     next_visit: Duration,
     next_save: Duration,
@@ -151,16 +152,22 @@ impl Alerter {
         Ok(goes_on)
     }
 
-    /// Before the first turn: decides, once for all, which metrics were there before alerts were set up.
+    /// Before the first turn: a metric that no rule was about when alerts were raised last, and that one is about now,
+    /// begins at its newest scored row. All others go on where they were, those without a cursor at their first row.
     pub(super) fn begin(&mut self) -> Result<(), RepositoryError> {
         if self.has_begun {
             return Ok(());
         }
         let now = self.clock.unix_seconds();
-        if self.repository.alerts_began_at()?.is_none() {
+        let rules = &self.settings.rules;
+        let scope = scope_of(rules);
+        let before = self.repository.alert_scope()?;
+        if before.as_ref() != Some(&scope) {
+            let before = before.map(|text| matchers_of(&text)).unwrap_or_default();
             let mut cursors = Vec::new();
             for metric in self.repository.metrics(&[])? {
-                if self.repository.alert_cursor(&metric.uid)?.is_none() {
+                let was_watched = before.iter().any(|matcher| matcher.matches(&metric.name));
+                if !was_watched && rules.iter().any(|rule| rule.matches(&metric.name)) {
                     let row_id = self.repository.scored_up_to(&metric.uid)?;
                     let state = "{}".to_owned();
                     cursors.push(AlertCursor { uid: metric.uid, row_id, began_at: now, state });
@@ -170,7 +177,7 @@ impl Alerter {
                 self.repository
                     .transact(&mut |tx| part.iter().try_for_each(|cursor| tx.put_alert_cursor(cursor)))?;
             }
-            self.repository.transact(&mut |tx| tx.note_alerts_began(now))?;
+            self.repository.transact(&mut |tx| tx.put_alert_scope(Some(&scope)))?;
         }
         self.end_forgotten()?;
         self.has_begun = true;
@@ -238,7 +245,7 @@ impl Alerter {
             self.unmatched.insert(metric.uid.clone());
             return Ok(());
         }
-        // One without a cursor came after alerts were set up: it begins at its first row.
+        // One without a cursor came after its rule: it begins at its first row.
         let cursor = self.repository.alert_cursor(&metric.uid)?.unwrap_or_else(|| AlertCursor {
             uid: metric.uid.clone(),
             row_id: RowId(0),
@@ -405,3 +412,6 @@ impl Alerter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

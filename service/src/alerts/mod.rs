@@ -13,9 +13,9 @@
 //!   looking.
 //! - The fold is deterministic and an episode's key follows from it, so that after a kill the same episodes come again and
 //!   change nothing. How far a metric is folded is kept together with what the folds know there, some seconds late.
-//! - What happened before alerts were set up is history: a metric that had scores then begins at its newest one; one that
-//!   came later at its first row. Rows that were folded are never folded again, also when a model starts over and scores
-//!   them anew.
+//! - What happened before a rule was set up is history: a metric that no rule was about before begins at its newest
+//!   scored row, one that came after its rule at its first row. Rows that were folded are never folded again, also when a
+//!   model starts over and scores them anew.
 //! - Alerts never slow down scoring, and cost nothing without a rule.
 //!
 //! Source: ours; the original left alerts to its applications.

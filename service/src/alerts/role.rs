@@ -10,7 +10,7 @@ use super::delivery::Courier;
 use super::settings::AlertSettings;
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::repository::Repository;
+use crate::repository::{Repository, RepositoryError};
 
 /// The threads; dropping them stops them.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ impl AlertThreads {
         clock: &Arc<dyn Clock>,
     ) -> std::io::Result<Option<Self>> {
         if settings.is_empty() {
+            if let Err(error) = note_that_there_are_none(&**repository) {
+                // Then what is scored meanwhile is judged once there are rules again.
+                tracing::warn!("that there are no alert rules could not be noted: {error}");
+            }
             return Ok(None);
         }
         if !repository.has_alert_tables() {
@@ -67,6 +71,14 @@ impl AlertThreads {
         self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(work)?);
         Ok(())
     }
+}
+
+/// What is scored while there are no rules is history for those that come later.
+fn note_that_there_are_none(repository: &dyn Repository) -> Result<(), RepositoryError> {
+    if repository.alert_scope()?.is_none() {
+        return Ok(());
+    }
+    repository.transact(&mut |tx| tx.put_alert_scope(None))
 }
 
 impl Drop for AlertThreads {

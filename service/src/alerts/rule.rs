@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use htm_core::detection::ALERT_THRESHOLD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use toml::Spanned;
 use wildmatch::WildMatch;
@@ -142,10 +142,38 @@ pub struct Rule {
     pub resolve: bool,
     /// For people and programs that sort by it.
     pub severity: String,
-    metrics: Vec<WildMatch>,
-    tags: Vec<(String, String)>,
+    matcher: Matcher,
     quiet: Vec<QuietHours>,
     maintenance: Vec<Maintenance>,
+}
+
+/// Which metrics a rule is about.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Matcher {
+    metrics: Vec<String>,
+    tags: Vec<(String, String)>,
+}
+
+impl Matcher {
+    /// Whether one of its globs matches a metric's name, and all of its tags are there.
+    pub fn matches(&self, metric: &str) -> bool {
+        if !self.metrics.iter().any(|glob| WildMatch::new(glob).matches(metric)) {
+            return false;
+        }
+        let found = tags(metric);
+        self.tags.iter().all(|(key, value)| found.get(key.as_str()) == Some(&value.as_str()))
+    }
+}
+
+/// Which metrics rules are about, to be kept until the next start.
+pub(super) fn scope_of(rules: &[Rule]) -> String {
+    let matchers: Vec<&Matcher> = rules.iter().map(|rule| &rule.matcher).collect();
+    serde_json::to_string(&matchers).unwrap_or_default()
+}
+
+/// What [`scope_of`] made; nothing of a text that it did not make.
+pub(super) fn matchers_of(scope: &str) -> Vec<Matcher> {
+    serde_json::from_str(scope).unwrap_or_default()
 }
 
 impl Rule {
@@ -190,7 +218,6 @@ impl Rule {
                 return Err(format!("{key} has {count} entries; expected at most {MAX_LIST}"));
             }
         }
-        let globs = file.metrics.clone().unwrap_or_else(|| vec!["*".to_owned()]);
         let severity = file.severity.clone().unwrap_or_else(|| DEFAULT_SEVERITY.to_owned());
         Ok(Self {
             name: checked_name("name", file.name.get_ref())?,
@@ -200,8 +227,10 @@ impl Rule {
             channels: file.channels.clone().unwrap_or_default(),
             resolve: file.resolve.unwrap_or(true),
             severity: checked_name("severity", &severity)?,
-            metrics: globs.iter().map(|glob| WildMatch::new(glob)).collect(),
-            tags: file.tags.iter().flatten().map(|tag| tag_of(tag)).collect::<Result<_, _>>()?,
+            matcher: Matcher {
+                metrics: file.metrics.clone().unwrap_or_else(|| vec!["*".to_owned()]),
+                tags: file.tags.iter().flatten().map(|tag| tag_of(tag)).collect::<Result<_, _>>()?,
+            },
             quiet: file.quiet.iter().flatten().map(QuietHours::from_file).collect::<Result<_, _>>()?,
             maintenance: file
                 .maintenance
@@ -214,11 +243,7 @@ impl Rule {
 
     /// Whether it is about the metric with this name: one of its globs matches, and all of its tags are there.
     pub fn matches(&self, metric: &str) -> bool {
-        if !self.metrics.iter().any(|glob| glob.matches(metric)) {
-            return false;
-        }
-        let found = tags(metric);
-        self.tags.iter().all(|(key, value)| found.get(key.as_str()) == Some(&value.as_str()))
+        self.matcher.matches(metric)
     }
 
     /// Why an episode that opens now is not told now.
@@ -249,11 +274,11 @@ impl Rule {
     pub fn shown(&self) -> Value {
         let Bounds { clear, clear_after_s, min_duration_s, .. } = self.bounds;
         let threshold = self.shown_threshold();
-        let globs: Vec<String> = self.metrics.iter().map(ToString::to_string).collect();
-        let tags: Vec<String> = self.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let Matcher { metrics, tags } = &self.matcher;
+        let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         json!({
             "name": self.name,
-            "metrics": globs,
+            "metrics": metrics,
             "tags": tags,
             "when": self.condition.as_str(),
             "threshold": threshold,
@@ -338,6 +363,15 @@ mod tests {
         ] {
             assert_eq!(rule.matches(metric), is_match, "{metric}");
         }
+    }
+
+    #[test]
+    fn a_scope_says_later_what_rules_were_about() {
+        let rule = rule("name = 'a'\nmetrics = ['cpu.*']\ntags = ['dc=fra']").expect("valid");
+        let matchers = matchers_of(&scope_of(&[rule]));
+        let matches = |metric: &str| matchers.iter().any(|matcher| matcher.matches(metric));
+        assert!(matches("cpu.load;dc=fra") && !matches("cpu.load") && !matches("mem;dc=fra"));
+        assert_eq!(matchers_of("of another program"), []);
     }
 
     #[test]

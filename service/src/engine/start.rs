@@ -193,9 +193,9 @@ fn raises_alerts(options: &EngineOptions) -> bool {
 
 fn start_alerts(shared: &Shared) -> Result<Option<AlertThreads>, EngineError> {
     let options = &shared.options;
-    let Some(repository) = shared.repository.as_ref().filter(|_| raises_alerts(options)) else {
-        return Ok(None);
-    };
+    // In one process also without a rule, so that this is known later. With a broker somebody else may have rules.
+    let is_wanted = raises_alerts(options) || options.bus == BusChoice::Memory;
+    let Some(repository) = shared.repository.as_ref().filter(|_| is_wanted) else { return Ok(None) };
     let started = AlertThreads::start(&options.alerts, repository, &shared.bus, &shared.clock);
     started.map_err(|error| EngineError::new("starting the threads of alerts", &error))
 }

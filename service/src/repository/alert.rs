@@ -197,11 +197,12 @@ pub trait AlertReads {
     /// Whether the database has the tables.
     fn has_alert_tables(&self) -> bool;
 
-    /// Since when alerts are raised here, by our clock; `None` if they never were.
+    /// Which metrics the rules were about when alerts were raised last, as the alert role wrote it; `None` if they never
+    /// were, or have been off since.
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.
-    fn alerts_began_at(&self) -> Result<Option<i64>, RepositoryError>;
+    fn alert_scope(&self) -> Result<Option<String>, RepositoryError>;
 
     /// How far a metric was folded; `None` if it never was.
     ///
@@ -241,11 +242,11 @@ pub trait AlertReads {
 
 /// What may be written of alerts, within a transaction.
 pub trait AlertWrites {
-    /// Notes since when alerts are raised here; the first time stays.
+    /// Keeps which metrics the rules are about; `None` when there are no rules any more.
     ///
     /// # Errors
     /// [`RepositoryError`] from the database, or if it lacks the tables.
-    fn note_alerts_began(&mut self, now: i64) -> Result<(), RepositoryError>;
+    fn put_alert_scope(&mut self, scope: Option<&str>) -> Result<(), RepositoryError>;
 
     /// Keeps how far a metric was folded, in place of what was kept before; does nothing for a metric that is gone.
     ///

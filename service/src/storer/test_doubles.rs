@@ -253,8 +253,8 @@ impl AlertReads for TroubledRepository {
         self.inner.has_alert_tables()
     }
 
-    fn alerts_began_at(&self) -> Result<Option<i64>, RepositoryError> {
-        self.inner.alerts_began_at()
+    fn alert_scope(&self) -> Result<Option<String>, RepositoryError> {
+        self.inner.alert_scope()
     }
 
     fn alert_cursor(&self, id: &ModelId) -> Result<Option<AlertCursor>, RepositoryError> {

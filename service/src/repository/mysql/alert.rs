@@ -2,7 +2,7 @@
 //!
 //! A database that was not brought up lacks the tables: reads find nothing, writes are refused with what to do.
 //!
-//! The row of `alert_cursor` under [`BEGAN_UID`], which no metric can have, says since when alerts are raised here.
+//! The row of `alert_cursor` under [`SCOPE_UID`], which no metric can have, holds the scope of the rules.
 
 use htm_core::ids::{ModelId, RowId};
 use mysql_async::{Params, Row, Value};
@@ -19,7 +19,7 @@ use crate::repository::alert::{
 use crate::repository::column_limit::check_length;
 
 /// Stands where a metric's id would.
-const BEGAN_UID: &str = "*";
+const SCOPE_UID: &str = "*";
 /// Episodes that are deleted at once because there are too many.
 const MAX_PURGED: usize = 1_000;
 
@@ -70,11 +70,11 @@ impl AlertReads for MysqlRepository {
         self.features.has_alerts
     }
 
-    fn alerts_began_at(&self) -> Result<Option<i64>, RepositoryError> {
+    fn alert_scope(&self) -> Result<Option<String>, RepositoryError> {
         self.read_alerts(|session| {
-            let sql = "SELECT began_at FROM alert_cursor WHERE uid = ?";
-            let row = session.first_row("reading alerts", sql, (BEGAN_UID,))?;
-            Ok(row.map(|row| Columns::new(row).integer()).transpose()?.flatten())
+            let sql = "SELECT state FROM alert_cursor WHERE uid = ?";
+            let row = session.first_row("reading alerts", sql, (SCOPE_UID,))?;
+            Ok(row.map(|row| Columns::new(row).text()).transpose()?.flatten())
         })
     }
 
@@ -147,10 +147,14 @@ impl AlertReads for MysqlRepository {
 }
 
 impl AlertWrites for MysqlTransaction<'_> {
-    fn note_alerts_began(&mut self, now: i64) -> Result<(), RepositoryError> {
+    fn put_alert_scope(&mut self, scope: Option<&str>) -> Result<(), RepositoryError> {
         self.check_alerts()?;
-        let sql = "INSERT IGNORE INTO alert_cursor (uid, row_id, began_at, state) VALUES (?, 0, ?, '')";
-        self.session.execute("noting that alerts began", sql, (BEGAN_UID, now))?;
+        let doing = "keeping what alerts are about";
+        self.session.execute(doing, "DELETE FROM alert_cursor WHERE uid = ?", (SCOPE_UID,))?;
+        if let Some(scope) = scope {
+            let sql = "INSERT INTO alert_cursor (uid, row_id, began_at, state) VALUES (?, 0, 0, ?)";
+            self.session.execute(doing, sql, (SCOPE_UID, scope))?;
+        }
         Ok(())
     }
 
@@ -231,7 +235,7 @@ impl AlertWrites for MysqlTransaction<'_> {
             purged += self.session.execute(doing, sql, (key,))?;
         }
         let sql = "DELETE FROM alert_cursor WHERE uid <> ? AND uid NOT IN (SELECT uid FROM metric)";
-        self.session.execute(doing, sql, (BEGAN_UID,))?;
+        self.session.execute(doing, sql, (SCOPE_UID,))?;
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 }

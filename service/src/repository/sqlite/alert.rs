@@ -1,6 +1,6 @@
 //! Episodes, deliveries and cursors in SQLite: both what is read and what is written.
 //!
-//! The row of `alert_cursor` under [`BEGAN_UID`], which no metric can have, says since when alerts are raised here.
+//! The row of `alert_cursor` under [`SCOPE_UID`], which no metric can have, holds the scope of the rules.
 
 use htm_core::ids::{ModelId, RowId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -16,7 +16,7 @@ use crate::repository::alert::{
 use crate::repository::column_limit::check_length;
 
 /// Stands where a metric's id would.
-const BEGAN_UID: &str = "*";
+const SCOPE_UID: &str = "*";
 
 /// Every column of [`AlertEpisode`], in the order [`episode_from_row`] reads them.
 macro_rules! select_episode {
@@ -56,15 +56,10 @@ impl AlertReads for SqliteRepository {
         true
     }
 
-    fn alerts_began_at(&self) -> Result<Option<i64>, RepositoryError> {
+    fn alert_scope(&self) -> Result<Option<String>, RepositoryError> {
         self.readers.read(|connection| {
-            let found: Option<i64> = one(
-                connection,
-                "SELECT began_at FROM alert_cursor WHERE uid = ?1",
-                params![BEGAN_UID],
-                |row| row.get(0),
-            )?;
-            Ok(found)
+            let sql = "SELECT state FROM alert_cursor WHERE uid = ?1";
+            one(connection, sql, params![SCOPE_UID], |row| row.get(0))
         })
     }
 
@@ -121,10 +116,13 @@ impl AlertReads for SqliteRepository {
 }
 
 impl AlertWrites for SqliteTransaction<'_> {
-    fn note_alerts_began(&mut self, now: i64) -> Result<(), RepositoryError> {
-        let sql = "INSERT INTO alert_cursor (uid, row_id, began_at, state) VALUES (?1, 0, ?2, '')
-                   ON CONFLICT (uid) DO NOTHING";
-        self.execute("noting that alerts began", sql, params![BEGAN_UID, now])?;
+    fn put_alert_scope(&mut self, scope: Option<&str>) -> Result<(), RepositoryError> {
+        let doing = "keeping what alerts are about";
+        self.execute(doing, "DELETE FROM alert_cursor WHERE uid = ?1", params![SCOPE_UID])?;
+        if let Some(scope) = scope {
+            let sql = "INSERT INTO alert_cursor (uid, row_id, began_at, state) VALUES (?1, 0, 0, ?2)";
+            self.execute(doing, sql, params![SCOPE_UID, scope])?;
+        }
         Ok(())
     }
 
@@ -196,7 +194,7 @@ impl AlertWrites for SqliteTransaction<'_> {
                    ORDER BY opened_at DESC, began DESC, episode_key LIMIT -1 OFFSET ?2))";
         let purged = self.execute(doing, sql, params![before, kept])?;
         let sql = "DELETE FROM alert_cursor WHERE uid <> ?1 AND uid NOT IN (SELECT uid FROM metric)";
-        self.execute(doing, sql, params![BEGAN_UID])?;
+        self.execute(doing, sql, params![SCOPE_UID])?;
         Ok(purged)
     }
 }

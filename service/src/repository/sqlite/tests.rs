@@ -75,9 +75,9 @@ fn a_file_of_version_2_gets_the_tables_of_alerts() {
     raw.pragma_update(None, "user_version", 2).expect("updates");
     drop(raw);
     let opened = SqliteRepository::open(&path, OpenMode::ReadWrite).expect("brings it up");
-    assert_eq!(opened.alerts_began_at(), Ok(None));
-    opened.transact(&mut |tx| tx.note_alerts_began(7)).expect("notes");
-    assert_eq!(opened.alerts_began_at(), Ok(Some(7)));
+    assert_eq!(opened.alert_scope(), Ok(None));
+    opened.transact(&mut |tx| tx.put_alert_scope(Some("[]"))).expect("puts");
+    assert_eq!(opened.alert_scope(), Ok(Some("[]".to_owned())));
 }
 
 fn metric(uid: &str, name: &str) -> Metric {
