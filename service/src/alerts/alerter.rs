@@ -208,7 +208,10 @@ impl Alerter {
             if let Some(watch) = self.watches.get_mut(&metric.uid) {
                 if metric.status == MetricStatus::Unmonitored {
                     self.items.extend(watch.abandon(rules, true));
+                } else if watch.status != metric.status {
+                    watch.learning_rows = learning_rows_of(&metric);
                 }
+                watch.status = metric.status;
                 let has_scores = matches!(metric.status, MetricStatus::Active | MetricStatus::Error);
                 if metric.last_rowid > watch.row_id && has_scores {
                     self.behind.insert(metric.uid.clone());
@@ -252,9 +255,7 @@ impl Alerter {
             began_at: 0,
             state: String::new(),
         });
-        let spec = metric.parameters.as_deref().and_then(|text| ModelSpec::from_json(text).ok());
-        let learning_rows = spec.map_or(i64::from(DEFAULT_LEARNING_ROWS), |spec| spec.rows_to_learn_from());
-        let (watch, abandoned) = Watch::new(&metric.name, &cursor, rules, learning_rows);
+        let (watch, abandoned) = Watch::new(&metric.name, &cursor, rules, learning_rows_of(metric));
         self.items.extend(abandoned);
         self.watches.insert(metric.uid.clone(), watch);
         Ok(())
@@ -411,6 +412,12 @@ impl Alerter {
             tracing::warn!("alerts wait: {error}");
         }
     }
+}
+
+/// Rows that a metric's model learns its range from.
+fn learning_rows_of(metric: &Metric) -> i64 {
+    let spec = metric.parameters.as_deref().and_then(|text| ModelSpec::from_json(text).ok());
+    spec.map_or(i64::from(DEFAULT_LEARNING_ROWS), |spec| spec.rows_to_learn_from())
 }
 
 #[cfg(test)]

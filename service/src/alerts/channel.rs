@@ -16,8 +16,8 @@ use super::rule::checked_name;
 const MAX_HEADERS: usize = 32;
 /// Without another one, how long a receiver may take for an answer.
 const DEFAULT_TIMEOUT_S: u64 = 10;
-/// Longest time it may take.
-const MAX_TIMEOUT_S: u64 = 60;
+/// Longest time it may take; less than a request of our own API, by which a channel is tried.
+const MAX_TIMEOUT_S: u64 = 20;
 /// Where Alertmanager takes alerts.
 const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
 

@@ -21,7 +21,9 @@ use super::settings::AlertSettings;
 use super::webhook::{Poster, Verdict};
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::repository::alert::{AlertDelivery, AlertEpisode, DeliveryKind, DeliveryState, Suppression};
+use crate::repository::alert::{
+    AlertDelivery, AlertEpisode, DeliveryKind, DeliveryState, MAX_ERROR_CHARS, Suppression,
+};
 use crate::repository::{Repository, RepositoryError};
 
 /// Pause before the first repetition, in seconds; doubles each time.
@@ -264,9 +266,25 @@ impl Courier {
             if stop.load(Ordering::Relaxed) {
                 return Ok(0);
             }
-            self.work_off(delivery, stop)?;
+            match self.work_off(delivery, stop) {
+                // It must not keep the next ones waiting.
+                Err(RepositoryError::Rejected { reason }) => self.give_up(delivery, &reason)?,
+                other => other?,
+            }
         }
         Ok(due.len())
+    }
+
+    /// Puts a delivery aside whose episode cannot be read or written.
+    fn give_up(&self, delivery: &AlertDelivery, reason: &str) -> Result<(), RepositoryError> {
+        let after = AlertDelivery {
+            state: DeliveryState::GivenUp,
+            next_at: None,
+            last_error: Some(reason.chars().take(MAX_ERROR_CHARS).collect()),
+            ..delivery.clone()
+        };
+        tracing::error!(channel = %after.channel, key = %after.key, "an alert was given up: {reason}");
+        self.repository.transact(&mut |tx| tx.put_alert_delivery(&after))
     }
 
     fn work_off(&self, delivery: &AlertDelivery, stop: &AtomicBool) -> Result<(), RepositoryError> {

@@ -368,9 +368,9 @@ mod tests {
     #[test]
     fn a_scope_says_later_what_rules_were_about() {
         let rule = rule("name = 'a'\nmetrics = ['cpu.*']\ntags = ['dc=fra']").expect("valid");
-        let matchers = matchers_of(&scope_of(&[rule]));
-        let matches = |metric: &str| matchers.iter().any(|matcher| matcher.matches(metric));
-        assert!(matches("cpu.load;dc=fra") && !matches("cpu.load") && !matches("mem;dc=fra"));
+        let before = matchers_of(&scope_of(&[rule]));
+        let was_watched = |metric: &str| before.iter().any(|matcher| matcher.matches(metric));
+        assert!(was_watched("cpu.load;dc=fra") && !was_watched("cpu.load") && !was_watched("mem;dc=fra"));
         assert_eq!(matchers_of("of another program"), []);
     }
 

@@ -11,6 +11,7 @@ use super::episode::{Change, OpenScore, OpenSignal, Phase, ScoredRow, SignalChan
 use super::rule::{Condition, Rule};
 use super::store::Item;
 use crate::repository::alert::{AlertCursor, AlertEpisode};
+use crate::repository::metric::MetricStatus;
 use crate::signals::{Signal, SignalState};
 
 /// What a rule knows of a metric.
@@ -65,7 +66,10 @@ pub(super) struct Watch {
     /// The last row that was folded.
     pub(super) row_id: RowId,
     began_at: i64,
-    learning_rows: i64,
+    /// Rows that its model learns its range from.
+    pub(super) learning_rows: i64,
+    /// Status of the metric when it was looked at last.
+    pub(super) status: MetricStatus,
     /// Whether it has changed since it was kept.
     pub(super) is_dirty: bool,
     /// What the signals said when they were last computed, and the newest row then.
@@ -135,6 +139,7 @@ impl Watch {
             row_id: cursor.row_id,
             began_at: cursor.began_at,
             learning_rows,
+            status: MetricStatus::Unmonitored,
             is_dirty: !abandoned.is_empty(),
             seen: None,
         };

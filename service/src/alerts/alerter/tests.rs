@@ -198,3 +198,25 @@ fn a_rule_that_changes_ends_its_episodes_and_begins_anew() {
     let after = fixture.episodes();
     assert_eq!((after.len(), after[0].until, after[0].peak_score), (2, None, Some(0.7)), "{after:?}");
 }
+
+#[test]
+fn an_episode_is_one_however_often_the_role_dies_before_it_has_noted_how_far_it_is() {
+    let fixture = Fixture::new();
+    let rules = format!("{CHANNEL}{}", rule("odd", "*"));
+    drop(fixture.started(&rules));
+    let parts = [calm(YOUNG), vec![0.5], vec![0.9, 0.8], calm(1), calm(1), vec![0.3]];
+    for (round, scores) in parts.iter().enumerate() {
+        let id = fixture.score("m", scores);
+        let before = fixture.repository.alert_cursor(&id).expect("reads");
+        drop(fixture.started(&rules));
+        if let Some(before) = before.filter(|_| round % 2 == 1) {
+            fixture.repository.transact(&mut |tx| tx.put_alert_cursor(&before)).expect("puts");
+        }
+    }
+    drop(fixture.started(&rules));
+    let found: Vec<_> =
+        fixture.episodes().into_iter().map(|it| (it.row_id, it.until, it.peak_score)).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&(Some(RowId(577)), Some(579 * HOUR_S), Some(0.9))), "{found:?}");
+    assert!(found.contains(&(Some(RowId(582)), None, Some(0.3))), "{found:?}");
+}
