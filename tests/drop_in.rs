@@ -26,7 +26,15 @@ use tempfile::TempDir;
 /// The services and the log of each, in the group `htmengine`.
 const SERVICES: [&str; 4] = ["anomaly_service", "metric_listener", "metric_storer", "model_scheduler"];
 /// Tables that the original has not.
-const ADDED_TABLES: [&str; 4] = ["change", "htmengine_version", "reject", "score_progress"];
+const ADDED_TABLES: [&str; 7] = [
+    "alert_cursor",
+    "alert_delivery",
+    "alert_episode",
+    "change",
+    "htmengine_version",
+    "reject",
+    "score_progress",
+];
 /// What the original's tables have not: an index, so that a metric is found by its name, and the detection score.
 const ADDITIONS: [&str; 4] = [
     ",\n  KEY `name_idx` (`name`(191))",

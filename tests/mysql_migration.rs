@@ -19,7 +19,15 @@ const OUR_COLUMNS: [&str; 3] = [
     "  `alert_score` double DEFAULT NULL,\n",
     "  `detection_components` varchar(120) DEFAULT NULL,\n",
 ];
-const OUR_TABLES: [&str; 4] = ["change", "htmengine_version", "reject", "score_progress"];
+const OUR_TABLES: [&str; 7] = [
+    "alert_cursor",
+    "alert_delivery",
+    "alert_episode",
+    "change",
+    "htmengine_version",
+    "reject",
+    "score_progress",
+];
 
 fn server() -> &'static PrivateMariadb {
     PrivateMariadb::shared()
@@ -83,7 +91,7 @@ fn a_migrated_database_equals_the_originals() {
         }
     }
     assert_eq!(ours, captured());
-    assert_eq!(server().query(&settings.database, "SELECT version FROM htmengine_version").trim(), "2");
+    assert_eq!(server().query(&settings.database, "SELECT version FROM htmengine_version").trim(), "3");
 }
 
 #[test]
@@ -101,6 +109,7 @@ fn a_database_of_version_1_works_without_the_detection_score_until_it_is_brought
     server().query(
         &settings.database,
         "ALTER TABLE metric_data DROP COLUMN detection_score, DROP COLUMN alert_score, DROP COLUMN detection_components;
+         DROP TABLE alert_delivery, alert_episode, alert_cursor;
          UPDATE htmengine_version SET version = 1",
     );
     let detection = |repository: &dyn Repository| rows_of(repository, "aa")[0].detection;
@@ -109,9 +118,11 @@ fn a_database_of_version_1_works_without_the_detection_score_until_it_is_brought
     append(&*old, "aa", 0..1);
     complete(&*old, "aa", &[1]);
     assert_eq!(detection(&*old), None);
+    assert!(!old.has_alert_tables());
     assert_eq!(migrated(&settings, MigrationTarget::Head).len(), 1);
     let new = MysqlRepository::connect(&settings, runtime()).expect("connects");
     assert_eq!(detection(&*new), None, "scored before");
+    assert!(new.has_alert_tables());
     complete(&*new, "aa", &[1]);
     assert_eq!(detection(&*new), Some(RowDetection::default()));
     assert_eq!(migrated(&settings, MigrationTarget::Head), Vec::<String>::new());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
 use htmengine::repository::Repository;
+use htmengine::repository::alert::EpisodeQuery;
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
 use htmengine::repository::mysql::{MysqlRepository, MysqlSettings};
 
@@ -24,13 +25,27 @@ mod with_our_tables {
     htm_tests::conformance_tests!(open(MigrationTarget::Head));
     htm_tests::conformance_tests!(open(MigrationTarget::Head);
     changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared
-    elevated_rows_are_found_across_metrics);
+    elevated_rows_are_found_across_metrics
+        episodes_are_kept_and_listed deliveries_are_found_when_they_are_due cursors_are_kept_with_their_metrics
+        old_episodes_are_purged);
 }
 
 mod with_the_original_schema_alone {
     use super::*;
 
     htm_tests::conformance_tests!(open(MigrationTarget::Original));
+
+    #[test]
+    fn alerts_are_read_as_none_and_refused() {
+        let repository = open(MigrationTarget::Original);
+        assert!(!repository.has_alert_tables());
+        assert_eq!(repository.alert_scope(), Ok(None));
+        assert_eq!(repository.alert_episodes(&EpisodeQuery::default()), Ok(Vec::new()));
+        let refused = repository.transact(&mut |tx| tx.put_alert_scope(Some("[]")));
+        assert!(refused.is_err_and(|error| error.to_string().contains("htmengine migrate")));
+        let purged = repository.transact(&mut |tx| tx.purge_alerts(1, 1).map(|count| assert_eq!(count, 0)));
+        purged.expect("does nothing");
+    }
 }
 
 #[test]

@@ -30,4 +30,6 @@ fn open() -> Opened {
 conformance_tests!(open());
 conformance_tests!(open();
     changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared
-    elevated_rows_are_found_across_metrics);
+    elevated_rows_are_found_across_metrics
+    episodes_are_kept_and_listed deliveries_are_found_when_they_are_due cursors_are_kept_with_their_metrics
+    old_episodes_are_purged);

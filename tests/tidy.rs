@@ -17,7 +17,7 @@ const UNSAFE_MAPPING_FILE: &str = "core/src/format/mapping.rs";
 const MAX_LINES: usize = 600;
 
 /// Rooms of `service` that meet only in bus messages and repository rows.
-const ROLE_ROOMS: [&str; 5] = ["listener", "storer", "scheduler", "anomaly", "http"];
+const ROLE_ROOMS: [&str; 6] = ["listener", "storer", "scheduler", "anomaly", "alerts", "http"];
 
 /// Packages of this workspace by folder, and which of them each may depend on.
 const DEPENDENCY_DIRECTION: [(&str, &[&str]); 3] =

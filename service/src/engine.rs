@@ -31,6 +31,8 @@ use tokio::runtime::Runtime;
 
 pub use self::lock::LOCK_FILE;
 use self::role::{Role, Roles};
+use crate::alerts::AlertSettings;
+use crate::alerts::role::AlertThreads;
 use crate::backends::{BusChoice, RepositoryChoice};
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -90,6 +92,8 @@ pub struct EngineOptions {
     pub web_app_slash_names: bool,
     /// Rows older than so many days are deleted as far as no model needs them; 0 for never.
     pub retention_days: u32,
+    /// Rules and channels of alerts; without a rule there are none.
+    pub alerts: AlertSettings,
     /// Graphite lines over TCP, and over UDP if `udp`.
     pub graphite: SocketAddr,
     /// Whether to listen on UDP too, on the same port.
@@ -136,6 +140,7 @@ impl EngineOptions {
             web_app: None,
             web_app_slash_names: false,
             retention_days: 0,
+            alerts: AlertSettings::default(),
             graphite,
             udp: true,
             results: None,
@@ -164,6 +169,7 @@ pub struct Engine {
     http: Option<HttpServer>,
     garbage: Option<GarbageThread>,
     self_series: Option<SelfSeriesThread>,
+    alerts: Option<AlertThreads>,
     threads: Threads,
     signals: Arc<Signals>,
     clock: Arc<dyn Clock>,
@@ -314,6 +320,7 @@ impl Engine {
         }
         raise(&self.signals.finish_anomaly);
         let anomaly = self.join("anomaly", threads.anomaly)?.unwrap_or(Ok(()));
+        drop(self.alerts.take());
         let saved = scheduler.as_mut().map_or(Ok(()), |scheduler| self.save(scheduler));
         raise(&self.signals.stop_control);
         if let Some(control) = self.join("control", threads.control)? {

@@ -1,7 +1,7 @@
 //! The service shell around the models: from a Graphite line to a finished row and a published result.
 //!
-//! Modules in the order of the flow. The role rooms (`listener`, `storer`, `scheduler`, `anomaly`) never name one
-//! another; they meet only in messages on the [`bus`] and rows in the [`repository`]. [`engine`] wires them up.
+//! Modules in the order of the flow. The role rooms (`listener`, `storer`, `scheduler`, `anomaly`, `alerts`) never
+//! name one another; they meet only in messages on the [`bus`] and rows in the [`repository`]. [`engine`] wires them up.
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +50,8 @@ pub mod scheduler;
 pub mod anomaly;
 
 pub mod results;
+
+pub mod alerts;
 
 pub mod http;
 

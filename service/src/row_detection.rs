@@ -95,7 +95,7 @@ fn read_column(text: &str) -> (Option<Components>, Option<u32>) {
     (Some(components), open_predictions)
 }
 
-fn four_digits(value: f64) -> f64 {
+pub(crate) fn four_digits(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 

@@ -17,10 +17,14 @@ use htm_core::encoder::FieldParams;
 use htm_core::encoder::random_distributed_scalar::{
     MAX_BUCKETS, MIDDLE_BUCKET, RandomDistributedScalarParams,
 };
+use htm_core::ids::RowId;
 use htm_core::params::{ModelParams, ValueRange};
 use serde::{Serialize, Serializer};
 
-use crate::repository::metric_data::MetricRow;
+use crate::model_params::ModelStart;
+use crate::repository::metric::Metric;
+use crate::repository::metric_data::{DataQuery, MetricRow};
+use crate::repository::{Repository, RepositoryError};
 
 /// Rows that are looked at.
 pub const RECENT_ROWS: usize = 1_000;
@@ -113,6 +117,32 @@ pub fn signals(subject: Subject<'_>) -> [Signal; 4] {
     ]
 }
 
+/// A metric's newest rows, oldest first, and its signals at `now`.
+///
+/// # Errors
+/// [`RepositoryError`] from the database.
+pub fn of_metric(
+    repository: &dyn Repository,
+    metric: &Metric,
+    now: i64,
+) -> Result<(Vec<MetricRow>, [Signal; 4]), RepositoryError> {
+    let newest = DataQuery { limit: Some(RECENT_ROWS), ..DataQuery::default() };
+    let rows = repository.data(&metric.uid, &newest)?;
+    let start = metric.model_params.as_deref().and_then(|text| ModelStart::from_json(text).ok());
+    let params = start.as_ref().and_then(|start| start.params().ok());
+    let encoder = match params {
+        Some(params) => {
+            let oldest = DataQuery { limit: Some(1), keep_oldest: true, ..DataQuery::default() };
+            let first = repository.data(&metric.uid, &oldest)?.pop().filter(|row| row.row_id == RowId(1));
+            encoder_ends(&params, first.map(|row| row.value))
+        }
+        None => None,
+    };
+    let range = start.and_then(|start| start.range);
+    let signals = signals(Subject { rows: &rows, now, range, encoder });
+    Ok((rows, signals))
+}
+
 /// The values that a model's encoder tells apart; `first` is the first value it ever saw. `None` of an encoder without
 /// ends, or if they are not known.
 pub fn encoder_ends(params: &ModelParams, first: Option<f64>) -> Option<ValueRange> {
@@ -130,12 +160,19 @@ pub fn encoder_ends(params: &ModelParams, first: Option<f64>) -> Option<ValueRan
 }
 
 fn no_data(rows: &[MetricRow], now: i64) -> SignalState {
-    let Some(newest) = rows.last().filter(|_| rows.len() >= MIN_ROWS) else { return SignalState::Unknown };
+    let Some(since) = no_data_since(rows) else { return SignalState::Unknown };
+    state_of(now > since, since)
+}
+
+/// After this time `no_data` is on, unless a row comes; `None` if there are too few rows to tell. `rows` are the newest
+/// ones, oldest first.
+pub fn no_data_since(rows: &[MetricRow]) -> Option<i64> {
+    let newest = rows.last().filter(|_| rows.len() >= MIN_ROWS)?;
     let mut gaps: Vec<i64> = rows.windows(2).map(|pair| pair[1].timestamp - pair[0].timestamp).collect();
     let middle = gaps.len() / 2;
     let interval = *gaps.select_nth_unstable(middle).1;
     let patience = interval.saturating_mul(LATE_INTERVALS).max(MIN_LATE_S);
-    state_of(now.saturating_sub(newest.timestamp) > patience, newest.timestamp.saturating_add(patience))
+    Some(newest.timestamp.saturating_add(patience))
 }
 
 fn flat_line(rows: &[MetricRow]) -> SignalState {
@@ -162,8 +199,6 @@ fn state_of(is_on: bool, since: i64) -> SignalState {
 
 #[cfg(test)]
 mod tests {
-    use htm_core::ids::RowId;
-
     use super::*;
 
     const START: i64 = 1_700_000_000;

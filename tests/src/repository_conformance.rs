@@ -647,3 +647,5 @@ mod checks {
 }
 
 pub use checks::*;
+
+pub use crate::alert_conformance::*;

@@ -31,6 +31,18 @@ pub trait Bus: Send + Sync {
     /// Finished rows, and what became of models: anomaly to whoever listens.
     fn results(&self) -> &dyn Fanout<ResultMessage>;
 
+    /// Publishes a message of alerts where other programs get it, and waits up to `limit` until it is safe there.
+    ///
+    /// # Errors
+    /// [`BusError::Refused`] where there is no such place, as in one process; else what the transport said. Then it may come
+    /// all the same.
+    fn publish_alert(&self, _body: Vec<u8>, _limit: Duration) -> Result<(), BusError> {
+        Err(BusError::Refused {
+            reason: "there is no broker to publish alerts at; name one with `broker` in the settings"
+                .to_owned(),
+        })
+    }
+
     /// Closes all queues and the fanout at once, and waits, with a limit, until everything published is where it
     /// belongs. An orderly stop closes the queues one by one before, upstream first.
     fn close(&self) {

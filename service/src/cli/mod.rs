@@ -4,6 +4,8 @@
 //! error.
 
 mod activate;
+mod alert;
+mod alerts;
 mod checkpoint;
 mod collect_garbage;
 mod config;
@@ -81,6 +83,8 @@ enum Verb {
     Metrics(metrics::MetricsArgs),
     Data(data::DataArgs),
     Signals(signals::SignalsArgs),
+    Alerts(alerts::AlertsArgs),
+    Alert(alert::AlertVerbArgs),
     Monitor(monitor::MonitorArgs),
     Unmonitor(unmonitor::UnmonitorArgs),
     Delete(delete::DeleteArgs),
@@ -171,6 +175,8 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Metrics(args) => metrics::run(&args),
         Verb::Data(args) => data::run(&args),
         Verb::Signals(args) => signals::run(&args),
+        Verb::Alerts(args) => alerts::run(&args),
+        Verb::Alert(args) => alert::run(&args),
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Unmonitor(args) => unmonitor::run(&args),
         Verb::Delete(args) => delete::run(&args),

@@ -40,7 +40,8 @@ impl OpenOperations {
             bus.as_ref().map(OpenBus::shared),
             Arc::new(SystemClock::new()),
             Arc::new(random),
-        );
+        )
+        .with_alerts(settings.alerts());
         Ok(Self { operations, _repository: repository, _bus: bus })
     }
 }

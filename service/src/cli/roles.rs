@@ -95,7 +95,7 @@ pub(super) struct AnomalyArgs {
     log: LogArgs,
 }
 
-/// Serve finished rows as newline-delimited JSON over TCP
+/// Serve finished rows as newline-delimited JSON over TCP, and raise alerts
 #[derive(Debug, Args)]
 pub(super) struct ResultsArgs {
     #[command(flatten)]
@@ -191,8 +191,11 @@ pub(super) fn complete(args: &AnomalyArgs) -> Result<(), CliError> {
 pub(super) fn serve_results(args: &ResultsArgs) -> Result<(), CliError> {
     let flags = Said { results: flag("--results", args.results), ..Said::default() };
     let settings = Settings::load_with(&args.config, flags)?;
-    if settings.engine_options().results.is_none() {
-        return Err(CliError::new("where are results to be served? Give `--results ADDR:PORT`"));
+    let options = settings.engine_options();
+    if options.results.is_none() && options.alerts.is_empty() {
+        return Err(CliError::new(
+            "where are results to be served? Give `--results ADDR:PORT`, or rules of alerts in the settings",
+        ));
     }
     args.log.start(&settings, None);
     play(Role::Results, &settings)
@@ -258,10 +261,12 @@ fn announce(role: Role, engine: &Engine) -> io::Result<()> {
                 engine.graphite_address()
             )?;
         }
-        Role::Results => {
-            let address = engine.results_address().map(|address| address.to_string()).unwrap_or_default();
-            writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
-        }
+        Role::Results => match engine.results_address() {
+            Some(address) => {
+                writeln!(out, "htmengine results serves newline-delimited JSON on TCP {address}")?;
+            }
+            None => writeln!(out, "htmengine results raises alerts")?,
+        },
         Role::Http => {
             if let Some(http) = engine.http_address() {
                 writeln!(out, "HTTP API: http://{http}")?;

@@ -21,6 +21,8 @@ use super::original::Original;
 use super::table::{Entry, Said};
 use super::toml_file::{self, FromToml};
 use super::{ConfigError, DEFAULT_DATA_DIR, DEFAULT_GRAPHITE_PORT, DEFAULT_HTTP};
+use crate::alerts::AlertSettings;
+use crate::alerts::channel::Channel;
 use crate::backends::{self, BusChoice, RepositoryChoice};
 use crate::bus::BusError;
 use crate::bus::rabbitmq::RabbitSettings;
@@ -110,7 +112,31 @@ impl Settings {
                 format!("learning_rows ({}) is {}; expected {least} to {most}", rows.layer, rows.value);
             return Err(ConfigError { problems: vec![problem] });
         }
-        Ok(Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() })
+        let settings = Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() };
+        settings.check_alerts()?;
+        Ok(settings)
+    }
+
+    /// A channel to the broker needs one.
+    fn check_alerts(&self) -> Result<(), ConfigError> {
+        let Some(setting) = &self.said.alert else { return Ok(()) };
+        if self.broker_kind() == BrokerKind::Rabbitmq {
+            return Ok(());
+        }
+        let problem = |channel: &Channel| {
+            format!(
+                "alert.channel '{}' ({}) is of kind exchange, and there is no broker; name one with `broker = \
+                 \"amqp://...\"`, or give the channel another kind",
+                channel.name, setting.layer
+            )
+        };
+        let problems: Vec<String> = setting.value.exchange_channels().map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Rules and channels of alerts.
+    pub fn alerts(&self) -> AlertSettings {
+        value(self.said.alert.as_ref(), AlertSettings::default())
     }
 
     /// The original's configuration folder, if it is in use.
@@ -231,6 +257,7 @@ impl Settings {
         options.web_app_slash_names = value(said.web_app_slash_names.as_ref(), false);
         options.learning_rows = value(said.learning_rows.as_ref(), DEFAULT_LEARNING_ROWS);
         options.retention_days = value(said.retention_days.as_ref(), 0).min(MAX_THRESHOLD_DAYS);
+        options.alerts = self.alerts();
         options.udp = value(said.udp.as_ref(), options.udp);
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());

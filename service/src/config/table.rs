@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::address::{BrokerKind, DatabaseKind, MEMORY, SQLITE};
 use super::layer::{Layer, Secret, Setting, Shown};
+use crate::alerts::AlertSettings;
 
 /// One setting as it is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,12 +128,21 @@ settings! {
     idle_timeout_s "idle_timeout_s": u64;
     /// Whether the log has a line for every stage of the work.
     profiling "profiling": bool;
+    /// Rules and channels of alerts.
+    alert "alert": AlertSettings;
 }
 
 fn entry<T: Shown>(name: &'static str, setting: Option<&Setting<T>>) -> Entry {
     match setting {
         Some(Setting { value, layer }) => Entry { name, value: value.shown(), layer: layer.clone() },
         None => Entry { name, value: Value::Null, layer: Layer::Default },
+    }
+}
+
+impl Shown for AlertSettings {
+    /// Without what is secret of addresses, and without headers.
+    fn shown(&self) -> Value {
+        AlertSettings::shown(self)
     }
 }
 

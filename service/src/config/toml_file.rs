@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::layer::{Layer, Secret, Setting};
 use super::table::Said;
 use super::{address, read_text};
+use crate::alerts::settings::{AlertFile, AlertSettings};
 
 /// The file as it is written. What the keys mean is said in `table.rs`.
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +44,7 @@ struct TomlFile {
     max_connections: Option<Spanned<usize>>,
     idle_timeout_s: Option<Spanned<u64>>,
     profiling: Option<Spanned<bool>>,
+    alert: Option<Spanned<AlertFile>>,
 }
 
 /// Names at the broker.
@@ -79,7 +81,8 @@ pub(super) fn read(path: &Path) -> Result<FromToml, String> {
     };
     let rabbitmq_conf = file.rabbitmq_conf.clone();
     let addresses = addresses(&file, &layer)?;
-    let said = addresses.or(said(file, &layer));
+    let alert = alert(file.alert.as_ref(), &layer)?;
+    let said = addresses.or(alert).or(said(file, &layer));
     Ok(FromToml { said, rabbitmq_conf })
 }
 
@@ -96,6 +99,12 @@ fn addresses(file: &TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Result<S
         }
     }
     Ok(said)
+}
+
+fn alert(given: Option<&Spanned<AlertFile>>, layer: &dyn Fn(Range<usize>) -> Layer) -> Result<Said, String> {
+    let Some(file) = given else { return Ok(Said::default()) };
+    let settings = AlertSettings::from_file(file.get_ref(), &|span| layer(span).to_string())?;
+    Ok(Said { alert: Some(Setting::new(settings, layer(file.span()))), ..Said::default() })
 }
 
 fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {

@@ -13,7 +13,7 @@ pub enum Role {
     Scheduler,
     /// Completes rows with scores.
     Anomaly,
-    /// Serves finished rows.
+    /// Serves finished rows, and raises alerts.
     Results,
     /// Serves the HTTP API and the web application.
     Http,

@@ -17,6 +17,7 @@ use super::{
     Engine, EngineError, EngineOptions, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread, Signals,
     Threads, lock,
 };
+use crate::alerts::role::AlertThreads;
 use crate::anomaly::Anomaly;
 use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository, start_runtime};
 use crate::bus::Bus;
@@ -73,7 +74,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     let runtime = start_runtime()
         .map_err(|error| EngineError::new("starting the threads of database and broker", &error))?;
     let mut repository = None;
-    if roles.need_repository() {
+    if roles.need_repository() || raises_alerts(&options) {
         let opened = wait_for("database", &*clock, stop, || {
             let mode = OpenMode::ReadWriteCreate;
             Ok(open_repository(&options.repository, &options.data_dir, mode, runtime.handle())?)
@@ -101,6 +102,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     let http = start_http(&shared, runtime.handle())?;
     let garbage = start_garbage(&shared)?;
     let self_series = start_self_series(&shared)?;
+    let alerts = start_alerts(&shared)?;
     let threads = start_threads(&shared, listener)?;
     Ok(Some(Engine {
         roles,
@@ -111,6 +113,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         http,
         garbage,
         self_series,
+        alerts,
         threads,
         signals: shared.signals,
         clock: shared.clock,
@@ -180,10 +183,24 @@ fn serve_results(bound: TcpListener, bus: &Arc<dyn Bus>) -> Result<ResultStream,
 /// Sockets that nobody asked for are not served.
 fn is_wanted(role: Role, options: &EngineOptions) -> bool {
     match role {
-        Role::Results => options.results.is_some(),
+        Role::Results => options.results.is_some() || raises_alerts(options),
         Role::Http => options.http.is_some() || options.web_app.is_some(),
         Role::Listener | Role::Storer | Role::Scheduler | Role::Anomaly => true,
     }
+}
+
+/// Alerts go with the role that serves finished rows.
+fn raises_alerts(options: &EngineOptions) -> bool {
+    options.roles.has(Role::Results) && !options.alerts.is_empty()
+}
+
+fn start_alerts(shared: &Shared) -> Result<Option<AlertThreads>, EngineError> {
+    let options = &shared.options;
+    // In one process also without a rule, so that this is known later. With a broker somebody else may have rules.
+    let is_wanted = raises_alerts(options) || options.bus == BusChoice::Memory;
+    let Some(repository) = shared.repository.as_ref().filter(|_| is_wanted) else { return Ok(None) };
+    let started = AlertThreads::start(&options.alerts, repository, &shared.bus, &shared.clock);
+    started.map_err(|error| EngineError::new("starting the threads of alerts", &error))
 }
 
 /// Beside all other roles in one process, or in a process of its own.
@@ -206,7 +223,8 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
         Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
     let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random)
-        .with_model_store(model_store(options));
+        .with_model_store(model_store(options))
+        .with_alerts(options.alerts.clone());
     let started = HttpServer::start(wanted, Arc::new(operations), runtime);
     started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
 }

@@ -14,6 +14,7 @@
 //! skeleton-htmengine-app's `webapp.py`.
 
 mod access;
+mod alerts;
 mod anomalies;
 mod answer;
 mod charts;

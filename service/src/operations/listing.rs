@@ -22,7 +22,7 @@ use crate::monitoring;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
-use crate::signals::{RECENT_ROWS, Signal, Subject, encoder_ends, signals};
+use crate::signals::{self, Signal};
 
 /// Seconds in an hour.
 const HOUR_S: i64 = 3_600;
@@ -211,19 +211,8 @@ impl Operations {
     /// [`OperationError::ObjectNotFound`], or from the database.
     pub fn signals(&self, reference: &str) -> Result<[Signal; 4], OperationError> {
         let metric = self.metric(reference)?;
-        let newest = DataQuery { limit: Some(RECENT_ROWS), ..DataQuery::default() };
-        let rows = self.repository().data(&metric.uid, &newest)?;
-        let start = metric.model_params.as_deref().and_then(|text| ModelStart::from_json(text).ok());
-        let params = start.as_ref().and_then(|start| start.params().ok());
-        let encoder = match params {
-            Some(params) => {
-                let first = self.end_row(&metric.uid, true)?.filter(|row| row.row_id == RowId(1));
-                encoder_ends(&params, first.map(|row| row.value))
-            }
-            None => None,
-        };
-        let range = start.and_then(|start| start.range);
-        Ok(signals(Subject { rows: &rows, now: self.now(), range, encoder }))
+        let (_, signals) = signals::of_metric(self.repository(), &metric, self.now())?;
+        Ok(signals)
     }
 
     /// Rows of a metric, and how many are scored.

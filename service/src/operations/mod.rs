@@ -6,7 +6,7 @@
 //! Files: `mod.rs` changes one metric; `transfer.rs` exports and imports; `listing.rs` reads across metrics
 //! (`metric_filter.rs` says which), `overview.rs` is the engine at one glance; `anomalies.rs` ranks what was odd, `heat.rs`
 //! draws it over time, `explain.rs` says why; `rows.rs` reads the rows of one metric, `chart.rs` draws them;
-//! `row_format.rs`, `metric_json.rs` and `metric_state.rs` show them; `samples.rs` hands samples over; `error.rs` names what
+//! `alerts.rs` lists episodes and tries channels; `row_format.rs`, `metric_json.rs` and `metric_state.rs` show them; `samples.rs` hands samples over; `error.rs` names what
 //! went wrong.
 //!
 //! Invariants: a request that is refused changed nothing; a metric is named by its id or by its name everywhere, and an
@@ -17,6 +17,7 @@
 //! that waits for data may be monitored once more with a declared range, which ends the waiting; `activate` honours
 //! `minResolution`.
 
+pub mod alerts;
 pub mod anomalies;
 pub mod chart;
 pub mod error;
@@ -40,6 +41,7 @@ use std::time::Duration;
 use htm_core::ids::ModelId;
 
 pub use self::error::OperationError;
+use crate::alerts::AlertSettings;
 use crate::bus::message::{ModelHint, ResultMessage};
 use crate::bus::{Bus, Subscription};
 use crate::clock::Clock;
@@ -58,6 +60,7 @@ pub struct Operations {
     random: Arc<dyn RandomBytes>,
     /// Where model files lie, to look at them.
     model_store: Option<ModelStore>,
+    alerts: AlertSettings,
 }
 
 impl fmt::Debug for Operations {
@@ -86,13 +89,20 @@ impl Operations {
         clock: Arc<dyn Clock>,
         random: Arc<dyn RandomBytes>,
     ) -> Self {
-        Self { repository, bus, clock, random, model_store: None }
+        let alerts = AlertSettings::default();
+        Self { repository, bus, clock, random, model_store: None, alerts }
     }
 
     /// The same, where model files can be looked at.
     #[must_use]
     pub fn with_model_store(self, store: ModelStore) -> Self {
         Self { model_store: Some(store), ..self }
+    }
+
+    /// The same with these rules and channels of alerts.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertSettings) -> Self {
+        Self { alerts, ..self }
     }
 
     /// The repository, for reading.

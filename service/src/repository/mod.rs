@@ -9,6 +9,7 @@
 //!
 //! [`sqlite`] is the embedded default, [`mysql`] what the original used.
 
+pub mod alert;
 pub mod column_limit;
 pub mod elevated;
 pub mod metric;
@@ -22,13 +23,14 @@ use std::fmt;
 
 use htm_core::ids::{ModelId, RowId};
 
+use self::alert::{AlertReads, AlertWrites};
 use self::elevated::{ElevatedQuery, ElevatedRow};
 use self::metric::{Metric, MetricStatus};
 use self::metric_data::{DataQuery, MetricRow, RowUpdate, StoredSample};
 use self::reject::RejectEntry;
 
 /// What a role may ask of the database.
-pub trait Repository: Send + Sync {
+pub trait Repository: AlertReads + Send + Sync {
     /// Runs `work` in one write transaction and commits it. `work` may be run again from the start when the
     /// database reports a transient conflict, so it must have no effect but through its argument.
     ///
@@ -179,7 +181,7 @@ pub type TransactionWork<'a> = dyn FnMut(&mut dyn Transaction) -> Result<(), Rep
 
 /// The statements a transaction may be made of. Reads see the transaction's own writes and stay locked
 /// against other writers until it ends.
-pub trait Transaction {
+pub trait Transaction: AlertWrites {
     /// The metric with this id, locked.
     ///
     /// # Errors
@@ -274,7 +276,7 @@ pub trait Transaction {
         up_to: Option<RowId>,
     ) -> Result<Option<(f64, f64)>, RepositoryError>;
 
-    /// Deletes the metric and its rows; false if there was none.
+    /// Deletes the metric and its rows, and closes its episodes; false if there was none.
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.

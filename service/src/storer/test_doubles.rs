@@ -11,6 +11,7 @@ use super::*;
 use crate::bus::message::{DataMessage, ModelOutput, ResultMessage};
 use crate::bus::{Delivery, DeliveryTag, Fanout, Queue, TryPublishError};
 use crate::repository::TransactionWork;
+use crate::repository::alert::{AlertCursor, AlertDelivery, AlertEpisode, AlertReads, EpisodeQuery};
 use crate::repository::elevated::{ElevatedQuery, ElevatedRow};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
@@ -249,5 +250,40 @@ impl Repository for TroubledRepository {
 
     fn newest_change(&self) -> Result<i64, RepositoryError> {
         self.inner.newest_change()
+    }
+}
+
+impl AlertReads for TroubledRepository {
+    fn has_alert_tables(&self) -> bool {
+        self.inner.has_alert_tables()
+    }
+
+    fn alert_scope(&self) -> Result<Option<String>, RepositoryError> {
+        self.inner.alert_scope()
+    }
+
+    fn alert_cursor(&self, id: &ModelId) -> Result<Option<AlertCursor>, RepositoryError> {
+        self.inner.alert_cursor(id)
+    }
+
+    fn alert_episode(&self, key: &str) -> Result<Option<AlertEpisode>, RepositoryError> {
+        self.inner.alert_episode(key)
+    }
+
+    fn alert_episodes(&self, query: &EpisodeQuery) -> Result<Vec<AlertEpisode>, RepositoryError> {
+        self.inner.alert_episodes(query)
+    }
+
+    fn alert_deliveries(&self, key: &str) -> Result<Vec<AlertDelivery>, RepositoryError> {
+        self.inner.alert_deliveries(key)
+    }
+
+    fn due_alert_deliveries(
+        &self,
+        channel: &str,
+        now: i64,
+        limit: usize,
+    ) -> Result<Vec<AlertDelivery>, RepositoryError> {
+        self.inner.due_alert_deliveries(channel, now, limit)
     }
 }

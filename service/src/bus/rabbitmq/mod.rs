@@ -29,7 +29,9 @@ mod transport;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use lapin::BasicProperties;
 use tokio::runtime::Handle;
 
 pub use self::check::BrokerFinding;
@@ -39,11 +41,13 @@ use self::fanout::RabbitFanout;
 use self::link::Link;
 pub use self::link::{ANSWER_TIMEOUT, FIRST_RETRY_DELAY, HEARTBEAT_SECONDS, MAX_RETRY_DELAY};
 pub use self::publisher::WINDOW_MESSAGES;
+use self::publisher::{NotTaken, Outgoing, Publisher, Target};
 use self::queue::RabbitQueue;
 use self::reject_desk::RejectDesk;
 pub use self::settings::{DEFAULT_MAX_DATA_MESSAGES, RabbitSettings};
-pub use self::topology::{MAX_REJECTED_MESSAGES, REJECTED_SUFFIX};
+pub use self::topology::{ALERTS_SUFFIX, MAX_REJECTED_MESSAGES, REJECTED_SUFFIX};
 use self::topology::{QueueSpec, declare_exchange};
+use self::transport::PERSISTENT;
 use super::message::{DataMessage, ModelHint, ModelOutput, ResultMessage};
 use super::{Bus, BusError, Fanout, Queue, RejectedMessage};
 
@@ -66,6 +70,7 @@ pub struct RabbitBus {
     hints: RabbitQueue<ModelHint>,
     scores: RabbitQueue<ModelOutput>,
     results: RabbitFanout,
+    alerts: Publisher,
     desk: Arc<RejectDesk>,
 }
 
@@ -121,6 +126,8 @@ impl RabbitBus {
             &desk,
             vec![Arc::clone(hints.publisher())],
         );
+        let exchange = format!("{}{ALERTS_SUFFIX}", settings.results_exchange);
+        let alerts = Publisher::start(runtime, &publishing, Target::Fanout(exchange));
         Ok(Self {
             handle: runtime.clone(),
             links: [publishing, consuming],
@@ -128,6 +135,7 @@ impl RabbitBus {
             hints,
             scores,
             results,
+            alerts,
             desk,
         })
     }
@@ -137,7 +145,9 @@ impl RabbitBus {
         self.hints.close();
         self.scores.close();
         self.results.close();
+        self.alerts.close();
         let publishers = [
+            (&self.alerts, "alert"),
             (self.data.publisher(), "data"),
             (self.hints.publisher(), "hint"),
             (self.scores.publisher(), "score"),
@@ -171,6 +181,22 @@ impl Bus for RabbitBus {
 
     fn results(&self) -> &dyn Fanout<ResultMessage> {
         &self.results
+    }
+
+    fn publish_alert(&self, body: Vec<u8>, limit: Duration) -> Result<(), BusError> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/json".into());
+        let away = |what: &str| BusError::Transient { reason: what.to_owned() };
+        match self.alerts.try_publish(|| Outgoing { body, properties }) {
+            Ok(()) => {}
+            Err(NotTaken::Closed) => return Err(BusError::Closed),
+            Err(NotTaken::Full) => return Err(away("alerts wait for the broker already")),
+        }
+        if self.handle.block_on(self.alerts.settle(limit)) {
+            return Ok(());
+        }
+        Err(away(&format!("the broker did not confirm an alert within {} s", limit.as_secs())))
     }
 
     fn close(&self) {

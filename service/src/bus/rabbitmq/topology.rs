@@ -6,9 +6,10 @@
 //! | hints queue | no | none |
 //! | scores queue | yes | none |
 //! | results exchange, fanout | yes | none |
+//! | `<results exchange>.alerts`, ours, fanout; made by the first alert | yes | none |
 //! | `<data queue>.rejected`, ours | yes | `x-max-length`, `x-overflow` = `drop-head` |
 //!
-//! Source: `message_bus_connector.py` of nta.utils. Departure: the queue of rejected messages.
+//! Source: `message_bus_connector.py` of nta.utils. Departures: the queue of rejected messages, the exchange of alerts.
 
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -16,6 +17,8 @@ use lapin::{Channel, ExchangeKind};
 
 use super::link::{BrokerError, Link, short};
 
+/// Added to the name of the results exchange.
+pub const ALERTS_SUFFIX: &str = ".alerts";
 /// Added to the name of the data queue.
 pub const REJECTED_SUFFIX: &str = ".rejected";
 /// Rejected messages kept; the oldest give way.
@@ -94,7 +97,7 @@ pub(super) fn bounded(max_length: Option<u32>) -> FieldTable {
     arguments
 }
 
-/// Makes the results exchange if it is missing.
+/// Makes a durable fanout exchange if it is missing.
 pub(super) async fn declare_exchange(name: &str, link: &Link, channel: &Channel) -> Result<(), BrokerError> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let doing = format!("declaring exchange `{name}`");

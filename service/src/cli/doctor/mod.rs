@@ -4,6 +4,7 @@
 //! Facts come first, then one line for everything that was looked at: ok, warning or problem, with what was found and
 //! what to do. Nothing is changed or made anywhere. Whoever does not answer costs at most the limits in `reach.rs`.
 
+mod alerts;
 mod broker;
 mod database;
 mod folders;
@@ -55,7 +56,7 @@ impl fmt::Display for Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     level: Level,
-    /// `configuration`, `machine`, `folder`, `database`, `broker` or `port`.
+    /// `configuration`, `machine`, `folder`, `database`, `broker`, `alerts` or `port`.
     subject: &'static str,
     /// What was found, and what to do unless it is good.
     says: String,
@@ -159,6 +160,7 @@ impl Report {
         self.look_at_folders(settings);
         self.look_at_database(settings);
         self.look_at_broker(settings);
+        self.look_at_alerts(settings);
         self.look_at_ports(settings, &options);
     }
 

@@ -3,7 +3,7 @@
 //! Where it stands: roles and command line call it from plain threads; the driver works on the shared runtime.
 //!
 //! Files: `settings` says where the database is, `session` has the connections, `read` the SELECTs, `transaction` the
-//! writes, `score_progress` how far a metric is scored, `evidence` what tells of a commit whose answer was lost,
+//! writes, `alert` both for episodes, `score_progress` how far a metric is scored, `evidence` what tells of a commit whose answer was lost,
 //! `schema` and `revision` the tables, [`migration`] makes them, `value` and `error` translate.
 //!
 //! Invariants: a transaction that returned `Ok` is committed once; one that failed changed nothing, unless the server
@@ -12,6 +12,7 @@
 //!
 //! Source: htmengine's repository functions.
 
+mod alert;
 mod error;
 mod evidence;
 pub mod migration;
@@ -75,8 +76,8 @@ impl MysqlRepository {
         if features != Features::ALL {
             tracing::warn!(
                 database = settings.shown(),
-                "the database lacks tables or columns of htmengine's own: it works, but slower or without the detection \
-                 score, and the reject ledger may be lost at the end; `htmengine migrate` adds them"
+                "the database lacks tables or columns of htmengine's own: it works, but slower, without alerts or the \
+                 detection score, and the reject ledger may be lost at the end; `htmengine migrate` adds them"
             );
         }
         Ok(Arc::new(Self { pool, features, rejects: Mutex::default() }))

@@ -6,12 +6,16 @@
 /// The original's tables, in the order they are made.
 pub(super) const TABLES: [&str; 4] = ["instance_status_history", "lock", "metric", "metric_data"];
 /// Our tables, besides the one with their version.
-pub(super) const OUR_TABLES: [&str; 3] = ["score_progress", "reject", "change"];
-/// Version of our tables, columns and index. 1 is the first; 2 has the columns of the detection score.
-pub(super) const OUR_VERSION: i64 = 2;
+pub(super) const OUR_TABLES: [&str; 6] =
+    ["score_progress", "reject", "change", "alert_cursor", "alert_episode", "alert_delivery"];
+/// Version of our tables, columns and index. 1 is the first; 2 has the columns of the detection score; 3 has the tables
+/// of alerts.
+pub(super) const OUR_VERSION: i64 = 3;
 
 /// The version from which on `metric_data` has the columns of the detection score.
 pub(super) const DETECTION_VERSION: i64 = 2;
+/// The version from which on there are the tables of alerts.
+pub(super) const ALERT_VERSION: i64 = 3;
 
 /// One revision of the original.
 #[derive(Debug, Clone, Copy)]
@@ -207,4 +211,54 @@ pub(super) const OUR_STEPS: &[Step] = &[
         column: "detection_components",
         sql: "ALTER TABLE metric_data ADD COLUMN detection_components VARCHAR(120) DEFAULT NULL",
     },
+    // No foreign keys to `metric`: an episode outlives its metric, and the cursor of none stands for the whole.
+    Step::Sql(concat!(
+        "CREATE TABLE IF NOT EXISTS alert_cursor (
+  uid VARCHAR(40) NOT NULL,
+  row_id BIGINT NOT NULL,
+  began_at BIGINT NOT NULL,
+  state MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
+  PRIMARY KEY (uid)
+) ENGINE=InnoDB",
+        " /* CHARACTER SET of metric.uid */"
+    )),
+    Step::Sql(
+        "CREATE TABLE IF NOT EXISTS alert_episode (
+  episode_key VARCHAR(40) NOT NULL,
+  rule VARCHAR(100) NOT NULL,
+  condition_name VARCHAR(40) NOT NULL,
+  severity VARCHAR(100) NOT NULL,
+  threshold DOUBLE DEFAULT NULL,
+  uid VARCHAR(40) NOT NULL,
+  metric VARCHAR(255) NOT NULL,
+  opened_at BIGINT NOT NULL,
+  began BIGINT NOT NULL,
+  ended BIGINT DEFAULT NULL,
+  row_id BIGINT DEFAULT NULL,
+  peak_score DOUBLE DEFAULT NULL,
+  peak_at BIGINT NOT NULL,
+  peak_value DOUBLE DEFAULT NULL,
+  suppressed VARCHAR(20) DEFAULT NULL,
+  PRIMARY KEY (episode_key),
+  KEY alert_opened_idx (opened_at),
+  KEY alert_uid_idx (uid)
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
+    Step::Sql(
+        "CREATE TABLE IF NOT EXISTS alert_delivery (
+  episode_key VARCHAR(40) NOT NULL,
+  channel VARCHAR(100) NOT NULL,
+  kind VARCHAR(10) NOT NULL,
+  state VARCHAR(10) NOT NULL,
+  repeats BIGINT NOT NULL,
+  tries BIGINT NOT NULL,
+  due_since BIGINT NOT NULL,
+  next_at BIGINT DEFAULT NULL,
+  last_error TEXT DEFAULT NULL,
+  PRIMARY KEY (episode_key, channel, kind),
+  KEY alert_due_idx (channel, next_at),
+  CONSTRAINT alert_delivery_to_episode_fk FOREIGN KEY (episode_key) REFERENCES alert_episode (episode_key)
+    ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
 ];

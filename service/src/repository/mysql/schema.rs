@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::revision::{DETECTION_VERSION, OUR_TABLES, OUR_VERSION, REVISIONS, TABLES};
+use super::revision::{ALERT_VERSION, DETECTION_VERSION, OUR_TABLES, OUR_VERSION, REVISIONS, TABLES};
 use super::session::Session;
 use super::value::Columns;
 use crate::repository::RepositoryError;
@@ -22,12 +22,19 @@ pub(super) struct Features {
     pub(super) has_change: bool,
     /// The columns of the detection score in `metric_data`.
     pub(super) has_detection: bool,
+    /// The tables of alerts.
+    pub(super) has_alerts: bool,
 }
 
 impl Features {
     /// A database that `htmengine migrate` has brought up.
-    pub(super) const ALL: Self =
-        Self { has_score_progress: true, has_reject: true, has_change: true, has_detection: true };
+    pub(super) const ALL: Self = Self {
+        has_score_progress: true,
+        has_reject: true,
+        has_change: true,
+        has_detection: true,
+        has_alerts: true,
+    };
 }
 
 /// Tables and versions of a database.
@@ -132,6 +139,7 @@ impl Catalogue {
             has_reject: is_ours("reject"),
             has_change: is_ours("change"),
             has_detection: self.our_version.is_some_and(|version| version >= DETECTION_VERSION),
+            has_alerts: self.our_version.is_some_and(|version| version >= ALERT_VERSION),
         })
     }
 

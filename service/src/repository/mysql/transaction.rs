@@ -37,8 +37,8 @@ const MAX_ROW_ID: i64 = 2_147_483_647;
 
 /// An open write transaction.
 pub(super) struct MysqlTransaction<'a> {
-    session: &'a mut Session,
-    features: Features,
+    pub(super) session: &'a mut Session,
+    pub(super) features: Features,
     /// Metrics whose row this transaction holds.
     locked: HashSet<ModelId>,
     has_operation_lock: bool,
@@ -369,6 +369,7 @@ impl Transaction for MysqlTransaction<'_> {
         if !self.lock_metric(id)? {
             return Ok(false);
         }
+        self.forget_alerts(id)?;
         self.session.execute("deleting a metric", "DELETE FROM metric WHERE uid = ?", (id.as_str(),))?;
         self.locked.remove(id);
         Evidence::note(&mut self.evidence, Evidence::Deleted(id.clone()));

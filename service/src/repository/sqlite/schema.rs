@@ -15,15 +15,15 @@
 //! - `elevated_idx` has only the rows whose detection score is elevated, a few in a hundred, by time: what was odd in a
 //!   window is asked across all metrics.
 //! - New tables: `score_progress` (how far each metric is scored without a gap, so that asking costs one look-up
-//!   instead of a walk over all rows), `reject`, `change`.
+//!   instead of a walk over all rows), `reject`, `change`, and those of alerts (`super::alert`).
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::database_error;
 use crate::repository::RepositoryError;
 
-/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score,
-/// 3 an index of elevated ones.
+/// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score; 3 has
+/// an index of elevated ones and the tables of alerts.
 pub(super) const SCHEMA_VERSION: i64 = 3;
 
 const CREATE_TABLES: &str = "
@@ -66,8 +66,6 @@ CREATE TABLE metric_data (
     ON DELETE CASCADE ON UPDATE CASCADE
 ) WITHOUT ROWID;
 
-CREATE INDEX elevated_idx ON metric_data (timestamp, detection_score, alert_score) WHERE detection_score >= 0.1;
-
 CREATE TABLE lock (
   name VARCHAR(40) NOT NULL PRIMARY KEY CHECK (length(name) <= 40)
 );
@@ -98,16 +96,57 @@ CREATE TABLE change (
 );
 ";
 
-/// What version 1 lacks.
+/// What version 2 lacks, and every new file.
+const FROM_VERSION_2: &str = "
+CREATE INDEX elevated_idx ON metric_data (timestamp, detection_score, alert_score) WHERE detection_score >= 0.1;
+
+CREATE TABLE alert_cursor (
+  uid VARCHAR(40) NOT NULL PRIMARY KEY,
+  row_id INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  state TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE alert_episode (
+  episode_key VARCHAR(40) NOT NULL PRIMARY KEY,
+  rule VARCHAR(100) NOT NULL,
+  condition_name VARCHAR(40) NOT NULL,
+  severity VARCHAR(100) NOT NULL,
+  threshold REAL DEFAULT NULL,
+  uid VARCHAR(40) NOT NULL,
+  metric VARCHAR(255) NOT NULL,
+  opened_at INTEGER NOT NULL,
+  began INTEGER NOT NULL,
+  ended INTEGER DEFAULT NULL,
+  row_id INTEGER DEFAULT NULL,
+  peak_score REAL DEFAULT NULL,
+  peak_at INTEGER NOT NULL,
+  peak_value REAL DEFAULT NULL,
+  suppressed VARCHAR(20) DEFAULT NULL
+) WITHOUT ROWID;
+CREATE INDEX alert_opened_idx ON alert_episode (opened_at);
+CREATE INDEX alert_uid_idx ON alert_episode (uid);
+
+CREATE TABLE alert_delivery (
+  episode_key VARCHAR(40) NOT NULL REFERENCES alert_episode (episode_key) ON DELETE CASCADE,
+  channel VARCHAR(100) NOT NULL,
+  kind VARCHAR(10) NOT NULL,
+  state VARCHAR(10) NOT NULL,
+  repeats INTEGER NOT NULL,
+  tries INTEGER NOT NULL,
+  due_since INTEGER NOT NULL,
+  next_at INTEGER DEFAULT NULL,
+  last_error TEXT DEFAULT NULL,
+  PRIMARY KEY (episode_key, channel, kind)
+) WITHOUT ROWID;
+CREATE INDEX alert_due_idx ON alert_delivery (channel, next_at);
+";
+
+/// What version 1 lacks besides.
 const FROM_VERSION_1: &str = "
 ALTER TABLE metric_data ADD COLUMN detection_score REAL DEFAULT NULL;
 ALTER TABLE metric_data ADD COLUMN alert_score REAL DEFAULT NULL;
 ALTER TABLE metric_data ADD COLUMN detection_components TEXT DEFAULT NULL;
-";
-
-/// What version 2 lacks.
-const FROM_VERSION_2: &str = "
-CREATE INDEX elevated_idx ON metric_data (timestamp, detection_score, alert_score) WHERE detection_score >= 0.1;
 ";
 
 /// Brings the tables of an older version up; does nothing to others.
@@ -142,6 +181,7 @@ pub(super) fn create_if_empty(connection: &mut Connection) -> Result<(), Reposit
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if stored_version(&transaction)? == 0 && table_count(&transaction)? == 0 {
         transaction.execute_batch(CREATE_TABLES).map_err(failed)?;
+        transaction.execute_batch(FROM_VERSION_2).map_err(failed)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     }
     transaction.commit().map_err(failed)

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::reject::RejectReason;
+use crate::repository::alert::AlertReads;
 use crate::repository::metric::DATASOURCE_CUSTOM;
 use crate::repository::metric_data::{RowUpdate, StoredSample};
 use crate::repository::{MAX_CHANGES, Transaction};
@@ -48,6 +49,8 @@ fn a_file_of_version_1_is_brought_up_and_keeps_its_rows() {
     for column in ["detection_score", "alert_score", "detection_components"] {
         raw.execute_batch(&format!("ALTER TABLE metric_data DROP COLUMN {column}")).expect("drops");
     }
+    raw.execute_batch("DROP TABLE alert_delivery; DROP TABLE alert_episode; DROP TABLE alert_cursor")
+        .expect("drops");
     raw.pragma_update(None, "user_version", 1).expect("updates");
     drop(raw);
     let refused = SqliteRepository::open(&path, OpenMode::ReadOnly).expect_err("an old version");
@@ -59,6 +62,22 @@ fn a_file_of_version_1_is_brought_up_and_keeps_its_rows() {
     let rows = opened.rows_after(&id("a"), RowId(0), 10).expect("reads");
     let detections: Vec<_> = rows.iter().map(|row| row.detection).collect();
     assert_eq!(detections, [Some(RowDetection::default()), None]);
+}
+
+#[test]
+fn a_file_of_version_2_gets_the_tables_of_alerts() {
+    let Fixture { folder, repository } = fixture();
+    let path = folder.path().join("engine.db");
+    drop(repository);
+    let raw = Connection::open(&path).expect("opens");
+    raw.execute_batch("DROP TABLE alert_delivery; DROP TABLE alert_episode; DROP TABLE alert_cursor")
+        .expect("drops");
+    raw.pragma_update(None, "user_version", 2).expect("updates");
+    drop(raw);
+    let opened = SqliteRepository::open(&path, OpenMode::ReadWrite).expect("brings it up");
+    assert_eq!(opened.alert_scope(), Ok(None));
+    opened.transact(&mut |tx| tx.put_alert_scope(Some("[]"))).expect("puts");
+    assert_eq!(opened.alert_scope(), Ok(Some("[]".to_owned())));
 }
 
 fn metric(uid: &str, name: &str) -> Metric {

@@ -186,6 +186,7 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn delete_metric(&mut self, id: &ModelId) -> Result<bool, RepositoryError> {
+        self.forget_alerts(id)?;
         let sql = "DELETE FROM metric WHERE uid = ?1";
         Ok(self.execute("deleting a metric", sql, params![id.as_str()])? > 0)
     }
@@ -200,7 +201,7 @@ impl Transaction for SqliteTransaction<'_> {
 }
 
 impl SqliteTransaction<'_> {
-    fn execute(
+    pub(super) fn execute(
         &self,
         doing: &str,
         sql: &str,
