@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::UNIX_EPOCH;
 
-use htm_core::ids::{ModelId, RowId};
+use htm_core::ids::ModelId;
 use serde::Serialize;
 use serde_json::{Value, json};
 

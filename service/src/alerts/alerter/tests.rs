@@ -70,7 +70,12 @@ impl Fixture {
                         anomaly_score: *score,
                         display_value: 0,
                         best_predictions: None,
-                        detection: RowDetection { score: *score, alert_score: *score, components: None },
+                        detection: RowDetection {
+                            score: *score,
+                            alert_score: *score,
+                            components: None,
+                            open_predictions: None,
+                        },
                     })
                     .collect();
                 tx.complete_rows(&id, &updates)?;

@@ -29,7 +29,12 @@ fn row(row_id: i64, score: f64, alert_score: f64) -> ScoredRow {
         value: score * 10.0,
         raw_score: score,
         anomaly_score: score,
-        detection: Some(RowDetection { score, alert_score, components: Some(components) }),
+        detection: Some(RowDetection {
+            score,
+            alert_score,
+            components: Some(components),
+            open_predictions: None,
+        }),
     }
 }
 
@@ -96,7 +101,12 @@ fn nothing_opens_while_a_model_learns() {
     assert_eq!(episodes(Condition::Detection, bounds(0, 0), &rows(&high)), []);
     let young = |maturity: f64, row_id: i64| {
         let components = Components { maturity, ..Components::default() };
-        let detection = RowDetection { score: 0.9, alert_score: 0.9, components: Some(components) };
+        let detection = RowDetection {
+            score: 0.9,
+            alert_score: 0.9,
+            components: Some(components),
+            open_predictions: None,
+        };
         is_mature(&ScoredRow { detection: Some(detection), ..row(row_id, 0.9, 0.9) }, 288)
     };
     assert!(!young(0.998, 10_000) && !young(1.0, 288) && young(1.0, 289));
