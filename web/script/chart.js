@@ -117,7 +117,7 @@ export function edge(name) {
 
 /** A heading above a pane, with a place for what the cursor reads. */
 export function paneHead(title, hint) {
-  const reading = h("span", { class: "reading mono" });
+  const reading = h("span", { class: "reading" });
   const element = h("div", { class: "pane-head" }, h("h3", { text: title, title: hint }), reading);
   return { element, reading };
 }

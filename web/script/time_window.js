@@ -40,11 +40,12 @@ export function windowQuery(window = chosen) {
 /** The window as two times: `{from, until, endsNow, isAll}`. */
 export async function resolved(window, signal) {
   if (window.span === undefined) return { ...window, endsNow: false, isAll: false };
-  const now = Math.ceil(Date.now() / 1000);
+  // To the minute, so that times stay readable.
+  const now = Math.ceil(Date.now() / 60_000) * 60;
   const { oldest, newest } = await extent(signal);
   const isStale = newest !== null && now - newest > STALE_S;
   // The end is exclusive in places; the newest sample belongs to the window.
-  const until = isStale ? newest + 1 : now;
+  const until = isStale ? Math.floor(newest / 60) * 60 + 60 : now;
   const span = window.span === "auto" ? (isStale ? "all" : DAY_S) : window.span;
   const from = span === "all" ? Math.min(oldest ?? until - DAY_S, until - 60) : until - span;
   return { from, until, endsNow: !isStale, isAll: span === "all" };

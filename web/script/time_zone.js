@@ -67,9 +67,10 @@ export function timeText(unixSeconds) {
   return `${at.year}-${two(at.month)}-${two(at.day)} ${two(at.hour)}:${two(at.minute)}${seconds}`;
 }
 
-/** `2014-11-02 01:30 to 04:00`, with the second date only where it differs. */
+/** `2014-11-02 01:30 to 04:00`, with the second date only where it differs; one time where they are the same. */
 export function spanText(from, until) {
   const [start, end] = [timeText(from), timeText(until)];
+  if (start === end) return start;
   return start.slice(0, 10) === end.slice(0, 10) ? `${start} to ${end.slice(11)}` : `${start} to ${end}`;
 }
 
@@ -125,6 +126,37 @@ export function weekends(from, until) {
     else if (weekday === 0 && found.length === 0) found.push([fromCivil(day), fromCivil(day + DAY_S)]);
   }
   return found.filter(([start]) => start < until);
+}
+
+/** Steps between the labels of an axis, in seconds; months beyond. */
+const AXIS_STEPS_S = [60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S];
+
+/** At most `most` round times of the zone between two times, and the step between them in seconds; for months, of the
+ *  shortest. */
+export function roundTimes(from, until, most) {
+  const step = AXIS_STEPS_S.find((one) => (until - from) / one <= most);
+  if (step === undefined) return { times: roundMonths(from, until, most), step: 28 * DAY_S };
+  const times = [];
+  // Counted in the zone's own clock, so that midnight is midnight on both sides of a change of clocks.
+  const first = Math.ceil((from + offset(from)) / step) * step;
+  for (let clock = first; times.length <= most; clock += step) {
+    const time = fromCivil(clock);
+    if (time > until) break;
+    times.push(time);
+  }
+  return { times, step };
+}
+
+function roundMonths(from, until, most) {
+  const [start, end] = [civil(from), civil(until)];
+  const months = (end.year - start.year) * 12 + end.month - start.month;
+  const step = [1, 2, 3, 6, 12, 24, 60, 120].find((one) => months / one <= most) ?? 1_200;
+  const times = [];
+  for (let month = Math.ceil(start.month / step) * step; month <= start.month + months; month += step) {
+    const time = fromCivil(Date.UTC(start.year, month, 1) / 1000);
+    if (time >= from && time <= until) times.push(time);
+  }
+  return times;
 }
 
 /** The time as a Date whose local fields show the zone's, for uPlot. */

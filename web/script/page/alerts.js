@@ -48,7 +48,7 @@ function table(episodes) {
       h("th", { scope: "col", class: "wide-only", text: "Rule" }), h("th", { scope: "col", class: "wide-only", text: "Episode" }), h("th", { scope: "col", text: "Delivery" }))),
     h("tbody", {}, episodes.map((episode) => {
       const isOpen = episode.until === null || episode.until === undefined;
-      const when = isOpen ? `since ${timeText(episode.from)}` : `${spanText(episode.from, episode.until)} (${duration(episode.until - episode.from)})`;
+      const when = isOpen ? `since ${timeText(episode.from)}` : `${spanText(episode.from, episode.until)}${episode.until > episode.from ? ` (${duration(episode.until - episode.from)})` : ""}`;
       return h("tr", {},
         h("td", { class: "mono odd", text: score(episode.peak_score) }),
         h("td", { class: "metric-cell" }, metricLink(episode.metric, { at: episode.peak_at, row: episode.rowid }),

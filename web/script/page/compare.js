@@ -90,7 +90,7 @@ export const compare = {
 
     function box(name) {
       const host = h("div", { class: "pane" });
-      const reading = h("span", { class: "reading mono small" });
+      const reading = h("span", { class: "reading small" });
       const element = h("figure", { class: "card multiple", "aria-label": name }, h("figcaption", {}, metricLink(name, windowQuery(window)), reading), host);
       charts.set(name, { host, reading, pane: null, columns: null, series: null });
       return element;

@@ -82,7 +82,7 @@ function row(metric) {
     h("td", { class: "metric-cell" }, metricLink(metric.name),
       h("div", { class: "narrow-only small soft", text: newest ? `${number(newest.value)}, ${agoText(newest.timestamp)}` : "no samples" })),
     h("td", { class: "nowrap" }, stateChip(metric), learning ? h("div", { class: "small soft", text: learning }) : null),
-    h("td", { class: "number wide-only mono", text: newest ? number(newest.value) : "" }),
+    h("td", { class: "number wide-only", text: newest ? number(newest.value) : "" }),
     h("td", { class: `number wide-only mono ${stepOf(detection) > 0 ? "odd" : ""}`, text: typeof detection === "number" ? score(detection) : "" }),
     h("td", { class: "wide-only nowrap soft", text: newest ? agoText(newest.timestamp) : "none" }),
     h("td", { class: "number wider-only", text: count(metric.last_rowid) }));

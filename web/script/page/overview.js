@@ -11,8 +11,7 @@ import { sparkline } from "../part/sparkline.js";
 import { chip, copyable, firstSample } from "../part/states.js";
 import { windowPicker } from "../part/window_picker.js";
 import { link } from "../route.js";
-import { resolved, windowOf, windowQuery } from "../time_window.js";
-import { agoText } from "../time_zone.js";
+import { chooseWindow, resolved, windowOf, windowQuery } from "../time_window.js";
 
 const FIGURES_MS = 3_000;
 const ANOMALIES_MS = 20_000;
@@ -60,12 +59,14 @@ export const overview = {
         get(["heat"], { ...options, cells: cellsFor(document.getElementById("main").clientWidth), limit: STRIPS, sort: "score" }, page.signal),
       ]);
       if (mine !== turn) return;
-      fill(picker, windowPicker(window, shown, (next, query) => {
+      const choose = (next) => {
         window = next;
-        page.setQuery(query);
+        chooseWindow(next);
+        page.setQuery(windowQuery(next));
         anomalies();
-      }));
-      fill(odd, ...oddOf(ranked, shown, window));
+      };
+      fill(picker, windowPicker(window, shown, choose));
+      fill(odd, ...oddOf(ranked, shown, window, () => choose({ span: "all" })));
       const rows = heat.rows.filter((row) => row.max !== null);
       strip.hidden = rows.length === 0;
       if (rows.length > 0 && !strip.matches(":focus-within")) {
@@ -105,7 +106,7 @@ function healthLine(now) {
   const problems = now.health?.problems ?? [];
   return h("div", { class: `health ${isWell ? "good" : "odd"}` },
     h("strong", { text: isWell ? "Healthy" : "Degraded" }),
-    h("span", { class: "soft", text: `running since ${agoText(now.started_at, now.now)}` }),
+    h("span", { class: "soft", text: `running for ${duration(now.now - now.started_at)}` }),
     problems.length > 0 ? h("ul", {}, problems.map((text) => h("li", { text }))) : null);
 }
 
@@ -138,7 +139,6 @@ function modelsOf(now) {
     ["Saved", models.checkpoints === undefined ? null : counted(models.checkpoints, "time")],
     ["Model files", models.model_file_bytes === undefined ? null : bytes(models.model_file_bytes)],
     ["Put aside as broken", models.quarantined === undefined ? null : count(models.quarantined)],
-    ["Uptime", duration(now.now - now.started_at)],
   ].filter(([, value]) => value !== null);
   return [
     h("div", { class: "card-head" }, h("h2", { text: "Metrics by state" })),
@@ -151,14 +151,15 @@ function modelsOf(now) {
   ];
 }
 
-function oddOf(ranked, shown, window) {
+function oddOf(ranked, shown, window, showAll) {
   const list = ranked.anomalies;
   const head = h("div", { class: "card-head" }, h("h2", { text: "What was odd" }),
     h("span", { class: "small soft", text: `detection score ${ALERT_SCORE} and above` }),
     h("a", { href: link("investigate", null, windowQuery(window)), text: "Investigate" }));
   if (list.length > 0) return [head, rankedTable(list)];
   return [head, h("div", { class: "calm" }, chip("calm", "good"),
-    h("p", { class: "soft", text: shown.isAll ? "Nothing was odd in any sample that was scored." : "Nothing was odd in this window. A longer one may show more." }))];
+    h("p", { class: "soft", text: shown.isAll ? "Nothing was odd in any sample that was scored." : "Nothing was odd in this window." }),
+    shown.isAll ? null : h("button", { type: "button", text: "Look at everything", on: { click: showAll } }))];
 }
 
 async function welcome(signal) {

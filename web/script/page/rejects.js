@@ -59,7 +59,7 @@ function listOf(refused, settings) {
     h("h2", { class: "list-title", text: `Refused by reason (${counted(sorted.length, "reason")})` }),
     h("div", { class: "reject-list" }, sorted.map((one) => h("article", { class: "card reject" },
       h("div", { class: "reject-head" }, h("h3", { text: titleOf(one.reason) }), chip(one.reason, "soft"),
-        h("span", { class: "reject-count mono", text: count(one.count) })),
+        h("span", { class: "reject-count", text: count(one.count) })),
       h("p", { text: `${one.advice.charAt(0).toUpperCase()}${one.advice.slice(1)}.` }),
       one.example ? h("div", { class: "example" }, h("span", { class: "small soft", text: "Latest example" }), h("pre", { tabindex: 0, text: one.example })) : null,
       h("p", { class: "small soft", text: `Last seen ${agoText(one.last_seen)}` })))),

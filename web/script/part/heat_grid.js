@@ -1,12 +1,12 @@
 // The heat strip: a line for each metric, a cell for each stretch of time, coloured by the highest detection score in it.
 // Drawn on one canvas; names are links beside it, and a cell is chosen with the pointer or the arrow keys.
 
-import { append, h, speak } from "../dom.js";
+import { h, speak } from "../dom.js";
 import { score } from "../format.js";
 import { STEP_NAMES, STEPS, stepColour, stepOf } from "../detection_scale.js";
 import { link } from "../route.js";
 import { colour, onTheme } from "../theme.js";
-import { civil, spanText } from "../time_zone.js";
+import { civil, roundTimes, spanText } from "../time_zone.js";
 
 /** Below this width names stand above their strips. */
 const NARROW_PX = 620;
@@ -82,15 +82,16 @@ export function heatGrid(answer, { open, signal }) {
     context.font = '11px "Inter", system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
     context.textBaseline = "top";
     const span = answer.until - answer.from;
-    const wanted = Math.max(2, Math.min(10, Math.floor(place.width / 110)));
-    for (let index = 0; index <= wanted; index += 1) {
-      const time = answer.from + (span * index) / wanted;
-      const left = (place.width * index) / wanted;
+    const { times, step } = roundTimes(answer.from, answer.until, Math.max(2, Math.floor(place.width / 96)));
+    for (const time of times) {
+      const left = ((time - answer.from) / span) * place.width;
+      const text = axisText(time, step);
+      const half = context.measureText(text).width / 2;
       context.fillStyle = colour("line-strong");
-      context.fillRect(Math.min(left, place.width - 1), top, 1, 5);
+      context.fillRect(Math.round(left), top, 1, 5);
       context.fillStyle = colour("ink-faint");
-      context.textAlign = index === 0 ? "left" : index === wanted ? "right" : "center";
-      context.fillText(axisText(time, span), left, top + 8);
+      context.textAlign = "center";
+      context.fillText(text, Math.max(half, Math.min(place.width - half, left)), top + 8);
     }
   }
 
@@ -160,16 +161,15 @@ export function heatGrid(answer, { open, signal }) {
   observer.observe(root);
   signal.addEventListener("abort", () => observer.disconnect());
   onTheme(layout, signal);
-  return append(root, []);
+  return root;
 }
 
 const two = (value) => String(value).padStart(2, "0");
 
-function axisText(time, span) {
+function axisText(time, step) {
   const at = civil(time);
   const date = `${two(at.month)}-${two(at.day)}`;
-  const clock = `${two(at.hour)}:${two(at.minute)}`;
-  if (span > 300 * DAY_S) return `${at.year}-${two(at.month)}`;
-  if (span > 20 * DAY_S) return `${at.year}-${date}`;
-  return span > DAY_S ? `${date} ${clock}` : clock;
+  if (step >= 28 * DAY_S) return `${at.year}-${two(at.month)}`;
+  if (step >= DAY_S) return `${at.year}-${date}`;
+  return at.hour === 0 && at.minute === 0 ? date : `${two(at.hour)}:${two(at.minute)}`;
 }

@@ -17,7 +17,7 @@ const NARROW_PX = 560;
 
 /** `{element, draw(series), choose(rowid, usual)}`; `onZoom(from, until)`, `onReset()`, `onChoose(anomaly)`. */
 export function metricCharts({ onZoom, onReset, onChoose, signal }) {
-  const time = h("span", { class: "mono reading" });
+  const time = h("span", { class: "reading" });
   const heads = {
     value: paneHead("Value", "The samples as they came; where many share a pixel, their mean within their extremes"),
     raw: paneHead("Raw anomaly score", "Share of what the model saw that it had not predicted"),
@@ -69,20 +69,21 @@ export function metricCharts({ onZoom, onReset, onChoose, signal }) {
     const leftPx = element.clientWidth < NARROW_PX ? 42 : 56;
     const shared = { x, leftPx, sync: SYNC, onZoom, onReset, onClick: click };
     const marks = (withPoints) => anomalyMarks(() => shown.anomalies, () => chosen, withPoints);
+    const small = element.clientWidth < NARROW_PX ? 74 : 92;
     const values = extremes(columns) ?? [0, 1];
     const one = (name, options) => panes.push(pane(hosts[name], { ...shared, ...options }));
     one("value", {
-      height: element.clientWidth < NARROW_PX ? 210 : 270, label: `Values of ${shown.metric}`,
+      height: element.clientWidth < NARROW_PX ? 210 : 340, label: `Values of ${shown.metric}`,
       data: [columns.time, columns.low, columns.high, columns.value],
       lines: [edge("low"), edge("high"), line("value", "series", 1.5)],
       bands: [{ series: [2, 1], fill: () => colour("envelope") }],
       y: () => roomy(withRange(values)), onCursor: read,
       plugins: [weekendMarks(), rangeMarks(() => shown.range), marks(true), usualMark(() => usual)],
     });
-    one("raw", { height: 74, hasTime: false, label: "Raw anomaly scores", data: [columns.time, columns.raw], lines: [line("raw", "raw", 1)], y: () => [0, 1.02], plugins: [marks(false)] });
-    one("anomaly", { height: 74, hasTime: false, label: "Anomaly scores", data: [columns.time, columns.anomaly], lines: [line("anomaly", "likelihood", 1.2)], y: () => [0, 1.02], plugins: [marks(false)] });
+    one("raw", { height: small, hasTime: false, label: "Raw anomaly scores", data: [columns.time, columns.raw], lines: [line("raw", "raw", 1)], y: () => [0, 1.02], plugins: [marks(false)] });
+    one("anomaly", { height: small, hasTime: false, label: "Anomaly scores", data: [columns.time, columns.anomaly], lines: [line("anomaly", "likelihood", 1.2)], y: () => [0, 1.02], plugins: [marks(false)] });
     const highest = columns.detection.reduce((most, value) => Math.max(most, value ?? 0), HIGH_SCORE);
-    one("detection", { height: 124, label: "Detection scores, with the threshold of alerts", data: [columns.time, columns.detection], lines: [area("detection", "detection")], y: () => [0, Math.min(1.02, highest * 1.04)], plugins: [marks(false), thresholdMark()] });
+    one("detection", { height: small + 52, label: "Detection scores, with the threshold of alerts", data: [columns.time, columns.detection], lines: [area("detection", "detection")], y: () => [0, Math.min(1.02, highest * 1.04)], plugins: [marks(false), thresholdMark()] });
   }
 
   /** The range, where it is near enough to the values not to flatten them. */

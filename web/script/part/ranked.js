@@ -1,7 +1,7 @@
 // Anomalies of many metrics, the oddest first, as a table that leads to each of them.
 
 import { h } from "../dom.js";
-import { count, counted, duration, number, score } from "../format.js";
+import { count, counted, number, score } from "../format.js";
 import { HIGH_SCORE, STEP_NAMES, stepOf } from "../detection_scale.js";
 import { link } from "../route.js";
 import { spanText, timeText } from "../time_zone.js";
@@ -29,14 +29,13 @@ export function rankedTable(anomalies, { groupName = null, choose = null } = {})
     h("th", { scope: "col", class: "wide-only", text: "Peak at" }),
     h("th", { scope: "col", class: "number wide-only", text: "Value there" }),
     h("th", { scope: "col", class: "number wide-only", text: "Episodes" }),
-    h("th", { scope: "col", class: "wider-only", text: "Elevated" }));
+    h("th", { scope: "col", class: "number wider-only", text: "Samples" }));
   return h("table", { class: "ranked" }, h("thead", {}, head), h("tbody", {}, anomalies.map((anomaly) => row(anomaly, groupName, choose))));
 }
 
 function row(anomaly, groupName, choose) {
   const name = anomaly.metric ?? anomaly.group;
-  const elevated = anomaly.last > anomaly.first
-    ? `${spanText(anomaly.first, anomaly.last)} (${duration(anomaly.last - anomaly.first)})` : timeText(anomaly.first);
+  const elevated = anomaly.last > anomaly.first ? `between ${spanText(anomaly.first, anomaly.last)}` : timeText(anomaly.first);
   const box = choose && h("input", { type: "checkbox", "aria-label": `compare ${name}`, on: { change: (event) => choose.onChoose(anomaly, event.target.checked) } });
   if (box) box.checked = choose.isChosen(anomaly);
   const target = { at: anomaly.peak_at, row: anomaly.peak_rowid };
@@ -47,7 +46,7 @@ function row(anomaly, groupName, choose) {
     h("td", { class: "metric-cell" }, anomaly.metric ? metricLink(anomaly.metric, target) : h("span", { class: "soft", text: counted(anomaly.rows, "sample") }),
       h("div", { class: "narrow-only small soft", text: `${timeText(anomaly.peak_at)}, value ${number(anomaly.peak_value)}` })),
     h("td", { class: "wide-only nowrap", text: timeText(anomaly.peak_at) }),
-    h("td", { class: "number wide-only mono", text: number(anomaly.peak_value) }),
-    h("td", { class: "number wide-only", title: counted(anomaly.rows, "sample"), text: count(anomaly.episodes) }),
-    h("td", { class: "wider-only small soft", text: elevated }));
+    h("td", { class: "number wide-only", text: number(anomaly.peak_value) }),
+    h("td", { class: "number wide-only", title: elevated, text: count(anomaly.episodes) }),
+    h("td", { class: "number wider-only", title: elevated, text: count(anomaly.rows) }));
 }
