@@ -430,8 +430,13 @@ mod checks {
             maturity: 0.3,
         };
         let detections = [
-            RowDetection { score: 1.0 / 3.0, alert_score: 1.0 / 3.0, components: Some(components) },
-            RowDetection { score: 5e-324, alert_score: 0.0, components: None },
+            RowDetection {
+                score: 1.0 / 3.0,
+                alert_score: 1.0 / 3.0,
+                components: Some(components),
+                open_predictions: Some(84),
+            },
+            RowDetection { score: 5e-324, alert_score: 0.0, components: None, open_predictions: None },
         ];
         let updates: Vec<RowUpdate> = (1..)
             .zip(detections)
