@@ -1,4 +1,5 @@
-// The one way to the engine: requests, errors as a person can read them, and the key when it is asked for.
+// The one way to the engine: requests, and errors as a person can read them. A key, if there is one, is asked for by the
+// browser and sent by it.
 
 const BASE = "api/v1";
 const TIMEOUT_MS = 30_000;
@@ -21,17 +22,10 @@ export class AwayError extends Error {
 }
 
 const reachListeners = new Set();
-let unlocking = null;
-let askForKey = null;
 
 /** Calls `listener(isReached)` after every request. */
 export function onReach(listener) {
   reachListeners.add(listener);
-}
-
-/** `ask(isSecondTry)` resolves when a key was given that the engine takes. */
-export function setUnlock(ask) {
-  askForKey = ask;
 }
 
 function told(isReached) {
@@ -47,13 +41,13 @@ export function address(parts, query = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-async function request(method, url, body, signal, type = "application/json") {
+async function request(method, url, body, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const options = { method, headers: { Accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
   options.signal = signal ? AbortSignal.any([signal, limit]) : limit;
   if (body !== undefined) {
-    options.headers["Content-Type"] = type;
-    options.body = type === "application/json" ? JSON.stringify(body) : body;
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
   }
   let answer;
   try {
@@ -68,6 +62,7 @@ async function request(method, url, body, signal, type = "application/json") {
     const text = await answer.text();
     return text === "" ? null : JSON.parse(text);
   }
+  if (answer.status === 401) throw new ApiError(401, "The engine asks for its key. Load this page again and give the key as the user name, without a password.");
   throw new ApiError(answer.status, await messageOf(answer));
 }
 
@@ -79,34 +74,12 @@ async function messageOf(answer) {
   return `the answer was ${answer.status} ${answer.statusText}`.trim();
 }
 
-async function withKey(ask, signal) {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 401 || !askForKey) throw error;
-      unlocking ??= askForKey().finally(() => { unlocking = null; });
-      await unlocking;
-      signal?.throwIfAborted();
-    }
-  }
+export async function get(parts, query, signal) {
+  return request("GET", await addressOf(parts, query, signal), undefined, signal);
 }
 
-export function get(parts, query, signal) {
-  return withKey(async () => request("GET", await addressOf(parts, query, signal), undefined, signal), signal);
-}
-
-export function send(method, parts, body, signal) {
-  return withKey(async () => request(method, await addressOf(parts, {}, signal), body, signal), signal);
-}
-
-/** Gives the engine the key; an ApiError 401 if it is not the right one. */
-export function giveKey(key) {
-  return request("POST", address(["session"]), { key });
-}
-
-export function forgetKey() {
-  return request("DELETE", address(["session"]));
+export async function send(method, parts, body, signal) {
+  return request(method, await addressOf(parts, {}, signal), body, signal);
 }
 
 /** A browser takes `.` and `..` in a path for steps, however they are encoded: such a metric goes by its uid. */

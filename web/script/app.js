@@ -1,7 +1,7 @@
-// Starts the dashboard: draws the page that the address names, and again when the address, the time zone or the key
-// changes; tells when the engine is away.
+// Starts the dashboard: draws the page that the address names, and again when the address or the time zone changes;
+// tells when the engine is away.
 
-import { giveKey, get, isLeft, onReach, setUnlock } from "./api.js";
+import { get, isLeft, onReach } from "./api.js";
 import { fill, h } from "./dom.js";
 import { count } from "./format.js";
 import { repeat } from "./live.js";
@@ -143,35 +143,6 @@ function banner() {
   });
 }
 
-/** The dialog that asks for the key, until it is the right one. */
-function askForKey() {
-  return new Promise((resolve) => {
-    const message = h("p", { class: "odd", role: "alert" });
-    const field = h("input", { type: "password", id: "key", required: true, autocomplete: "current-password" });
-    const form = h("form", { class: "stack", on: { submit } },
-      h("h2", { id: "key-title", text: "This engine asks for a key" }),
-      h("p", { class: "soft", text: "It was set where the engine was started. The browser keeps it as a cookie that scripts cannot read." }),
-      h("label", { class: "field" }, h("span", { text: "Key" }), field), message,
-      h("div", { class: "row end" }, h("button", { class: "main", text: "Open" })));
-    const dialog = h("dialog", { "aria-labelledby": "key-title", on: { cancel: (event) => event.preventDefault() } }, form);
-    async function submit(event) {
-      event.preventDefault();
-      try {
-        await giveKey(field.value);
-        dialog.close();
-        dialog.remove();
-        resolve();
-      } catch (error) {
-        message.textContent = error.status === 401 || error.status === 403 ? "That is not the key." : error.message;
-        field.select();
-      }
-    }
-    document.body.append(dialog);
-    dialog.showModal();
-    field.focus();
-  });
-}
-
 /** Numbers beside the menu, and the version. */
 async function counts() {
   const [figures, open] = await Promise.all([
@@ -188,7 +159,6 @@ async function counts() {
   put("alerts", open?.episodes?.length ?? 0, true);
 }
 
-setUnlock(askForKey);
 menu();
 choices();
 banner();

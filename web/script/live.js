@@ -22,7 +22,7 @@ onReach((isReached) => {
 /** Calls `onRows({metric, uid, rows})` for every finished row with at least this detection score, of these metrics (all
  *  if there are none), until `signal` is aborted. */
 export function follow({ metrics = [], minScore = null }, onRows, signal) {
-  const source = new EventSource(address(["stream"], { metric: metrics, min_score: minScore }));
+  const source = new EventSource(address(["stream"], { metric: metrics.join("\n"), min_score: minScore }));
   const isOpen = (open) => {
     isStreaming = open;
     sign(open ? "live" : "poll");

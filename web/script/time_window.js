@@ -6,9 +6,13 @@ import { get, isLeft } from "./api.js";
 
 const DAY_S = 86_400;
 /** With a newest sample older than this, windows end at the newest sample and not now. */
-const STALE_S = DAY_S;
-/** Metrics whose oldest row is asked for, to know where "everything" begins. */
-const ASKED_FOR_OLDEST = 6;
+const STALE_S = 3_600;
+/** With one older than this, samples are of a recording, and all of it is shown until somebody chooses. */
+const RECORDING_S = 2 * DAY_S;
+/** To know where "everything" begins, so many metrics are looked at, and the oldest row is asked for of so many: those
+ *  with most rows, which reach back furthest. */
+const LOOKED_AT = 200;
+const ASKED_FOR_OLDEST = 8;
 
 export const SPANS = [
   [3_600, "Last hour"], [6 * 3_600, "Last 6 hours"], [DAY_S, "Last day"], [7 * DAY_S, "Last 7 days"],
@@ -42,26 +46,22 @@ export async function resolved(window, signal) {
   if (window.span === undefined) return { ...window, endsNow: false, isAll: false };
   // To the minute, so that times stay readable.
   const now = Math.ceil(Date.now() / 60_000) * 60;
-  const { oldest, newest } = await extent(signal);
-  const isStale = newest !== null && now - newest > STALE_S;
-  // The end is exclusive in places; the newest sample belongs to the window.
-  const until = isStale ? Math.floor(newest / 60) * 60 + 60 : now;
-  const span = window.span === "auto" ? (isStale ? "all" : DAY_S) : window.span;
+  const newest = (await get(["overview"], {}, signal)).rows?.newest_at ?? null;
+  const age = newest === null ? 0 : now - newest;
+  const until = age > STALE_S ? Math.floor(newest / 60) * 60 + 60 : now;
+  const span = window.span === "auto" ? (age > RECORDING_S ? "all" : DAY_S) : window.span;
+  const oldest = span === "all" ? await oldestRow(signal) : null;
   const from = span === "all" ? Math.min(oldest ?? until - DAY_S, until - 60) : until - span;
-  return { from, until, endsNow: !isStale, isAll: span === "all" };
+  return { from, until, endsNow: age <= STALE_S, isAll: span === "all" };
 }
 
-/** Times of the oldest and the newest row, of the first metrics by name; `null` where there is none. */
-async function extent(signal) {
-  const { metrics } = await get(["metrics"], { limit: 200 }, signal);
-  const newest = metrics.map((metric) => metric.newest_row?.timestamp).filter((time) => typeof time === "number");
-  const withRows = metrics.filter((metric) => metric.last_rowid > 0).slice(0, ASKED_FOR_OLDEST);
-  const oldest = await Promise.all(withRows.map((metric) => oldestOf(metric.uid, signal)));
+/** Time of the oldest row of the metrics that reach back furthest; `null` if there is none. */
+async function oldestRow(signal) {
+  const { metrics } = await get(["metrics"], { limit: LOOKED_AT }, signal);
+  const longest = metrics.filter((metric) => metric.last_rowid > 0).sort((a, b) => b.last_rowid - a.last_rowid).slice(0, ASKED_FOR_OLDEST);
+  const oldest = await Promise.all(longest.map((metric) => oldestOf(metric.uid, signal)));
   const known = oldest.filter((time) => time !== null);
-  return {
-    oldest: known.length > 0 ? Math.min(...known) : null,
-    newest: newest.length > 0 ? Math.max(...newest) : null,
-  };
+  return known.length > 0 ? Math.min(...known) : null;
 }
 
 async function oldestOf(uid, signal) {

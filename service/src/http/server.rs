@@ -24,7 +24,7 @@ use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
-use super::{anomalies, charts, live, metrics, models, openapi, overview, taurus};
+use super::{anomalies, charts, dashboard, live, metrics, models, openapi, overview, taurus};
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::operations::Operations;
@@ -202,6 +202,7 @@ fn api_routes() -> Router<Shared> {
         .merge(charts::routes())
         .merge(live::routes())
         .merge(openapi::routes())
+        .merge(dashboard::routes())
         .merge(taurus::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

@@ -47,7 +47,7 @@ export const compare = {
       const found = [...chosen.m];
       let total = found.length;
       if (chosen.glob || chosen.tag.length > 0) {
-        const answer = await get(["metrics"], { glob: chosen.glob, tag: chosen.tag, limit: MAX_COMPARED }, page.signal);
+        const answer = await get(["metrics"], { glob: chosen.glob, tag: chosen.tag.join(";"), limit: MAX_COMPARED }, page.signal);
         found.push(...answer.metrics.map((metric) => metric.name).filter((name) => !found.includes(name)));
         total += answer.total;
       }

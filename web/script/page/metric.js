@@ -203,7 +203,7 @@ function factsOf(about) {
     ["Newest score", newest?.detection ? score(newest.detection.score) : "none"],
     ["Rows", `${count(about.rows ?? about.last_rowid)}, ${count(about.scored_rows)} with scores`],
     ["Range", about.range ? `${number(about.range.min)} to ${number(about.range.max)} (${about.range.learned ? "learned" : "declared"})` : "none yet"],
-    ["Model", model ? modelText(model) : "none"],
+    ["Model", model ? modelText(model) : null],
     ["Signals", (about.signals ?? []).map((signal) => `${SIGNALS[signal.name] ?? signal.name}: ${signal.state}`).join(", ") || null],
     ["Description", about.description],
     ["Id", about.uid],

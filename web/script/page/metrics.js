@@ -13,7 +13,7 @@ const ROWS = 50;
 const TYPING_MS = 250;
 const REFRESH_MS = 10_000;
 /** Filters: what the engine calls them, and what people read. */
-const FILTERS = [["", "Any state"], ["active", "active"], ["learning", "learning"], ["pending_data", "waiting for data"],
+const FILTERS = [["", "Any state"], ["active", "active"], ["pending_data", "waiting for data"],
   ["create_pending", "being made"], ["error", "error"], ["unmonitored", "not monitored"]];
 
 export const metrics = {
@@ -43,7 +43,7 @@ export const metrics = {
     async function draw() {
       const mine = (turn += 1);
       page.setQuery(chosen);
-      const answer = await get(["metrics"], { search: chosen.search, status: chosen.state, tag: chosen.tag, limit: ROWS, cursor: cursors.at(-1) }, page.signal);
+      const answer = await get(["metrics"], { search: chosen.search, status: chosen.state, tag: chosen.tag.join(";"), limit: ROWS, cursor: cursors.at(-1) }, page.signal);
       if (mine !== turn) return;
       if (answer.metrics.length > 0) fill(table, tableOf(answer.metrics));
       else if (chosen.search || chosen.state) fill(table, empty("No metric fits", h("button", { type: "button", text: "Show all", on: { click: () => { search.value = chosen.search = ""; state.value = chosen.state = ""; restart(); } } })));

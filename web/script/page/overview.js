@@ -22,7 +22,7 @@ const REMEMBERED = 60;
 
 /** Models by state: key of the figures, words, filter of the page of metrics, colour. */
 const STATES = [
-  ["active", "active", "active", "good"], ["learning", "learning", "learning", "learning"],
+  ["active", "active", "active", "good"], ["learning", "learning", "active", "learning"],
   ["pending_data", "waiting for data", "pending_data", "accent"], ["create_pending", "being made", "create_pending", "likelihood"],
   ["error", "error", "error", "odd"], ["unmonitored", "not monitored", "unmonitored", "line-strong"],
 ];
@@ -132,7 +132,8 @@ function modelsOf(now) {
   const metrics = now.metrics ?? {};
   const known = STATES.filter(([key]) => metrics[key] > 0);
   const all = known.reduce((sum, [key]) => sum + metrics[key], 0) || 1;
-  const models = now.models ?? {};
+  // What the process that steps models says of itself; nothing where it is another one.
+  const models = { ...(now.engine ?? {}), ...(now.models ?? {}) };
   const facts = [
     ["Waiting for a turn", count(models.hungry)],
     ["Read from disk, put away", models.swaps_in === undefined ? null : `${count(models.swaps_in)}, ${count(models.swaps_out)}`],
@@ -164,9 +165,10 @@ function oddOf(ranked, shown, window, showAll) {
 
 async function welcome(signal) {
   const settings = await get(["settings"], {}, signal).catch(() => null);
+  const learningRows = settings?.settings?.find((setting) => setting.name === "learning_rows")?.value;
   return h("section", { class: "card welcome" },
     h("h2", { text: "No metrics yet" }),
     h("p", { text: "Send a first sample as a Graphite line. It appears here within a second, and gets a model of its own that learns what is normal for it." }),
     copyable(firstSample(settings)),
-    h("p", { class: "soft", text: "A line is a name, a value and a time in unix seconds. Whatever sends to Graphite can send here: collectd, StatsD, Telegraf, carbon-relay. After 288 samples the metric's range is known and scores begin." }));
+    h("p", { class: "soft", text: `A line is a name, a value and a time in unix seconds. Whatever sends to Graphite can send here: collectd, StatsD, Telegraf, carbon-relay. Once the metric's range is known${learningRows ? `, after ${learningRows} samples` : ""}, scores begin.` }));
 }

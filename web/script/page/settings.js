@@ -1,6 +1,6 @@
 // What the engine was told, where it was said, and where else it can be asked.
 
-import { forgetKey, get } from "../api.js";
+import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { duration } from "../format.js";
 import { chip } from "../part/states.js";
@@ -31,10 +31,9 @@ export const settings = {
       h("section", { class: "card flush", "aria-label": "Settings" }, h("table", { class: "settings" },
         h("thead", {}, h("tr", {}, h("th", { scope: "col", text: "Setting" }), h("th", { scope: "col", text: "Value" }), h("th", { scope: "col", class: "wide-only", text: "Said in" }))), body)),
       h("div", { class: "columns even" },
-        h("section", { class: "card", "aria-label": "This engine" }, h("h2", { text: "This engine" }), h("dl", { class: "facts" },
-          [["Version", now.version], ["Running since", `${timeText(now.started_at)} (${duration(now.now - now.started_at)})`], ["Address", location.host]].map(([name, text]) => [h("dt", { text: name }), h("dd", { text })])),
-        h("div", { class: "row" }, h("button", { type: "button", text: "Forget the key in this browser", on: { click: () => forgetKey().finally(page.again) } }))),
-        h("section", { class: "card", "aria-label": "For programs" }, h("h2", { text: "For programs" }),
+        h("section", { class: "card", "aria-label": "This engine" }, h("div", { class: "card-head" }, h("h2", { text: "This engine" })), h("dl", { class: "facts" },
+          [["Version", now.version], ["Running since", `${timeText(now.started_at)} (${duration(now.now - now.started_at)})`], ["Address", location.host]].map(([name, text]) => [h("dt", { text: name }), h("dd", { text })]))),
+        h("section", { class: "card", "aria-label": "For programs" }, h("div", { class: "card-head" }, h("h2", { text: "For programs" })),
           h("dl", { class: "facts" }, ADDRESSES.map(([path, text]) => [h("dt", { text }), h("dd", {}, h("a", { href: path, class: "mono", text: `/${path}` }))])))));
   },
 };

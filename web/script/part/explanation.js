@@ -4,7 +4,7 @@
 import { h } from "../dom.js";
 import { count, number, percent, score } from "../format.js";
 import { scoreMark } from "./ranked.js";
-import { timeText } from "../time_zone.js";
+import { spanText, timeText } from "../time_zone.js";
 
 /** Parts of a detection score: words, and what they look at. */
 const COMPONENTS = {
@@ -49,10 +49,10 @@ function component(name, value, fired) {
 }
 
 function similar(answer, onWindow) {
-  const { timestamp, from, until, distance } = answer.similar;
+  const { from, until, distance } = answer.similar;
   const span = Math.max(until - from, 3_600);
   return h("div", { class: "similar" },
     h("h3", { text: "Most similar earlier moment" }),
-    h("p", { class: "small soft" }, `${timeText(timestamp)}, distance ${number(distance)}`),
+    h("p", { class: "small soft" }, `${spanText(from, until)}, distance ${score(distance)}`),
     h("div", { class: "row" }, h("button", { type: "button", text: "Show it", on: { click: () => onWindow(from - span, until + span) } })));
 }

@@ -33,6 +33,8 @@ export function metricCharts({ onZoom, onReset, onChoose, signal }) {
   const element = h("div", { class: "panes" },
     h("div", { class: "pane-top" }, key, time),
     Object.keys(heads).map((name) => [heads[name].element, hosts[name]]));
+  const unscored = h("p", { class: "small soft", hidden: true, text: "No scores in this window yet: they begin when the metric's range is known, for earlier samples too." });
+  element.append(unscored);
   let panes = [];
   let shown = null;
   let columns = null;
@@ -80,6 +82,10 @@ export function metricCharts({ onZoom, onReset, onChoose, signal }) {
       y: () => roomy(withRange(values)), onCursor: read,
       plugins: [weekendMarks(), rangeMarks(() => shown.range), marks(true), usualMark(() => usual)],
     });
+    const hasScores = columns.raw.some((value) => value !== null);
+    unscored.hidden = hasScores;
+    for (const name of ["raw", "anomaly", "detection"]) heads[name].element.hidden = hosts[name].hidden = !hasScores;
+    if (!hasScores) return;
     one("raw", { height: small, hasTime: false, label: "Raw anomaly scores", data: [columns.time, columns.raw], lines: [line("raw", "raw", 1)], y: () => [0, 1.02], plugins: [marks(false)] });
     one("anomaly", { height: small, hasTime: false, label: "Anomaly scores", data: [columns.time, columns.anomaly], lines: [line("anomaly", "likelihood", 1.2)], y: () => [0, 1.02], plugins: [marks(false)] });
     const highest = columns.detection.reduce((most, value) => Math.max(most, value ?? 0), HIGH_SCORE);

@@ -34,11 +34,17 @@ export function navigator({ columns, anomalies, from, until, onChoose, signal })
     const top = (value) => room - 3 - ((value - low) / (high - low || 1)) * (room - 6);
     context.strokeStyle = colour("raw");
     context.beginPath();
+    let isHole = true;
     for (let at = 0; at < columns.time.length; at += 1) {
-      if (columns.low[at] === null) continue;
+      if (columns.low[at] === null) {
+        isHole = true;
+        continue;
+      }
       const x = left(columns.time[at]);
-      context.moveTo(x, top(columns.low[at]) + 0.5);
-      context.lineTo(x, top(columns.high[at]) - 0.5);
+      if (isHole) context.moveTo(x, top(columns.low[at]));
+      isHole = false;
+      context.lineTo(x, top(columns.low[at]));
+      context.lineTo(x, top(columns.high[at]));
     }
     context.stroke();
     context.fillStyle = colour("odd");
