@@ -2,6 +2,8 @@
 //! the checks that go with them, reading the source tree, and driving the engine: in this process, as a program, with a
 //! client's sockets and a look at its rows.
 
+#[cfg(feature = "engine")]
+pub mod browser;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod lone_run;

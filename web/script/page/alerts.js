@@ -45,17 +45,17 @@ function calm(state, about) {
 function table(episodes) {
   return h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col", text: "Score" }), h("th", { scope: "col", text: "Metric" }),
-      h("th", { scope: "col", class: "wide-only", text: "Rule" }), h("th", { scope: "col", class: "wide-only", text: "Episode" }), h("th", { scope: "col", text: "Delivery" }))),
+      h("th", { scope: "col", class: "wide-only", text: "Rule" }), h("th", { scope: "col", class: "wide-only", text: "Episode" }), h("th", { scope: "col", class: "wide-only", text: "Delivery" }))),
     h("tbody", {}, episodes.map((episode) => {
       const isOpen = episode.until === null || episode.until === undefined;
       const when = isOpen ? `since ${timeText(episode.from)}` : `${spanText(episode.from, episode.until)}${episode.until > episode.from ? ` (${duration(episode.until - episode.from)})` : ""}`;
       return h("tr", {},
         h("td", { class: "mono odd", text: score(episode.peak_score) }),
         h("td", { class: "metric-cell" }, metricLink(episode.metric, { at: episode.peak_at, row: episode.rowid }),
-          h("div", { class: "narrow-only small soft", text: `${episode.rule}, ${when}` })),
+          h("div", { class: "narrow-only small soft" }, `${episode.rule}, ${when}`, (episode.deliveries ?? []).map(delivery))),
         h("td", { class: "wide-only", text: episode.rule }),
         h("td", { class: "wide-only" }, isOpen ? chip("open", "odd") : null, isOpen ? " " : null, h("span", { class: "soft", text: when })),
-        h("td", {}, (episode.deliveries ?? []).map(delivery)));
+        h("td", { class: "wide-only" }, (episode.deliveries ?? []).map(delivery)));
     })));
 }
 

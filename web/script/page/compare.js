@@ -29,7 +29,7 @@ export const compare = {
     const chosen = { m: page.query.getAll("m"), glob: page.query.get("glob") ?? "", tag: page.query.getAll("tag") };
     const charts = new Map();
     const picker = h("div");
-    const names = h("div", { class: "chips" });
+    const more = h("p", { class: "small soft" });
     const grid = h("div", { class: "multiples" });
     const when = h("span", { class: "mono small soft" });
     const weekend = h("input", { type: "checkbox", on: { change: () => { keep("weekends", weekend.checked ? "1" : "0"); for (const one of charts.values()) one.pane?.redraw(); } } });
@@ -64,15 +64,14 @@ export const compare = {
         window = next;
         draw();
       }));
-      fill(names, list.map((name) => h("span", { class: "chip" }, h("span", { class: "mono clipped", text: name, title: name }),
-        h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, on: { click: () => remove(name, list) } }, icon(ICONS.close, 12)))),
-      total > list.length ? h("span", { class: "small soft", text: `and ${count(total - list.length)} more that are not shown` }) : null);
+      more.textContent = total > list.length ? `${count(total - list.length)} more fit and are not shown: at most ${MAX_COMPARED} are compared.` : "";
+      more.hidden = total <= list.length;
       clear();
       if (list.length === 0) {
         fill(grid, empty("Nothing to compare yet", h("p", { class: "soft", text: "Search for metrics by name, or add all that match a pattern or carry a tag." })));
         return;
       }
-      fill(grid, list.map((name) => box(name)));
+      fill(grid, list.map((name) => box(name, list)));
       await load(list, shown, mine);
     }
 
@@ -88,10 +87,11 @@ export const compare = {
       charts.clear();
     }
 
-    function box(name) {
+    function box(name, list) {
       const host = h("div", { class: "pane" });
       const reading = h("span", { class: "reading small" });
-      const element = h("figure", { class: "card multiple", "aria-label": name }, h("figcaption", {}, metricLink(name, windowQuery(window)), reading), host);
+      const element = h("figure", { class: "card multiple", "aria-label": name }, h("figcaption", {}, metricLink(name, windowQuery(window)), reading,
+        h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, title: "Remove", on: { click: () => remove(name, list) } }, icon(ICONS.close, 12))), host);
       charts.set(name, { host, reading, pane: null, columns: null, series: null });
       return element;
     }
@@ -158,7 +158,7 @@ export const compare = {
         if (!chosen.m.includes(name)) chosen.m.push(name);
         draw();
       }), matching, h("label", { class: "tick" }, weekend, "Shade weekends"), when),
-      names, grid);
+      more, grid);
     onTheme(() => { for (const one of charts.values()) if (one.series) put(one, one.series); }, page.signal);
     page.signal.addEventListener("abort", clear);
     page.root.addEventListener("placed", () => draw().catch((error) => {

@@ -66,7 +66,7 @@ export const investigate = {
       }
       const key = chosen.group_by.startsWith("tag:") ? chosen.group_by.slice(4) : null;
       const table = key && found.every((one) => !one.metric) ? groupTable(found, key, shown)
-        : rankedTable(found, { groupName: key, choose: { isChosen: (one) => picked.has(one.metric), onChoose: (one, isChosen) => { picked[isChosen ? "add" : "delete"](one.metric); drawCompare(found, shown); } } });
+        : rankedTable(found, { groupName: key, isEpisodes: chosen.group_by === "episode", choose: { isChosen: (one) => picked.has(one.metric), onChoose: (one, isChosen) => { picked[isChosen ? "add" : "delete"](one.metric); drawCompare(found, shown); } } });
       fill(result, table, answer.truncated ? h("p", { class: "small soft padded", text: `Only the ${LIMIT} oddest are shown.` }) : null);
       drawCompare(found, shown);
     }
@@ -94,7 +94,7 @@ function groupTable(found, key, shown) {
   });
   const table = rankedTable(rows, { groupName: key });
   table.querySelectorAll("tbody tr").forEach((row, at) => {
-    row.querySelectorAll(".metric-cell")[1].replaceChildren(h("a", { href: rows[at].target, text: "Compare its metrics" }));
+    row.querySelector(".metric-cell").replaceChildren(h("a", { href: rows[at].target, text: "Compare its metrics" }));
   });
   return table;
 }

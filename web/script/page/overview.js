@@ -16,6 +16,8 @@ import { chooseWindow, resolved, windowOf, windowQuery } from "../time_window.js
 const FIGURES_MS = 3_000;
 const ANOMALIES_MS = 20_000;
 const RANKED = 12;
+/** With no more odd metrics than these, their episodes are listed until somebody chooses. */
+const FEW_METRICS = 3;
 const STRIPS = 10;
 /** Points of the small charts of rates. */
 const REMEMBERED = 60;
@@ -31,6 +33,7 @@ export const overview = {
   title: "Overview",
   async show(page) {
     let window = windowOf(page.query);
+    let grouping = page.query.get("by");
     const rates = { stored: [], scored: [] };
     const health = h("div");
     const tiles = h("section", { class: "tiles", "aria-label": "Figures" });
@@ -54,19 +57,22 @@ export const overview = {
       const mine = (turn += 1);
       const shown = await resolved(window, page.signal);
       const options = { from: shown.from, until: shown.until };
-      const [ranked, heat] = await Promise.all([
-        get(["anomalies"], { ...options, limit: RANKED, group_by: "metric", min_score: ALERT_SCORE }, page.signal),
+      const rankedBy = (by) => get(["anomalies"], { ...options, limit: RANKED, group_by: by, min_score: ALERT_SCORE }, page.signal);
+      let [ranked, heat] = await Promise.all([
+        rankedBy(grouping ?? "metric"),
         get(["heat"], { ...options, cells: cellsFor(document.getElementById("main").clientWidth), limit: STRIPS, sort: "score" }, page.signal),
       ]);
+      const by = grouping ?? (ranked.anomalies.length > FEW_METRICS ? "metric" : "episode");
+      if (grouping === null && by === "episode") ranked = await rankedBy(by);
       if (mine !== turn) return;
-      const choose = (next) => {
-        window = next;
+      const choose = (next, nextGrouping = grouping) => {
+        [window, grouping] = [next, nextGrouping];
         chooseWindow(next);
-        page.setQuery(windowQuery(next));
+        page.setQuery({ ...windowQuery(next), by: grouping });
         anomalies();
       };
-      fill(picker, windowPicker(window, shown, choose));
-      fill(odd, ...oddOf(ranked, shown, window, () => choose({ span: "all" })));
+      fill(picker, windowPicker(window, shown, (next) => choose(next)));
+      fill(odd, ...oddOf(ranked, shown, window, { by, onBy: (next) => choose(window, next), onAll: () => choose({ span: "all" }) }));
       const rows = heat.rows.filter((row) => row.max !== null);
       strip.hidden = rows.length === 0;
       if (rows.length > 0 && !strip.matches(":focus-within")) {
@@ -152,15 +158,17 @@ function modelsOf(now) {
   ];
 }
 
-function oddOf(ranked, shown, window, showAll) {
+function oddOf(ranked, shown, window, { by, onBy, onAll }) {
   const list = ranked.anomalies;
+  const choice = (value, text) => h("button", { type: "button", class: "slim", "aria-pressed": String(by === value), text, on: { click: () => onBy(value) } });
   const head = h("div", { class: "card-head" }, h("h2", { text: "What was odd" }),
     h("span", { class: "small soft", text: `detection score ${ALERT_SCORE} and above` }),
+    h("span", { class: "row tight", role: "group", "aria-label": "Group by" }, choice("metric", "Metrics"), choice("episode", "Episodes")),
     h("a", { href: link("investigate", null, windowQuery(window)), text: "Investigate" }));
-  if (list.length > 0) return [head, rankedTable(list)];
+  if (list.length > 0) return [head, rankedTable(list, { isEpisodes: by === "episode" })];
   return [head, h("div", { class: "calm" }, chip("calm", "good"),
     h("p", { class: "soft", text: shown.isAll ? "Nothing was odd in any sample that was scored." : "Nothing was odd in this window." }),
-    shown.isAll ? null : h("button", { type: "button", text: "Look at everything", on: { click: showAll } }))];
+    shown.isAll ? null : h("button", { type: "button", text: "Look at everything", on: { click: onAll } }))];
 }
 
 async function welcome(signal) {

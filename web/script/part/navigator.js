@@ -8,6 +8,8 @@ import { civil } from "../time_zone.js";
 const HEIGHT = 54;
 const AXIS = 16;
 const MIN_DRAG_PX = 4;
+/** Below this, ends are told apart by the time of day. */
+const SHORT_S = 4 * 86_400;
 const two = (value) => String(value).padStart(2, "0");
 
 /** `columns` and `anomalies` of all rows between `from` and `until`; `onChoose(from, until)`. */
@@ -61,10 +63,12 @@ export function navigator({ columns, anomalies, from, until, onChoose, signal })
     context.fillStyle = colour("ink-faint");
     context.font = '10.5px "Inter", system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
     context.textBaseline = "top";
+    const isShort = until - from < SHORT_S;
     for (const [time, align] of [[from, "left"], [(from + until) / 2, "center"], [until, "right"]]) {
       const at = civil(time);
       context.textAlign = align;
-      context.fillText(`${at.year}-${two(at.month)}-${two(at.day)}`, left(time), room + 4);
+      const date = `${two(at.month)}-${two(at.day)}`;
+      context.fillText(isShort ? `${date} ${two(at.hour)}:${two(at.minute)}` : `${at.year}-${date}`, left(time), room + 4);
     }
   }
 
