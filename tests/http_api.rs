@@ -86,8 +86,13 @@ fn a_metric_lives_its_whole_life_over_http() {
     assert_eq!((metric["server"].as_str(), metric["newest_row"]["rowid"].as_i64()), (Some("road"), Some(40)));
     assert_eq!(metric["parameters"]["modelParams"], json!({"min": 0.0, "max": 100.0}));
     assert_eq!(api.get("/api/v1/instances")[0]["server"], "road");
-    assert_eq!(api.get("/api/v1/stats")["active"], 1);
-    assert_eq!(api.get("/api/v1/health")["status"], "ok");
+    let overview = api.get("/api/v1/overview");
+    assert_eq!(
+        (overview["metrics"]["active"].as_i64(), overview["rows"]["unscored"].as_i64()),
+        (Some(1), Some(0))
+    );
+    assert_eq!(api.get("/healthz")["status"], "ok");
+    assert_eq!(api.get("/readyz")["status"], "ok");
     assert_eq!(api.get("/api/v1/stats/display_value").as_array().map(Vec::len), Some(1));
 
     let gone = api.send("DELETE", &format!("/api/v1/models/{uid}"), "");
@@ -191,7 +196,7 @@ fn errors_are_json_with_the_originals_names_and_numbers() {
     api.refused("DELETE", "/api/v1/metrics/none", "", 404, "ObjectNotFoundError", 3);
     let large = " ".repeat((1 << 20) + 1);
     api.refused("POST", "/api/v1/models", &large, 413, "BodyTooLarge", 1);
-    assert_eq!(api.get("/api/v1/health")["status"], "ok", "and it goes on");
+    assert_eq!(api.get("/readyz")["status"], "ok", "and it goes on");
 }
 
 #[test]
@@ -207,7 +212,8 @@ fn of_a_list_a_bad_specification_costs_only_itself() {
     assert_eq!(answer[1]["error"]["code"], 4);
     let names = |path: &str| -> Vec<String> {
         let list = api.get(path);
-        list.as_array()
+        list["metrics"]
+            .as_array()
             .expect("a list")
             .iter()
             .map(|row| row["name"].as_str().expect("a name").to_owned())
@@ -215,7 +221,7 @@ fn of_a_list_a_bad_specification_costs_only_itself() {
     };
     assert_eq!(names("/api/v1/metrics"), ["a", "c"]);
     assert_eq!(names("/api/v1/models?status=pending_data"), ["c"]);
-    assert_eq!(names("/api/v1/metrics?after=a"), ["c"]);
+    assert_eq!(names("/api/v1/metrics?cursor=a"), ["c"]);
     assert_eq!(names("/api/v1/metrics?server=a&limit=1"), ["a"]);
 }
 
@@ -223,7 +229,7 @@ fn of_a_list_a_bad_specification_costs_only_itself() {
 fn names_in_paths_are_percent_decoded() {
     let api = Api::start();
     assert_eq!(api.send("PUT", "/api/v1/metrics/disk%2Fsda;host=web%C3%A9", "").status, 201);
-    assert_eq!(api.get("/api/v1/metrics")[0]["name"], "disk/sda;host=web\u{e9}");
+    assert_eq!(api.get("/api/v1/metrics")["metrics"][0]["name"], "disk/sda;host=web\u{e9}");
     assert_eq!(api.get("/api/v1/metrics/disk%2fsda%3Bhost=web%C3%A9")["rows"], 0);
 }
 
@@ -320,7 +326,7 @@ fn nonsense_on_a_connection_ends_only_that_connection() {
     let api = Api::start();
     for nonsense in [
         "\0\0\0\0\r\n\r\n",
-        "GET /api/v1/health SPDY/9\r\n\r\n",
+        "GET /healthz SPDY/9\r\n\r\n",
         "POST /api/v1/models HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ] {
         let mut stream = connect(api.address);
@@ -329,7 +335,7 @@ fn nonsense_on_a_connection_ends_only_that_connection() {
         let _ = stream.read_to_end(&mut answer);
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     }
-    assert_eq!(api.get("/api/v1/health")["status"], "ok");
+    assert_eq!(api.get("/readyz")["status"], "ok");
     // One that never finishes its request does not keep the engine from stopping.
     let mut idle = connect(api.address);
     idle.write_all(b"GET /api/v1/health HTTP/1.1\r\n").expect("sent");

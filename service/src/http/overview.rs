@@ -2,8 +2,8 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::answer::{ApiError, json_answer};
 use super::extract::Options;
 use super::shared::Shared;
 use crate::operations::Operations;
+use crate::self_metrics::{self, Gauges};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v1/stats/display_value", get(display_value))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
 }
 
 /// `GET /api/v1/overview`.
@@ -107,4 +109,18 @@ async fn healthz() -> Response {
 async fn readyz(State(shared): State<Shared>) -> Result<Response, ApiError> {
     shared.run(|operations| Ok(operations.repository().newest_change()?)).await?;
     Ok(healthz().await)
+}
+
+/// `GET /metrics`: the engine's own figures, for Prometheus.
+async fn prometheus(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let inside = shared.clone();
+    let text = shared
+        .run(move |operations| {
+            let (metrics, rows) = operations.counts()?;
+            let engine = inside.site.gauge.figures();
+            Ok(self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() }))
+        })
+        .await?;
+    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

@@ -30,6 +30,7 @@ use crate::config::table::Entry;
 use crate::operations::Operations;
 use crate::operations::overview::Gauge;
 use crate::sample::SampleLimits;
+use crate::self_metrics;
 
 /// How long stopping waits for answers that have begun.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,6 +118,7 @@ impl HttpServer {
         let mut server =
             Self { api: None, web_app: None, stop, servers: Vec::new(), runtime: runtime.clone() };
         if let Some(address) = options.api {
+            self_metrics::switch_on();
             let router =
                 guarded(api_routes(), options.key.clone(), error_answer, refused).with_state(shared.clone());
             match server.serve("http", address, router, stopped.clone()) {

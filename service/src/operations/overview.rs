@@ -107,6 +107,11 @@ impl Gauge {
         Self { data_dir: data_dir.to_owned(), looks: Mutex::new(None) }
     }
 
+    /// Figures of the scheduler's process; nobody needs them so much that an unreadable file is an error.
+    pub fn figures(&self) -> Option<EngineFigures> {
+        control::read_figures(&self.data_dir).ok().flatten()
+    }
+
     /// Rows stored and scored a second since a look that is long enough ago.
     fn rates(&self, now: Duration, stored: i64, scored: i64) -> Option<(f64, f64)> {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,8 +142,7 @@ impl Operations {
         rows.stored_per_s = rates.map(|(stored, _)| stored);
         rows.scored_per_s = rates.map(|(_, scored)| scored);
         rows.newest_at = self.repository().newest_timestamp()?;
-        // Nobody needs them as much as the rest.
-        let engine = control::read_figures(&gauge.data_dir).ok().flatten();
+        let engine = gauge.figures();
         let rejects_total = self.repository().rejects()?.iter().map(|entry| entry.count).sum();
         let problems = problems(now, &metrics, &rows, engine.as_ref());
         let status = if problems.is_empty() { "ok" } else { "degraded" };
