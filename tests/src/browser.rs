@@ -38,10 +38,11 @@ pub mod keys {
 /// How long closing the browser in order may take before it is killed.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// As root there is no sandbox; and nothing may be asked of the network but what a page asks.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--hide-scrollbars",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -250,7 +251,8 @@ impl Browser {
         stream.set_read_timeout(Some(QUIT_TIMEOUT))?;
         let (session, address) = (&self.session, self.address);
         write!(stream, "DELETE /session/{session} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        stream.read_to_end(&mut Vec::new()).map(|_| ())
+        // It answers when the browser has closed.
+        stream.read_exact(&mut [0])
     }
 }
 
@@ -259,7 +261,8 @@ impl Drop for Browser {
         // What did not close is killed.
         let _ = self.quit();
         let group = format!("-{}", self.driver.id());
-        let _ = Command::new("sh").args(["-c", "kill -KILL -- \"$1\" 2>/dev/null", "sh", &group]).status();
+        let _ = Command::new("sh").args(["-c", "kill -s KILL -- \"$1\" 2>/dev/null", "sh", &group]).status();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }

@@ -47,10 +47,10 @@ async function show() {
   const context = { root, name: argument, query, signal, setTitle, setQuery, again: show, go: (hash) => { location.hash = hash; } };
   try {
     if (page) await page.show(context);
-    else fill(root, failure(new Error("There is no such page here."), null), h("p", {}, h("a", { href: "#/", text: "To the overview" })));
+    else fill(root, h("h1", { text: "No such page" }), failure(new Error("Nothing is at this address."), null), h("p", {}, h("a", { href: "#/", text: "To the overview" })));
   } catch (error) {
     if (signal.aborted || isLeft(error)) return;
-    fill(root, failure(error, show));
+    fill(root, h("h1", { text: page.title }), failure(error, show));
   } finally {
     clearTimeout(patience);
   }

@@ -38,6 +38,22 @@ export function fill(element, ...children) {
   return append(element, children);
 }
 
+/** As `fill`, for what comes by itself: not while somebody is in there with the keyboard. */
+export function refill(element, ...children) {
+  return element.matches(":focus-within") ? element : fill(element, ...children);
+}
+
+/** Gives signals of which each ends the one before, and the last ends with `signal`: for what is drawn again and again. */
+export function renewable(signal) {
+  let current = null;
+  signal.addEventListener("abort", () => current?.abort());
+  return () => {
+    current?.abort();
+    current = new AbortController();
+    return current.signal;
+  };
+}
+
 /** A drawing of our own, given as path data. */
 export function icon(path, size = 16) {
   const svg = document.createElementNS(SVG, "svg");

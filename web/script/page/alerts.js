@@ -1,7 +1,7 @@
 // Episodes that rules made alerts of, how their delivery went, and the rules and channels themselves.
 
 import { get, send } from "../api.js";
-import { fill, h } from "../dom.js";
+import { fill, h, refill } from "../dom.js";
 import { duration, score } from "../format.js";
 import { repeat } from "../live.js";
 import { metricLink } from "../part/ranked.js";
@@ -19,14 +19,16 @@ export const alerts = {
     const tabs = h("div", { class: "row tight", role: "group", "aria-label": "Which episodes" });
     const list = h("section", { class: "card flush", "aria-label": "Episodes" });
     const about = await get(["alerts", "rules"], {}, page.signal);
+    const choose = (value) => () => {
+      chosen.state = value;
+      for (const tab of tabs.children) tab.setAttribute("aria-pressed", String(tab.dataset.state === value));
+      draw();
+    };
+    fill(tabs, [["open", "Open"], ["all", "All"]].map(([value, text]) => h("button", { type: "button", data: { state: value }, "aria-pressed": String(chosen.state === value), text, on: { click: choose(value) } })));
     async function draw() {
       const answer = await get(["alerts"], { state: chosen.state, limit: LIMIT }, page.signal);
       page.setQuery({ state: chosen.state === "all" ? "all" : null });
-      fill(tabs, [["open", "Open"], ["all", "All"]].map(([value, text]) => h("button", { type: "button", "aria-pressed": String(chosen.state === value), text, on: { click: () => {
-        chosen.state = value;
-        draw();
-      } } })));
-      if (!list.matches(":focus-within")) fill(list, answer.episodes.length > 0 ? table(answer.episodes) : calm(chosen.state, about));
+      refill(list, answer.episodes.length > 0 ? table(answer.episodes) : calm(chosen.state, about));
     }
     fill(page.root, h("div", { class: "page-head" }, h("h1", { text: "Alerts" }), tabs), list,
       h("div", { class: "columns even" }, rulesCard(about.rules ?? []), channelsCard(about.channels ?? [])));

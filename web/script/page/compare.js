@@ -9,7 +9,7 @@ import { count, number, score } from "../format.js";
 import { keep, kept } from "../kept.js";
 import { metricLink } from "../part/ranked.js";
 import { empty, failure } from "../part/states.js";
-import { windowPicker } from "../part/window_picker.js";
+import { placePicker } from "../part/window_picker.js";
 import { chooseWindow, resolved, windowOf, windowQuery } from "../time_window.js";
 import { colour, onTheme } from "../theme.js";
 import { timeText } from "../time_zone.js";
@@ -60,10 +60,10 @@ export const compare = {
       page.setQuery({ ...windowQuery(window), ...chosen });
       const [shown, { list, total }] = [await resolved(window, page.signal), await listed()];
       if (mine !== turn) return;
-      fill(picker, windowPicker(window, shown, (next) => {
+      placePicker(picker, window, shown, (next) => {
         window = next;
         draw();
-      }));
+      });
       more.textContent = total > list.length ? `${count(total - list.length)} more fit and are not shown: at most ${MAX_COMPARED} are compared.` : "";
       more.hidden = total <= list.length;
       clear();

@@ -1,12 +1,12 @@
 // Time by metric, for as many metrics as there are: fifty at a time, searched and sorted by the engine.
 
 import { get } from "../api.js";
-import { fill, h } from "../dom.js";
+import { fill, h, renewable } from "../dom.js";
 import { counted } from "../format.js";
 import { repeat } from "../live.js";
 import { cellsFor, heatGrid, legend } from "../part/heat_grid.js";
 import { empty } from "../part/states.js";
-import { windowPicker } from "../part/window_picker.js";
+import { placePicker } from "../part/window_picker.js";
 import { link } from "../route.js";
 import { resolved, windowOf, windowQuery } from "../time_window.js";
 
@@ -43,6 +43,7 @@ export const heat = {
       return draw();
     }
 
+    const drawn = renewable(page.signal);
     let drawing = 0;
     async function draw() {
       const turn = (drawing += 1);
@@ -53,10 +54,10 @@ export const heat = {
         cursor: cursors.at(-1), search: chosen.search, glob: chosen.glob, sort: chosen.sort,
       }, page.signal);
       if (turn !== drawing) return;
-      fill(picker, windowPicker(window, shown, (next) => {
+      placePicker(picker, window, shown, (next) => {
         window = next;
         restart();
-      }));
+      });
       if (answer.rows.length === 0) {
         fill(strip, chosen.search || chosen.glob
           ? empty("No metric fits", h("p", { text: "Names are searched for this part, in capitals or not." }), h("button", { type: "button", text: "Show all", on: { click: () => { search.value = chosen.search = chosen.glob = ""; restart(); } } }))
@@ -64,7 +65,7 @@ export const heat = {
       } else {
         const hadFocus = strip.contains(document.activeElement) && document.activeElement.classList.contains("heat-surface");
         fill(strip, heatGrid(answer, {
-          signal: page.signal,
+          signal: drawn(),
           open: (row, from, until) => page.go(link("metric", row.metric, { at: Math.round((from + until) / 2) })),
         }));
         if (hadFocus) strip.querySelector(".heat-surface").focus();

@@ -7,7 +7,7 @@ import { fill, h } from "../dom.js";
 import { counted } from "../format.js";
 import { rankedTable } from "../part/ranked.js";
 import { empty } from "../part/states.js";
-import { windowPicker } from "../part/window_picker.js";
+import { placePicker } from "../part/window_picker.js";
 import { link } from "../route.js";
 import { resolved, windowOf, windowQuery } from "../time_window.js";
 import { MAX_COMPARED } from "./compare.js";
@@ -54,10 +54,10 @@ export const investigate = {
       const answer = await get(["anomalies"], { from: shown.from, until: shown.until, limit: LIMIT, ...chosen }, page.signal);
       if (mine !== turn) return;
       picked.clear();
-      fill(picker, windowPicker(window, shown, (next) => {
+      placePicker(picker, window, shown, (next) => {
         window = next;
         draw();
-      }));
+      });
       const found = answer.anomalies;
       if (found.length === 0) {
         fill(result, empty("Nothing was that odd", h("p", { class: "soft", text: "Look at a longer window, or from a lower score on." })));

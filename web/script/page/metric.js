@@ -2,7 +2,7 @@
 
 import { get, isLeft } from "../api.js";
 import { columnsOf } from "../chart_data.js";
-import { fill, h, icon, ICONS } from "../dom.js";
+import { fill, h, icon, ICONS, renewable } from "../dom.js";
 import { count, duration, number, score } from "../format.js";
 import { follow, repeat, seldom } from "../live.js";
 import { explanation } from "../part/explanation.js";
@@ -60,10 +60,11 @@ export const metric = {
     const usual = Math.max(1, whole.usual_interval_s ?? whole.step_s ?? 60);
     let ends = [whole.from, whole.until];
     const charts = metricCharts({ onZoom: zoom, onReset: () => zoom(...ends), onChoose: (anomaly) => choose(anomaly), signal: page.signal });
+    const drawn = renewable(page.signal);
     let strip = stripOf();
 
     function stripOf() {
-      return navigator({ columns: columnsOf(whole), anomalies: whole.anomalies ?? [], from: whole.from, until: Math.max(whole.until, whole.from + 1), onChoose: zoom, signal: page.signal });
+      return navigator({ columns: columnsOf(whole), anomalies: whole.anomalies ?? [], from: whole.from, until: Math.max(whole.until, whole.from + 1), onChoose: zoom, signal: drawn() });
     }
 
     let turn = 0;
@@ -144,25 +145,35 @@ export const metric = {
       else if (Number.isFinite(row)) choose({ rowid: row });
     }, { once: true });
 
+    let newest = whole.until;
+    /** Shows rows that have come, where their end is looked at. */
+    async function moveOn() {
+      const moved = newest - ends[1];
+      if (moved <= 0) return;
+      const sawAll = state.from === ends[0] && state.until === ends[1];
+      ends = [ends[0], newest];
+      if (sawAll) await zoom(...ends, true);
+      else if (state.follows) await zoom(state.from + moved, state.until + moved, true);
+    }
     async function refresh() {
       [about, whole] = await Promise.all([
         get(["metrics", page.name], {}, page.signal), get(["metrics", page.name, "series"], { points: OVERVIEW_POINTS }, page.signal),
       ]);
-      // Nobody loses what they are typing.
-      if (!facts.querySelector("form:not([hidden])")) drawAbout();
-      const moved = whole.until - ends[1];
-      const sawAll = state.from === ends[0] && state.until === ends[1];
-      ends = [whole.from, whole.until];
-      if (moved <= 0) return;
+      // Nobody loses what they are typing, or where they are.
+      if (!facts.querySelector("form:not([hidden])") && !facts.matches(":focus-within") && !head.matches(":focus-within")) drawAbout();
       const next = stripOf();
       strip.element.replaceWith(next.element);
       strip = next;
       strip.show(state.from, state.until);
-      if (sawAll) await zoom(...ends, true);
-      else if (state.follows) await zoom(state.from + moved, state.until + moved, true);
+      newest = Math.max(newest, whole.until);
+      await moveOn();
     }
     repeat(REFRESH_MS, refresh, page.signal);
-    follow({ metrics: [about.name] }, seldom(LIVE_PAUSE_MS, () => refresh().catch(() => null), page.signal), page.signal);
+    const soon = seldom(LIVE_PAUSE_MS, () => moveOn().catch(() => null), page.signal);
+    follow({ metrics: [about.name] }, (event) => {
+      newest = Math.max(newest, event.rows.at(-1)?.timestamp ?? 0);
+      soon();
+    }, page.signal);
   },
 };
 

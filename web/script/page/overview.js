@@ -1,7 +1,7 @@
 // The first page: is the engine well, what comes in, which models are how far, and what was odd.
 
 import { get } from "../api.js";
-import { fill, h } from "../dom.js";
+import { fill, h, refill, renewable } from "../dom.js";
 import { bytes, count, counted, duration, figure, percent } from "../format.js";
 import { ALERT_SCORE } from "../detection_scale.js";
 import { follow, repeat, seldom } from "../live.js";
@@ -9,12 +9,13 @@ import { cellsFor, heatGrid, legend } from "../part/heat_grid.js";
 import { rankedTable } from "../part/ranked.js";
 import { sparkline } from "../part/sparkline.js";
 import { chip, copyable, firstSample } from "../part/states.js";
-import { windowPicker } from "../part/window_picker.js";
+import { placePicker } from "../part/window_picker.js";
 import { link } from "../route.js";
 import { chooseWindow, resolved, windowOf, windowQuery } from "../time_window.js";
 
 const FIGURES_MS = 3_000;
 const ANOMALIES_MS = 20_000;
+const LIVE_PAUSE_MS = 2_000;
 const RANKED = 12;
 /** With no more odd metrics than these, their episodes are listed until somebody chooses. */
 const FEW_METRICS = 3;
@@ -47,13 +48,14 @@ export const overview = {
       remember(rates.stored, now.rows?.stored_per_s);
       remember(rates.scored, now.rows?.scored_per_s);
       fill(health, healthLine(now));
-      fill(tiles, tilesOf(now, rates));
-      fill(models, ...modelsOf(now));
+      refill(tiles, tilesOf(now, rates));
+      refill(models, ...modelsOf(now));
       return now;
     }
 
+    const drawn = renewable(page.signal);
     let turn = 0;
-    async function anomalies() {
+    async function anomalies(isAsked = false) {
       const mine = (turn += 1);
       const shown = await resolved(window, page.signal);
       const options = { from: shown.from, until: shown.until };
@@ -69,16 +71,16 @@ export const overview = {
         [window, grouping] = [next, nextGrouping];
         chooseWindow(next);
         page.setQuery({ ...windowQuery(next), by: grouping });
-        anomalies();
+        anomalies(true);
       };
-      fill(picker, windowPicker(window, shown, (next) => choose(next)));
-      fill(odd, ...oddOf(ranked, shown, window, { by, onBy: (next) => choose(window, next), onAll: () => choose({ span: "all" }) }));
+      placePicker(picker, window, shown, (next) => choose(next));
+      (isAsked ? fill : refill)(odd, ...oddOf(ranked, shown, window, { by, onBy: (next) => choose(window, next), onAll: () => choose({ span: "all" }) }));
       const rows = heat.rows.filter((row) => row.max !== null);
       strip.hidden = rows.length === 0;
       if (rows.length > 0 && !strip.matches(":focus-within")) {
         fill(strip, h("div", { class: "card-head" }, h("h2", { text: "When" }), legend(), h("a", { href: link("heat", null, windowQuery(window)), text: `All ${counted(heat.total, "metric")}` })),
           heatGrid({ ...heat, rows }, {
-            signal: page.signal,
+            signal: drawn(),
             open: (row, from, until) => page.go(link("metric", row.metric, { at: Math.round((from + until) / 2) })),
           }));
       }
@@ -97,8 +99,8 @@ export const overview = {
       h("div", { class: "page-head" }, h("h1", { text: "Overview" }), picker),
       health, tiles, h("div", { class: "columns" }, odd, models), strip);
     repeat(FIGURES_MS, figures, page.signal);
-    repeat(ANOMALIES_MS, anomalies, page.signal);
-    follow({ minScore: ALERT_SCORE }, seldom(2_000, anomalies, page.signal), page.signal);
+    repeat(ANOMALIES_MS, () => anomalies(), page.signal);
+    follow({ minScore: ALERT_SCORE }, seldom(LIVE_PAUSE_MS, () => anomalies().catch(() => null), page.signal), page.signal);
   },
 };
 
@@ -178,5 +180,6 @@ async function welcome(signal) {
     h("h2", { text: "No metrics yet" }),
     h("p", { text: "Send a first sample as a Graphite line. It appears here within a second, and gets a model of its own that learns what is normal for it." }),
     copyable(firstSample(settings)),
+    firstSample(settings).endsWith("PORT") ? h("p", { class: "small soft", text: "PORT is the one that the engine named when it started: \u201ctakes Graphite lines on TCP\u201d." }) : null,
     h("p", { class: "soft", text: `A line is a name, a value and a time in unix seconds. Whatever sends to Graphite can send here: collectd, StatsD, Telegraf, carbon-relay. Once the metric's range is known${learningRows ? `, after ${learningRows} samples` : ""}, scores begin.` }));
 }

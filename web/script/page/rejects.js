@@ -1,7 +1,7 @@
 // Where did my data go? The way of a sample with how many stand at each point of it, and what was refused and why.
 
 import { get } from "../api.js";
-import { fill, h } from "../dom.js";
+import { fill, h, refill } from "../dom.js";
 import { count, counted, figure } from "../format.js";
 import { repeat } from "../live.js";
 import { chip, copyable, firstSample } from "../part/states.js";
@@ -19,7 +19,7 @@ export const rejects = {
     let last = "";
     async function draw() {
       const [now, refused] = await Promise.all([get(["overview"], {}, page.signal), get(["rejects"], {}, page.signal)]);
-      fill(way, ...wayOf(now, refused));
+      refill(way, ...wayOf(now, refused));
       const text = JSON.stringify(refused);
       if (text === last) return;
       last = text;

@@ -96,10 +96,11 @@ function withResolvers() {
   return parts;
 }
 
-/** The line that sends a first sample, for this engine. */
+/** The line that sends a first sample, for this engine; its port is a word to be replaced where the system chose it. */
 export function firstSample(settings) {
   const said = settings?.settings?.find((setting) => setting.name === "graphite")?.value;
-  const port = /:(\d+)$/.exec(String(said ?? ""))?.[1] ?? "2003";
+  const set = /:(\d+)$/.exec(String(said ?? ""))?.[1] ?? "2003";
+  const port = set === "0" ? "PORT" : set;
   const host = location.hostname.replace(/^\[|\]$/g, "") || "127.0.0.1";
   return `printf 'cpu.load 0.5 %s\\n' "$(date +%s)" | nc -q0 ${host} ${port}`;
 }

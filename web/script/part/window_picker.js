@@ -3,14 +3,24 @@
 
 import { fill, h, icon, ICONS } from "../dom.js";
 import { duration } from "../format.js";
-import { chooseWindow, SPANS, windowQuery } from "../time_window.js";
+import { chooseWindow, SPANS } from "../time_window.js";
 import { fieldText, fromField, spanText, timeZone } from "../time_zone.js";
 
-/** `window` as chosen, `shown` as resolved; `onChange(window)` when another is chosen. */
-export function windowPicker(window, shown, onChange) {
+/** Draws the choice in `host`: `window` as chosen, `shown` as resolved; `onChange(window)` when another is chosen. Drawn
+ *  again for a window that is the same, it stays as it is while somebody is in there. */
+export function placePicker(host, window, shown, onChange) {
+  const isInside = host.contains(document.activeElement);
+  const key = JSON.stringify(window);
+  if (isInside && host.dataset.window === key) return;
+  host.dataset.window = key;
+  fill(host, windowPicker(window, shown, onChange));
+  if (isInside) host.querySelector("select").focus();
+}
+
+function windowPicker(window, shown, onChange) {
   const choose = (next) => {
     chooseWindow(next);
-    onChange(next, windowQuery(next));
+    onChange(next);
   };
   const step = (direction) => () => {
     const length = shown.until - shown.from;
