@@ -368,6 +368,20 @@ fn the_engines_own_figures_are_written_for_prometheus() {
 }
 
 #[test]
+fn the_engines_own_figures_may_be_metrics_too() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("htmengine.toml");
+    std::fs::write(&config, "self_series = true\n").expect("written");
+    let config = config.to_str().expect("plain characters");
+    let server = Server::start(folder.path(), ["--no-monitor", "--http", "127.0.0.1:0", "--config", config]);
+    let api = server.announced("HTTP API: http://");
+    let total = |part: &str| get(api, &format!("/api/v1/metrics?search={part}")).json()["total"].clone();
+    wait_until("a series of the engine's own", || {
+        total("htmengine.agents.") != 0 && total(".metrics.error") == 1
+    });
+}
+
+#[test]
 fn without_the_key_nobody_is_let_in() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["--http", "127.0.0.1:0", "--web-app", "127.0.0.1:0"];

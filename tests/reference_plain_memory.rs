@@ -59,11 +59,20 @@ impl Parts {
         let bucket = self.encoder.encode(record, &mut self.sdr).expect("a good record");
         self.inputs = self.sdr.active_bits().map(|bit| u16::try_from(bit).expect("few")).collect();
         self.columns = self.spatial_pooler.compute(&mut self.workspace, &self.inputs).to_vec();
-        let raw_anomaly_score = raw_anomaly_score(&self.columns, self.memory.predicted_columns());
+        let predicted = self.memory.predicted_columns();
+        let open_predictions = u32::try_from(word::ones(predicted).count()).expect("few");
+        let raw_anomaly_score = raw_anomaly_score(&self.columns, predicted);
         self.memory.compute(&mut self.workspace, &self.columns);
         let detection = self.detector.detect(record, raw_anomaly_score);
         let best_predictions = Predictions::default();
-        Scores { bucket, raw_anomaly_score, anomaly_score: 0.0, detection, best_predictions }
+        Scores {
+            bucket,
+            raw_anomaly_score,
+            open_predictions,
+            anomaly_score: 0.0,
+            detection,
+            best_predictions,
+        }
     }
 
     fn stages(&self) -> Stages {

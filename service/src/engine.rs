@@ -46,6 +46,7 @@ use crate::results::stream::ResultStream;
 use crate::sample::SampleLimits;
 use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
+use crate::self_series::SelfSeriesThread;
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
@@ -99,6 +100,8 @@ pub struct EngineOptions {
     pub monitor: Vec<String>,
     /// Rows that the range of such a metric is learned from; within [`crate::model_params::LEARNING_ROWS`].
     pub learning_rows: u32,
+    /// Whether the engine's own figures become metrics of its own, every minute.
+    pub self_series: bool,
     /// Worker threads; 0 for one per core.
     pub jobs: usize,
     /// A model is saved after so many rows.
@@ -138,6 +141,7 @@ impl EngineOptions {
             results: None,
             monitor: Vec::new(),
             learning_rows: DEFAULT_LEARNING_ROWS,
+            self_series: false,
             jobs: 0,
             checkpoint_rows: 1000,
             memory_budget_bytes: 2 << 30,
@@ -159,6 +163,7 @@ pub struct Engine {
     results: Option<ResultStream>,
     http: Option<HttpServer>,
     garbage: Option<GarbageThread>,
+    self_series: Option<SelfSeriesThread>,
     threads: Threads,
     signals: Arc<Signals>,
     clock: Arc<dyn Clock>,
@@ -284,6 +289,7 @@ impl Engine {
         // First what gives the engine work.
         drop(self.http.take());
         drop(self.garbage.take());
+        drop(self.self_series.take());
         let threads = std::mem::take(&mut self.threads);
         let raise = |signal: &AtomicBool| signal.store(true, Ordering::Relaxed);
         if let Some(listener) = threads.listener {

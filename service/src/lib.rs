@@ -11,6 +11,8 @@ pub mod profiling;
 
 pub mod self_metrics;
 
+pub mod self_series;
+
 pub mod machine;
 
 pub mod file_system;
@@ -62,5 +64,7 @@ pub mod control;
 pub mod engine;
 
 pub mod benchmark;
+
+pub mod traffic_scenario;
 
 pub mod cli;

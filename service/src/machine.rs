@@ -104,6 +104,14 @@ pub struct PageFaults {
     pub major: u64,
 }
 
+/// This machine's name, with `_` for what would part a Graphite name; `unknown` where it has none.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    if plain.is_empty() { "unknown".to_owned() } else { plain }
+}
+
 /// Page faults so far, all threads; `None` if the kernel does not tell.
 pub fn page_faults() -> Option<PageFaults> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;

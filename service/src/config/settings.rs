@@ -234,6 +234,7 @@ impl Settings {
         options.udp = value(said.udp.as_ref(), options.udp);
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());
+        options.self_series = value(said.self_series.as_ref(), false);
         options.jobs = value(said.jobs.as_ref(), 0);
         if let Some(rows) = &said.checkpoint_rows {
             options.checkpoint_rows = i64::from(rows.value.max(1));
@@ -403,6 +404,7 @@ fn defaults(has_old_config: bool) -> Said {
         udp: engine.udp,
         learning_rows: DEFAULT_LEARNING_ROWS,
         monitor: if has_old_config { Vec::new() } else { vec!["*".to_owned()] },
+        self_series: engine.self_series,
         jobs: engine.jobs,
         checkpoint_rows: u32::try_from(engine.checkpoint_rows).unwrap_or(u32::MAX),
         memory_budget_mib: engine.memory_budget_bytes / MIB,

@@ -107,6 +107,8 @@ settings! {
     learning_rows "learning_rows": u32;
     /// Globs of metrics to monitor as they appear.
     monitor "monitor": Vec<String>;
+    /// Whether the engine's own figures become metrics of its own, every minute.
+    self_series "self_series": bool;
     /// Worker threads; 0 for one per core.
     jobs "jobs": usize;
     /// Rows between saves of a model.

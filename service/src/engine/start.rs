@@ -39,6 +39,7 @@ use crate::scheduler::figures::SchedulerFigures;
 use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::rescan::RESCAN_INTERVAL;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
+use crate::self_series::{self, SelfSeries, SelfSeriesThread};
 use crate::storer::{Storer, StorerOptions, StorerParts};
 
 /// How often a listener without a storer beside it logs what it refused.
@@ -99,6 +100,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     };
     let http = start_http(&shared, runtime.handle())?;
     let garbage = start_garbage(&shared)?;
+    let self_series = start_self_series(&shared)?;
     let threads = start_threads(&shared, listener)?;
     Ok(Some(Engine {
         roles,
@@ -108,6 +110,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         results,
         http,
         garbage,
+        self_series,
         threads,
         signals: shared.signals,
         clock: shared.clock,
@@ -202,7 +205,8 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
     let random: Arc<dyn RandomBytes> =
         Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
-    let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random);
+    let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random)
+        .with_model_store(model_store(options));
     let started = HttpServer::start(wanted, Arc::new(operations), runtime);
     started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
 }
@@ -224,6 +228,27 @@ fn start_garbage(shared: &Shared) -> Result<Option<GarbageThread>, EngineError> 
     };
     let started = collector.spawn(DEFAULT_INTERVAL);
     started.map(Some).map_err(|error| EngineError::new("starting the garbage collector's thread", &error))
+}
+
+/// Beside the storer, where lines are counted.
+fn start_self_series(shared: &Shared) -> Result<Option<SelfSeriesThread>, EngineError> {
+    let options = &shared.options;
+    let is_played = options.self_series && options.roles.has(Role::Storer);
+    let (true, Some(repository)) = (is_played, &shared.repository) else { return Ok(None) };
+    let random: Arc<dyn RandomBytes> =
+        Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
+    let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
+    let series = SelfSeries {
+        operations: Operations::new(Arc::clone(repository), None, Arc::clone(&clock), random),
+        bus,
+        clock,
+        data_dir: options.data_dir.clone(),
+        host: machine::host_name(),
+    };
+    let started = series.spawn(self_series::INTERVAL);
+    started
+        .map(Some)
+        .map_err(|error| EngineError::new("starting the thread of the engine's own series", &error))
 }
 
 fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<RoleThread, EngineError> {

@@ -84,6 +84,7 @@ async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Resu
             value["rows"] = counts.rows.into();
             value["scored_rows"] = counts.scored.into();
             value["range"] = Operations::range(&metric).into();
+            value["model"] = operations.model(&metric)?.into();
             value["signals"] = json!(operations.signals(metric.uid.as_str())?);
             Ok(value)
         })

@@ -71,7 +71,15 @@ fn each(
 
 /// `GET /api/v1/models/NAME`.
 async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
-    let value = shared.run(move |operations| operations.described(&model(operations, &reference)?)).await?;
+    let value = shared
+        .run(move |operations| {
+            let metric = model(operations, &reference)?;
+            let mut value = operations.described(&metric)?;
+            value["range"] = Operations::range(&metric).into();
+            value["model"] = operations.model(&metric)?.into();
+            Ok(value)
+        })
+        .await?;
     Ok(json_answer(StatusCode::OK, value))
 }
 

@@ -5,6 +5,8 @@
 //! a list in that order (the original returned an unordered map); row counts follow from row ids, which are consecutive.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::time::UNIX_EPOCH;
 
 use htm_core::ids::{ModelId, RowId};
 use serde::Serialize;
@@ -132,6 +134,30 @@ impl Operations {
         value["learning"] = json!(learning(metric, scored_rows, learning_rows));
         value["newest_row"] = newest.as_ref().map_or(Value::Null, row_json);
         Ok(value)
+    }
+
+    /// A metric's model as JSON: which life it is, rows scored, and its file as it was last saved; `None` without one.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn model(&self, metric: &Metric) -> Result<Option<Value>, OperationError> {
+        let Some(start) = metric.model_params.as_deref().and_then(|text| ModelStart::from_json(text).ok())
+        else {
+            return Ok(None);
+        };
+        let scored = self.repository().scored_up_to(&metric.uid)?;
+        let query = DataQuery { first_row: Some(scored), last_row: Some(scored), ..DataQuery::default() };
+        let last = self.repository().data(&metric.uid, &query)?.pop();
+        let file = self.model_store.as_ref().and_then(|store| fs::metadata(store.path(&metric.uid)).ok());
+        let saved_at = file.as_ref().and_then(|file| file.modified().ok());
+        let saved_at = saved_at.and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs()));
+        Ok(Some(json!({
+            "generation": start.generation,
+            "scored_rows": scored.0,
+            "last_scored_at": last.map(|row| row.timestamp),
+            "file_bytes": file.map(|file| file.len()),
+            "file_saved_at": saved_at,
+        })))
     }
 
     /// The range that a metric's model was started over, and whether it was learned; `None` without one.

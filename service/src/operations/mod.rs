@@ -48,6 +48,7 @@ use crate::monitoring::{self, RandomBytes};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError, Transaction};
 use crate::sample::canonical_name;
+use crate::scheduler::model_store::ModelStore;
 
 /// Where requests are carried out.
 pub struct Operations {
@@ -55,6 +56,8 @@ pub struct Operations {
     bus: Option<Arc<dyn Bus>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomBytes>,
+    /// Where model files lie, to look at them.
+    model_store: Option<ModelStore>,
 }
 
 impl fmt::Debug for Operations {
@@ -83,7 +86,13 @@ impl Operations {
         clock: Arc<dyn Clock>,
         random: Arc<dyn RandomBytes>,
     ) -> Self {
-        Self { repository, bus, clock, random }
+        Self { repository, bus, clock, random, model_store: None }
+    }
+
+    /// The same, where model files can be looked at.
+    #[must_use]
+    pub fn with_model_store(self, store: ModelStore) -> Self {
+        Self { model_store: Some(store), ..self }
     }
 
     /// The repository, for reading.

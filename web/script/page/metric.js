@@ -3,7 +3,7 @@
 import { get, isLeft } from "../api.js";
 import { columnsOf } from "../chart_data.js";
 import { fill, h, icon, ICONS, renewable } from "../dom.js";
-import { count, duration, number, score } from "../format.js";
+import { bytes, count, duration, number, score } from "../format.js";
 import { follow, repeat, seldom } from "../live.js";
 import { explanation } from "../part/explanation.js";
 import { metricActions } from "../part/metric_actions.js";
@@ -223,8 +223,8 @@ function factsOf(about) {
 }
 
 function modelText(model) {
-  if (typeof model.resident === "boolean") return model.resident ? "in memory" : "on disk";
-  return model.state ?? "there";
+  const life = model.generation > 1 ? `${model.generation}. life, ` : "";
+  return model.file_saved_at ? `${life}saved ${agoText(model.file_saved_at)}, ${bytes(model.file_bytes)}` : `${life}not saved yet`;
 }
 
 function zoomTools(state, zoom, ends) {
