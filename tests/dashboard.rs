@@ -276,7 +276,6 @@ fn hostile_names_are_text_and_lead_to_their_metrics(site: &Site) {
         assert!(is_shown, "{name} is not shown as it is: {shown}");
     }
     for name in hostile_names() {
-        site.go("#/metrics");
         let follow = "const links = [...document.querySelectorAll('.metric-name')]; \
                       links.find((one) => one.textContent === arguments[0]).click();";
         site.browser.run(follow, &[json!(name)]);
@@ -284,6 +283,7 @@ fn hostile_names_are_text_and_lead_to_their_metrics(site: &Site) {
                         return heading && heading.textContent === arguments[0] \
                         && document.querySelector('.span-label')?.textContent.includes('40 samples');";
         site.browser.wait(&format!("the page of {name}"), is_there, &[json!(name)]);
+        site.go("#/metrics");
     }
     let options: Vec<String> =
         hostile_names().iter().map(|name| format!("m={}", encoded(site, name))).collect();

@@ -223,8 +223,7 @@ function factsOf(about) {
 }
 
 function modelText(model) {
-  const life = model.generation > 1 ? `${model.generation}. life, ` : "";
-  return model.file_saved_at ? `${life}saved ${agoText(model.file_saved_at)}, ${bytes(model.file_bytes)}` : `${life}not saved yet`;
+  return model.file_saved_at ? `saved ${agoText(model.file_saved_at)}, ${bytes(model.file_bytes)}` : "not saved yet";
 }
 
 function zoomTools(state, zoom, ends) {
