@@ -1,6 +1,6 @@
 //! An HTTP client: one request over a connection of its own.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -67,9 +67,29 @@ pub fn request_with(
     // A server that refuses a large body answers and closes before it has read it all.
     let _ = stream.write_all(body.as_bytes());
     let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer);
+    let read = read_answer(&mut stream, &mut answer);
     assert!(read.is_ok() || !answer.is_empty(), "{read:?}");
     parse(&answer)
+}
+
+/// Reads until the length that the head says is there, or the connection ends: not every server closes it when asked to.
+fn read_answer(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut part = [0; 16 * 1024];
+    while whole_length(answer).is_none_or(|length| answer.len() < length) {
+        match stream.read(&mut part)? {
+            0 => break,
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of head and body together; `None` while that is not known.
+fn whole_length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = str::from_utf8(&answer[..end]).ok()?.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?;
+    Some(end + length.trim().parse::<usize>().ok()?)
 }
 
 /// A GET.

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "engine")]
 pub mod alert_conformance;
+#[cfg(feature = "engine")]
+pub mod browser;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod lone_run;

@@ -24,7 +24,7 @@ use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
-use super::{alerts, anomalies, charts, live, metrics, models, openapi, overview, taurus};
+use super::{alerts, anomalies, charts, dashboard, live, metrics, models, openapi, overview, taurus};
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::operations::Operations;
@@ -205,6 +205,7 @@ fn api_routes() -> Router<Shared> {
         .merge(live::routes())
         .merge(openapi::routes())
         .merge(alerts::routes())
+        .merge(dashboard::routes())
         .merge(taurus::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
