@@ -5,7 +5,8 @@
 //!
 //! Files: `server.rs` starts and stops; `connection.rs` bounds connections; `gate.rs` bounds requests; `shared.rs` is what
 //! handlers work with; `answer.rs` and `extract.rs` are the ways out and in; `metrics.rs`, `models.rs`, `samples.rs` and
-//! `overview.rs` are `/v1`; `taurus.rs` the old application's routes; `web_app.rs` the skeleton's.
+//! `overview.rs` are `/v1`; `taurus.rs` the old application's routes; `graphite.rs` and its folder
+//! the read side of Graphite, which Grafana asks; `web_app.rs` the skeleton's.
 //!
 //! Invariants: handlers never block the runtime (the repository is asked on its blocking threads); bodies, rows in
 //! memory, requests, connections and times are bounded; every error of the API is JSON,
@@ -18,6 +19,7 @@ mod answer;
 mod connection;
 mod extract;
 mod gate;
+mod graphite;
 mod metrics;
 mod models;
 mod overview;

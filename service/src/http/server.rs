@@ -21,7 +21,7 @@ use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::shared::Shared;
 use super::web_app::{self, text_answer};
-use super::{metrics, models, overview, taurus};
+use super::{graphite, metrics, models, overview, taurus};
 use crate::operations::Operations;
 use crate::sample::SampleLimits;
 
@@ -149,6 +149,7 @@ fn api_routes() -> Router<Shared> {
         .merge(models::routes())
         .merge(overview::routes())
         .merge(taurus::routes())
+        .merge(graphite::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
