@@ -40,9 +40,18 @@ impl Answer {
 /// If there is no server, or what it says is no HTTP.
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    request_with(address, method, path, "", body)
+}
+
+/// Sends one request with further header lines, each with its end, and reads the whole answer.
+///
+/// # Panics
+/// As [`request`].
+#[track_caller]
+pub fn request_with(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let mut stream = connect(address);
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("sent");
@@ -61,6 +70,28 @@ pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Ans
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, "")
+}
+
+/// A POST of a form, as browsers and Grafana send it.
+///
+/// # Panics
+/// As [`request`].
+#[track_caller]
+pub fn post_form(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Answer {
+    request_with(address, "POST", path, "Content-Type: application/x-www-form-urlencoded\r\n", &form(fields))
+}
+
+/// Fields as a form or a query: everything but letters and digits escaped.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    let escaped = |text: &str| -> String {
+        let byte = |byte: u8| {
+            let is_plain = byte.is_ascii_alphanumeric();
+            if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        };
+        text.bytes().map(byte).collect()
+    };
+    let pairs = fields.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 fn parse(answer: &[u8]) -> Answer {

@@ -3,7 +3,7 @@
 //! Every metric has nine paths: its own name, which means its value, and `htm.<metric>.<field>` for each [`Field`]. As in
 //! Graphite, metrics with tags stand beside the tree: a glob without `;` does not find them, a tag expression and their
 //! whole name (`cpu;host=a`, `htm.cpu;host=a.score`) do. In tag expressions every metric has the tag `name`, and each of its
-//! series the tag `htm` with the field's name; without a condition on that, values are meant.
+//! series the tag `htm` with the field's name; without a condition on that, values are meant and the tag is not shown.
 //!
 //! Invariants: metrics are sorted by name; what is found is sorted by path and has no path twice. On one path a metric of
 //! that name comes before a field of another.
@@ -131,7 +131,7 @@ impl Catalog {
                 }
                 for_each_path(&metric.name, pattern.len(), &pattern, |name, field| {
                     let Some(field) = field else { return Ok(()) };
-                    take(SeriesName { tags: tags_of(&name), name, metric_idx, field })
+                    take(SeriesName { tags: path_tags(&name, &metric.name, field), name, metric_idx, field })
                 })?;
             }
         }
@@ -194,7 +194,9 @@ impl Catalog {
                         canonical(&format!("{};{NAMESPACE}={}", metric.name, field.name()))
                     };
                     let mut tags = tags.clone();
-                    tags.entry(NAMESPACE.to_owned()).or_insert_with(|| field.name().to_owned());
+                    if asks_for_field {
+                        tags.entry(NAMESPACE.to_owned()).or_insert_with(|| field.name().to_owned());
+                    }
                     found.push(SeriesName { name, tags, metric_idx, field });
                     within_bound(found.len())?;
                 }
@@ -229,12 +231,7 @@ impl Catalog {
             if let Ok(metric_idx) =
                 self.metrics.binary_search_by(|candidate| candidate.name.as_str().cmp(metric.as_str()))
             {
-                let mut tags = tags_of(&metric);
-                if metric.contains(';') {
-                    tags.insert(NAMESPACE.to_owned(), field.name().to_owned());
-                } else {
-                    tags.insert("name".to_owned(), path.to_owned());
-                }
+                let tags = path_tags(path, &metric, field);
                 found.push(SeriesName { name: path.to_owned(), tags, metric_idx, field });
             }
         };
@@ -260,6 +257,18 @@ impl Catalog {
         }
         found
     }
+}
+
+/// Tags of a series that a path names: of a metric without tags the whole path is the name, as in Graphite.
+fn path_tags(path: &str, metric: &str, field: Field) -> Tags {
+    if !metric.contains(';') {
+        return tags_of(path);
+    }
+    let mut tags = tags_of(metric);
+    if canonical(path) != metric {
+        tags.entry(NAMESPACE.to_owned()).or_insert_with(|| field.name().to_owned());
+    }
+    tags
 }
 
 fn within_bound(found: usize) -> Result<(), OperationError> {

@@ -14,12 +14,12 @@ const DEFAULT_STEP_S: i64 = 60;
 /// Most points of one series.
 pub(crate) const MAX_SERIES_POINTS: usize = 100_000;
 
-/// The median of the gaps between rows, at least a second; `rows` in their order.
+/// The median of the gaps between rows (of two the smaller), at least a second; `rows` in their order.
 pub(crate) fn usual_step(rows: &[MetricRow]) -> i64 {
     let mut gaps: Vec<i64> =
         rows.windows(2).map(|pair| pair[1].timestamp.saturating_sub(pair[0].timestamp)).collect();
     gaps.sort_unstable();
-    gaps.get(gaps.len() / 2).map_or(DEFAULT_STEP_S, |gap| (*gap).max(1))
+    gaps.get(gaps.len().saturating_sub(1) / 2).map_or(DEFAULT_STEP_S, |gap| (*gap).max(1))
 }
 
 /// Cells of one size side by side.

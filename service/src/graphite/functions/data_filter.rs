@@ -2,6 +2,8 @@
 //!
 //! Source: graphite-web's `removeAboveValue`, `removeBelowValue`, `keepLastValue`, `transformNull`.
 
+use htm_core::float_text::repr;
+
 use super::arguments::Arguments;
 use super::{Evaluation, Function, Kind, Parameter, SERIES};
 use crate::graphite::number::{Number, short_text};
@@ -112,7 +114,7 @@ fn transform_null(
         |at: usize| references.iter().any(|series| series.values.get(at).is_some_and(Option::is_some));
     let suffix = if is_referred { ",referenceSeries" } else { "" };
     for series in &mut all {
-        series.mark("transformNull", default.text());
+        series.mark("transformNull", repr(default.as_float()));
         if is_referred {
             series.mark("referenceSeries", "1");
         }

@@ -2,6 +2,8 @@
 //!
 //! Source: graphite-web's `seriesByTag`, `consolidateBy`, `constantLine`, `threshold`, `group`.
 
+use htm_core::float_text::repr;
+
 use super::arguments::Arguments;
 use super::{Evaluation, Function, Kind, Parameter, SERIES};
 use crate::graphite::consolidation::Consolidation;
@@ -82,7 +84,7 @@ fn constant_line(
     evaluation.budget.series(1)?;
     let value = arguments.number(0).unwrap_or(Number::Integer(0));
     let (start, end) = (evaluation.window.from, evaluation.window.until);
-    let name = value.text();
+    let name = repr(value.as_float());
     Ok(vec![Series {
         path: format!("constantLine({name})"),
         tags: Tags::from([("name".to_owned(), name.clone())]),
@@ -119,7 +121,7 @@ mod tests {
         let level = [Some(0.135); 3];
         check("constantLine(0.135)", &[("0.135", &level)]);
         check("threshold(0.135, 'alert', 'red')", &[("alert", &level)]);
-        check("threshold(5)", &[("5", &[Some(5.0); 3])]);
+        check("threshold(5)", &[("5.0", &[Some(5.0); 3])]);
         let line = evaluate("constantLine(1)").expect("a line").remove(0);
         assert_eq!((line.start, line.end, line.step), (START, START + 300, 150));
         assert_eq!(line.points().count(), 3);

@@ -3,6 +3,8 @@
 //! Source: graphite-web's `scale`, `offset`, `absolute`, `summarize`, `timeShift`. Departure: `timeShift` does not know
 //! `alignDST`.
 
+use htm_core::float_text::repr;
+
 use super::arguments::Arguments;
 use super::{Evaluation, Function, Kind, Parameter, SERIES};
 use crate::graphite::number::{Number, short_text};
@@ -77,7 +79,7 @@ fn computed(arguments: &mut Arguments<'_>, name: &str, compute: fn(f64, f64) -> 
     let mut all = arguments.series();
     let number = arguments.number(1).unwrap_or(Number::Integer(0));
     for series in &mut all {
-        series.mark(name, number.text());
+        series.mark(name, repr(number.as_float()));
         series.rename(format!("{name}({},{})", series.name, short_text(number.as_float())));
         for value in &mut series.values {
             *value = value.map(|value| compute(value, number.as_float())).filter(|value| value.is_finite());

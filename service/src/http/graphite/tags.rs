@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::parameters::Parameters;
 use super::{Room, answer};
+use crate::graphite::field::NAMESPACE;
 use crate::graphite::tag_expression::{TagExpression, anchored, parse_all};
 use crate::http::answer::ApiError;
 use crate::http::extract::Segment;
