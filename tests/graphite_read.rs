@@ -469,7 +469,8 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
     graphite.refused("/tags/findSeries", &[("expr", "host=~(")], "regular expression");
     graphite.refused("/tags/findSeries", &[], "must ask for a tag");
     graphite.refused("/tags/autoComplete/values", &[], "tag is missing");
-    let json = request_with(graphite.address, "POST", "/render", "Content-Type: application/json\r\n", "{}");
+    let json =
+        request_with(graphite.address, "POST", "/render", &[("Content-Type", "application/json")], "{}");
     assert_eq!(json.status, 415, "{json:?}");
     assert_eq!(get(graphite.address, "/functions/x/y").status, 404);
 

@@ -70,32 +70,37 @@ fn a_metric_lives_its_whole_life_over_http() {
     let samples = samples(40);
     let spec = json!({"datasource": "custom", "metricSpec": {"metric": "speed", "resource": "road"},
         "modelParams": {"min": 0, "max": 100}});
-    let made = api.send("POST", "/v1/models", &spec.to_string());
+    let made = api.send("POST", "/api/v1/models", &spec.to_string());
     assert_eq!((made.status, made.json()["status_name"].as_str()), (201, Some("create pending")));
     let uid = made.json()["uid"].as_str().expect("an id").to_owned();
-    let sent = api.send("POST", "/v1/metrics/speed/samples", &body(&samples)).json();
+    let sent = api.send("POST", "/api/v1/metrics/speed/samples", &body(&samples)).json();
     assert_eq!((sent["handed_over"].as_i64(), sent["refused_count"].as_i64()), (Some(40), Some(0)));
     let repository = api.server.repository();
     let stored = wait_for_scores(&repository, "speed", 40);
     let range = ValueRange::new(0.0, 100.0).expect("a range");
     assert_equal("over HTTP", &stored, &samples, range);
 
-    wait_until("an active metric", || api.get("/v1/models/speed")["status"] == 1);
-    let metric = api.get(&format!("/v1/metrics/{uid}"));
+    wait_until("an active metric", || api.get("/api/v1/models/speed")["status"] == 1);
+    let metric = api.get(&format!("/api/v1/metrics/{uid}"));
     assert_eq!((metric["rows"].as_i64(), metric["scored_rows"].as_i64()), (Some(40), Some(40)));
     assert_eq!((metric["server"].as_str(), metric["newest_row"]["rowid"].as_i64()), (Some("road"), Some(40)));
     assert_eq!(metric["parameters"]["modelParams"], json!({"min": 0.0, "max": 100.0}));
-    assert_eq!(api.get("/v1/instances")[0]["server"], "road");
-    assert_eq!(api.get("/v1/stats")["active"], 1);
-    assert_eq!(api.get("/v1/health")["status"], "ok");
-    assert_eq!(api.get("/v1/stats/display_value").as_array().map(Vec::len), Some(1));
+    assert_eq!(api.get("/api/v1/instances")[0]["server"], "road");
+    let overview = api.get("/api/v1/overview");
+    assert_eq!(
+        (overview["metrics"]["active"].as_i64(), overview["rows"]["unscored"].as_i64()),
+        (Some(1), Some(0))
+    );
+    assert_eq!(api.get("/healthz")["status"], "ok");
+    assert_eq!(api.get("/readyz")["status"], "ok");
+    assert_eq!(api.get("/api/v1/stats/display_value").as_array().map(Vec::len), Some(1));
 
-    let gone = api.send("DELETE", &format!("/v1/models/{uid}"), "");
+    let gone = api.send("DELETE", &format!("/api/v1/models/{uid}"), "");
     assert_eq!((gone.status, gone.json()["status"].as_i64()), (200, Some(0)));
     assert!(rows(&repository, "speed").iter().all(|row| row.anomaly_score.is_none()));
-    api.refused("GET", "/v1/models/speed", "", 404, "ObjectNotFoundError", 3);
-    assert_eq!(api.send("DELETE", "/v1/metrics/speed", "").status, 200);
-    api.refused("GET", "/v1/metrics/speed", "", 404, "ObjectNotFoundError", 3);
+    api.refused("GET", "/api/v1/models/speed", "", 404, "ObjectNotFoundError", 3);
+    assert_eq!(api.send("DELETE", "/api/v1/metrics/speed", "").status, 200);
+    api.refused("GET", "/api/v1/metrics/speed", "", 404, "ObjectNotFoundError", 3);
     assert!(api.server.terminate().success());
 }
 
@@ -106,14 +111,14 @@ fn rows_come_in_every_form_filtered_and_page_by_page() {
     let lines: Vec<String> =
         (0..6_000).map(|row| format!("{} {}\n", row % 7, 1_000_000 + row * 60)).collect();
     let lines = lines.concat();
-    api.send("POST", "/v1/metrics/many/samples", &lines);
-    wait_until("6,000 rows", || get(api.address, "/v1/metrics/many/stats").json()["rows"] == 6_000);
-    let all = api.get("/v1/metrics/many/data");
+    api.send("POST", "/api/v1/metrics/many/samples", &lines);
+    wait_until("6,000 rows", || get(api.address, "/api/v1/metrics/many/stats").json()["rows"] == 6_000);
+    let all = api.get("/api/v1/metrics/many/data");
     let ids: Vec<i64> =
         all.as_array().expect("a list").iter().filter_map(|row| row["rowid"].as_i64()).collect();
     assert_eq!(ids, (1..=6_000).collect::<Vec<_>>());
     let ids = |options: &str| -> Vec<i64> {
-        let rows = api.get(&format!("/v1/metrics/many/data?{options}"));
+        let rows = api.get(&format!("/api/v1/metrics/many/data?{options}"));
         rows.as_array().expect("a list").iter().filter_map(|row| row["rowid"].as_i64()).collect()
     };
     assert_eq!(ids("limit=2"), [1, 2]);
@@ -123,14 +128,14 @@ fn rows_come_in_every_form_filtered_and_page_by_page() {
     assert_eq!(ids("from=1970-01-12T13:47:40Z&to=1000060"), [2]);
     assert_eq!(ids("scored=true"), [0_i64; 0]);
     assert_eq!(ids("order=desc").len(), 6_000);
-    let text = |format: &str| get(api.address, &format!("/v1/metrics/many/data?limit=2&format={format}"));
+    let text = |format: &str| get(api.address, &format!("/api/v1/metrics/many/data?limit=2&format={format}"));
     assert_eq!(text("text").body, "many 0.0 1000000 None\nmany 1.0 1000060 None\n");
     let csv = text("csv");
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
     assert_eq!(csv.body.lines().nth(2), Some("2,1970-01-12 13:47:40,1.0,,,,,"));
     assert_eq!(text("ndjson").body.lines().count(), 2);
     assert_eq!(text("json").json()[1]["anomaly_score"], Value::Null);
-    assert_eq!(get(api.address, "/v1/metrics/many/data?first_row=7000").json(), json!([]));
+    assert_eq!(get(api.address, "/api/v1/metrics/many/data?first_row=7000").json(), json!([]));
     // Nothing has come since 1970, every value was another, and there is no model.
     let signals = json!([
         {"name": "no_data", "state": "on", "since": 1_000_000 + 5_999 * 60 + 180},
@@ -138,17 +143,20 @@ fn rows_come_in_every_form_filtered_and_page_by_page() {
         {"name": "out_of_range", "state": "unknown"},
         {"name": "saturated_encoder", "state": "unknown"},
     ]);
-    assert_eq!(get(api.address, "/v1/metrics/many/signals").json(), signals);
+    assert_eq!(get(api.address, "/api/v1/metrics/many/signals").json(), signals);
     for options in ["order=up", "format=xml", "from=soon", "limit=-1", "colour=red", "score=-1"] {
-        api.refused("GET", &format!("/v1/metrics/many/data?{options}"), "", 400, "ValueError", 4);
+        api.refused("GET", &format!("/api/v1/metrics/many/data?{options}"), "", 400, "ValueError", 4);
     }
 }
 
 #[test]
 fn bad_samples_cost_only_themselves_and_are_told() {
     let api = Api::start();
-    let answer =
-        api.send("POST", "/v1/metrics/m/samples", "1 1000\nx 1001\n\n2  1002.5\r\nnan 1003\n5\n3\t1004\n");
+    let answer = api.send(
+        "POST",
+        "/api/v1/metrics/m/samples",
+        "1 1000\nx 1001\n\n2  1002.5\r\nnan 1003\n5\n3\t1004\n",
+    );
     assert_eq!(answer.status, 200);
     let answer = answer.json();
     assert_eq!((answer["handed_over"].as_i64(), answer["refused_count"].as_i64()), (Some(3), Some(3)));
@@ -159,36 +167,36 @@ fn bad_samples_cost_only_themselves_and_are_told() {
         .filter_map(|line| Some((line["line"].as_i64()?, line["reason"].as_str()?)))
         .collect();
     assert_eq!(told, [(2, "bad_value"), (5, "nan_value"), (6, "wrong_field_count")]);
-    let stats = || get(api.address, "/v1/metrics/m/stats");
+    let stats = || get(api.address, "/api/v1/metrics/m/stats");
     wait_until("three rows", || stats().status == 200 && stats().json()["rows"] == 3);
-    api.refused("POST", "/v1/metrics/m/samples", "x y\n", 400, "ValueError", 4);
-    api.refused("POST", "/v1/metrics/a%20b/samples", "1 2\n", 400, "ValueError", 4);
-    assert_eq!(api.send("POST", "/v1/metrics/m/samples", "").json()["handed_over"], 0);
+    api.refused("POST", "/api/v1/metrics/m/samples", "x y\n", 400, "ValueError", 4);
+    api.refused("POST", "/api/v1/metrics/a%20b/samples", "1 2\n", 400, "ValueError", 4);
+    assert_eq!(api.send("POST", "/api/v1/metrics/m/samples", "").json()["handed_over"], 0);
 }
 
 #[test]
 fn errors_are_json_with_the_originals_names_and_numbers() {
     let api = Api::start();
-    assert_eq!(api.send("PUT", "/v1/metrics/m", "").status, 201);
-    let error = api.refused("PUT", "/v1/metrics/m", "", 409, "MetricAlreadyExists", 2);
+    assert_eq!(api.send("PUT", "/api/v1/metrics/m", "").status, 201);
+    let error = api.refused("PUT", "/api/v1/metrics/m", "", 409, "MetricAlreadyExists", 2);
     let uid = error["uid"].as_str().expect("the id of the one there is").to_owned();
-    assert_eq!(api.get("/v1/metrics/m")["uid"], uid.as_str());
-    api.refused("PUT", "/v1/metrics/n", "{}", 400, "ValueError", 4);
+    assert_eq!(api.get("/api/v1/metrics/m")["uid"], uid.as_str());
+    api.refused("PUT", "/api/v1/metrics/n", "{}", 400, "ValueError", 4);
     let spec = json!({"datasource": "custom", "metricSpec": {"uid": uid}}).to_string();
-    assert_eq!(api.send("POST", "/v1/models", &spec).json()["status"], 8);
-    api.refused("POST", "/v1/models", &spec, 409, "MetricAlreadyMonitored", 2);
-    api.refused("POST", "/v1/models/m/activate", "", 409, "MetricStatisticsNotReadyError", 1);
-    api.refused("POST", "/v1/models/none/activate", "", 404, "ObjectNotFoundError", 3);
-    api.refused("POST", "/v1/models", "not JSON", 400, "ValueError", 4);
-    api.refused("POST", "/v1/models", "{}", 400, "ValueError", 4);
-    api.refused("GET", "/v1/nothing", "", 404, "NoSuchRoute", 1);
-    api.refused("PATCH", "/v1/metrics", "", 405, "NoSuchMethod", 1);
-    api.refused("GET", "/v1/metrics/%ff", "", 400, "ValueError", 4);
-    api.refused("GET", "/v1/metrics?status=sleeping", "", 400, "ValueError", 4);
-    api.refused("DELETE", "/v1/metrics/none", "", 404, "ObjectNotFoundError", 3);
+    assert_eq!(api.send("POST", "/api/v1/models", &spec).json()["status"], 8);
+    api.refused("POST", "/api/v1/models", &spec, 409, "MetricAlreadyMonitored", 2);
+    api.refused("POST", "/api/v1/models/m/activate", "", 409, "MetricStatisticsNotReadyError", 1);
+    api.refused("POST", "/api/v1/models/none/activate", "", 404, "ObjectNotFoundError", 3);
+    api.refused("POST", "/api/v1/models", "not JSON", 400, "ValueError", 4);
+    api.refused("POST", "/api/v1/models", "{}", 400, "ValueError", 4);
+    api.refused("GET", "/api/v1/nothing", "", 404, "NoSuchRoute", 1);
+    api.refused("PATCH", "/api/v1/metrics", "", 405, "NoSuchMethod", 1);
+    api.refused("GET", "/api/v1/metrics/%ff", "", 400, "ValueError", 4);
+    api.refused("GET", "/api/v1/metrics?status=sleeping", "", 400, "ValueError", 4);
+    api.refused("DELETE", "/api/v1/metrics/none", "", 404, "ObjectNotFoundError", 3);
     let large = " ".repeat((1 << 20) + 1);
-    api.refused("POST", "/v1/models", &large, 413, "BodyTooLarge", 1);
-    assert_eq!(api.get("/v1/health")["status"], "ok", "and it goes on");
+    api.refused("POST", "/api/v1/models", &large, 413, "BodyTooLarge", 1);
+    assert_eq!(api.get("/readyz")["status"], "ok", "and it goes on");
 }
 
 #[test]
@@ -197,31 +205,32 @@ fn of_a_list_a_bad_specification_costs_only_itself() {
     let spec = |name: &str, params: Value| json!({"datasource": "custom", "metricSpec": {"metric": name}, "modelParams": params});
     let list =
         json!([spec("a", json!({"min": 0, "max": 1})), spec("b", json!({"min": 0})), spec("c", json!({}))]);
-    let answer = api.send("POST", "/v1/models", &list.to_string());
+    let answer = api.send("POST", "/api/v1/models", &list.to_string());
     assert_eq!(answer.status, 207);
     let answer = answer.json();
     assert_eq!((answer[0]["name"].as_str(), answer[2]["name"].as_str()), (Some("a"), Some("c")));
     assert_eq!(answer[1]["error"]["code"], 4);
     let names = |path: &str| -> Vec<String> {
         let list = api.get(path);
-        list.as_array()
+        list["metrics"]
+            .as_array()
             .expect("a list")
             .iter()
             .map(|row| row["name"].as_str().expect("a name").to_owned())
             .collect()
     };
-    assert_eq!(names("/v1/metrics"), ["a", "c"]);
-    assert_eq!(names("/v1/models?status=pending_data"), ["c"]);
-    assert_eq!(names("/v1/metrics?after=a"), ["c"]);
-    assert_eq!(names("/v1/metrics?server=a&limit=1"), ["a"]);
+    assert_eq!(names("/api/v1/metrics"), ["a", "c"]);
+    assert_eq!(names("/api/v1/models?status=pending_data"), ["c"]);
+    assert_eq!(names("/api/v1/metrics?cursor=a"), ["c"]);
+    assert_eq!(names("/api/v1/metrics?server=a&limit=1"), ["a"]);
 }
 
 #[test]
 fn names_in_paths_are_percent_decoded() {
     let api = Api::start();
-    assert_eq!(api.send("PUT", "/v1/metrics/disk%2Fsda;host=web%C3%A9", "").status, 201);
-    assert_eq!(api.get("/v1/metrics")[0]["name"], "disk/sda;host=web\u{e9}");
-    assert_eq!(api.get("/v1/metrics/disk%2fsda%3Bhost=web%C3%A9")["rows"], 0);
+    assert_eq!(api.send("PUT", "/api/v1/metrics/disk%2Fsda;host=web%C3%A9", "").status, 201);
+    assert_eq!(api.get("/api/v1/metrics")["metrics"][0]["name"], "disk/sda;host=web\u{e9}");
+    assert_eq!(api.get("/api/v1/metrics/disk%2fsda%3Bhost=web%C3%A9")["rows"], 0);
 }
 
 #[test]
@@ -229,14 +238,14 @@ fn an_export_goes_into_another_engine_over_http_and_over_the_command_line() {
     let (from, to) = (Api::start(), Api::start());
     let now = htmengine::clock::Clock::unix_seconds(&htmengine::clock::SystemClock::new());
     let spec = json!({"datasource": "custom", "metricSpec": {"metric": "m", "unit": "Count"}});
-    from.send("POST", "/v1/models", &spec.to_string());
-    from.send("POST", "/v1/metrics/m/samples", &format!("0.1 {}\n2 {}\n", now - 600, now - 300));
-    let stats = || get(from.address, "/v1/metrics/m/stats");
+    from.send("POST", "/api/v1/models", &spec.to_string());
+    from.send("POST", "/api/v1/metrics/m/samples", &format!("0.1 {}\n2 {}\n", now - 600, now - 300));
+    let stats = || get(from.address, "/api/v1/metrics/m/stats");
     wait_until("two rows", || stats().status == 200 && stats().json()["rows"] == 2);
-    let export = get(from.address, "/v1/models/m/export").body;
-    let imported = to.send("POST", "/v1/models/import", &export);
+    let export = get(from.address, "/api/v1/models/m/export").body;
+    let imported = to.send("POST", "/api/v1/models/import", &export);
     assert_eq!((imported.status, imported.json()["status"].as_i64()), (201, Some(8)));
-    assert_eq!(get(to.address, "/v1/models/m/export").body, export);
+    assert_eq!(get(to.address, "/api/v1/models/m/export").body, export);
 
     let data_dir = to.server.data_dir().to_str().expect("plain characters").to_owned();
     let exported = succeed(["export", "m", "--data-dir", &data_dir]);
@@ -250,7 +259,7 @@ fn an_export_goes_into_another_engine_over_http_and_over_the_command_line() {
         serde_json::from_str(&succeed(["export", "--all", "--data-dir", &data_dir])).expect("JSON");
     assert_eq!(all[0], serde_json::from_str::<Value>(&export).expect("JSON"));
     assert_eq!(succeed(["activate", "m", "--data-dir", &data_dir]), "m has status create pending\n");
-    wait_until("an active metric", || to.get("/v1/models/m")["status"] == 1);
+    wait_until("an active metric", || to.get("/api/v1/models/m")["status"] == 1);
     fail(["activate", "none", "--data-dir", &data_dir], 1, &["there is no metric", "none"]);
 }
 
@@ -277,11 +286,11 @@ fn verbs_follow_the_same_rules() {
     fail(["metrics", "--status", "asleep", "--data-dir", &data_dir], 1, &["asleep", "no status"]);
     assert!(succeed(["instances", "--data-dir", &data_dir]).contains("pending data"));
     succeed(["monitor", uid, "--min", "0", "--max", "5", "--data-dir", &data_dir]);
-    wait_until("an active metric", || api.get("/v1/models/m")["status"] == 1);
+    wait_until("an active metric", || api.get("/api/v1/models/m")["status"] == 1);
     succeed(["unmonitor", uid, "--data-dir", &data_dir]);
-    assert_eq!(api.get("/v1/metrics/m")["status"], 0);
+    assert_eq!(api.get("/api/v1/metrics/m")["status"], 0);
     succeed(["delete", uid, "--data-dir", &data_dir]);
-    api.refused("GET", "/v1/metrics/m", "", 404, "ObjectNotFoundError", 3);
+    api.refused("GET", "/api/v1/metrics/m", "", 404, "ObjectNotFoundError", 3);
 }
 
 #[test]
@@ -289,8 +298,8 @@ fn the_old_applications_routes_have_its_shapes() {
     let api = Api::start();
     assert_eq!(api.get("/_metrics"), json!(["custom"]));
     let samples = samples(5);
-    api.send("POST", "/v1/metrics/m/samples", &body(&samples));
-    wait_until("five rows", || get(api.address, "/v1/metrics/m/stats").json()["rows"] == 5);
+    api.send("POST", "/api/v1/metrics/m/samples", &body(&samples));
+    wait_until("five rows", || get(api.address, "/api/v1/metrics/m/stats").json()["rows"] == 5);
     let uid = api.get("/_metrics/custom")[0]["uid"].as_str().expect("an id").to_owned();
     let flat = json!({"uid": uid, "datasource": "custom", "min": 0, "max": 100});
     let made = api.send("PUT", "/_models", &json!([flat]).to_string());
@@ -317,8 +326,8 @@ fn nonsense_on_a_connection_ends_only_that_connection() {
     let api = Api::start();
     for nonsense in [
         "\0\0\0\0\r\n\r\n",
-        "GET /v1/health SPDY/9\r\n\r\n",
-        "POST /v1/models HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        "GET /healthz SPDY/9\r\n\r\n",
+        "POST /api/v1/models HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ] {
         let mut stream = connect(api.address);
         stream.write_all(nonsense.as_bytes()).expect("sent");
@@ -326,9 +335,9 @@ fn nonsense_on_a_connection_ends_only_that_connection() {
         let _ = stream.read_to_end(&mut answer);
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     }
-    assert_eq!(api.get("/v1/health")["status"], "ok");
+    assert_eq!(api.get("/readyz")["status"], "ok");
     // One that never finishes its request does not keep the engine from stopping.
     let mut idle = connect(api.address);
-    idle.write_all(b"GET /v1/health HTTP/1.1\r\n").expect("sent");
+    idle.write_all(b"GET /api/v1/health HTTP/1.1\r\n").expect("sent");
     assert!(api.server.terminate().success());
 }

@@ -23,7 +23,8 @@ mod with_our_tables {
 
     htm_tests::conformance_tests!(open(MigrationTarget::Head));
     htm_tests::conformance_tests!(open(MigrationTarget::Head);
-    changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared);
+    changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared
+    elevated_rows_are_found_across_metrics);
 }
 
 mod with_the_original_schema_alone {

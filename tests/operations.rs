@@ -13,6 +13,7 @@ use htmengine::bus::message::ModelHint;
 use htmengine::clock::{Clock, SystemClock};
 use htmengine::monitoring::SystemRandom;
 use htmengine::operations::listing::{MetricQuery, status_from_text};
+use htmengine::operations::metric_filter::MetricFilter;
 use htmengine::operations::{OperationError, Operations};
 use htmengine::repository::Repository;
 use htmengine::repository::metric::{Metric, MetricStatus};
@@ -199,7 +200,7 @@ fn bad_specifications_are_value_errors_and_leave_no_metric_behind() {
     bench.refused(&json!({"datasource": "other", "metricSpec": {"metric": "m"}}), "");
     bench.refused(&spec("a b", json!({"min": 0, "max": 1})), "`a b` is no metric name");
     bench.refused(&spec(&"x".repeat(256), Value::Null), "");
-    assert_eq!(bench.operations.metrics(&MetricQuery::default()).expect("listed"), []);
+    assert_eq!(bench.operations.metrics(&MetricQuery::default()).expect("listed").metrics, []);
     assert_eq!(bench.hints(), []);
 }
 
@@ -325,7 +326,7 @@ fn an_import_that_cannot_be_read_changes_nothing() {
     let mut export = spec("m", json!({"min": 3}));
     export["data"] = json!([[1.0, 1000]]);
     assert!(bench.operations.import(export).is_err());
-    assert_eq!(bench.operations.metrics(&MetricQuery::default()).expect("listed"), []);
+    assert_eq!(bench.operations.metrics(&MetricQuery::default()).expect("listed").metrics, []);
 }
 
 #[test]
@@ -366,9 +367,9 @@ fn instances_group_monitored_metrics_by_server() {
     assert_eq!((web.server.as_str(), web.namespace.as_str(), web.status), ("web", "aws/ec2", 2 | 4));
     assert_eq!(web.message.as_deref(), Some("broken"), "said once");
     assert_eq!(web.parameters["metricSpec"]["metric"], "aws/ec2/cpu");
-    let totals = bench.operations.totals().expect("counted");
-    assert_eq!((totals.metrics, totals.unmonitored, totals.create_pending), (4, 1, 1));
-    assert_eq!((totals.error, totals.pending_data, totals.unprocessed_rows), (1, 1, 0));
+    let (counts, rows) = bench.operations.counts().expect("counted");
+    assert_eq!((counts.total, counts.unmonitored, counts.create_pending), (4, 1, 1));
+    assert_eq!((counts.error, counts.pending_data, rows.unscored), (1, 1, 0));
 }
 
 #[test]
@@ -379,13 +380,21 @@ fn lists_are_filtered_and_paged_by_name() {
     }
     bench.monitor(&spec("c", Value::Null));
     let names = |query: &MetricQuery| -> Vec<String> {
-        bench.operations.metrics(query).expect("listed").into_iter().map(|metric| metric.name).collect()
+        bench
+            .operations
+            .metrics(query)
+            .expect("listed")
+            .metrics
+            .into_iter()
+            .map(|metric| metric.name)
+            .collect()
     };
     let page = MetricQuery { after: Some("a".to_owned()), limit: Some(2), ..MetricQuery::default() };
     assert_eq!(names(&page), ["b", "c"]);
     let waiting = status_from_text("pending_data").expect("a status");
-    assert_eq!(names(&MetricQuery { statuses: vec![waiting], ..MetricQuery::default() }), ["c"]);
-    assert_eq!(names(&MetricQuery { server: Some("d".to_owned()), ..MetricQuery::default() }), ["d"]);
+    let filtered = |filter: MetricFilter| names(&MetricQuery { filter, ..MetricQuery::default() });
+    assert_eq!(filtered(MetricFilter { statuses: vec![waiting], ..MetricFilter::default() }), ["c"]);
+    assert_eq!(filtered(MetricFilter { server: Some("d".to_owned()), ..MetricFilter::default() }), ["d"]);
     assert_eq!(
         (status_from_text("8"), status_from_text("3"), status_from_text("x")),
         (Some(waiting), None, None)

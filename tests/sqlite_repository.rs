@@ -29,4 +29,5 @@ fn open() -> Opened {
 
 conformance_tests!(open());
 conformance_tests!(open();
-    changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared);
+    changes_are_numbered_and_read_in_order detection_scores_are_stored_bit_for_bit_and_cleared
+    elevated_rows_are_found_across_metrics);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// Names one model, and the metric it learns: 32 lower-case hexadecimal digits of a random UUID.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
 pub struct ModelId(String);
 
 impl ModelId {
@@ -39,7 +42,8 @@ impl fmt::Display for ModelId {
 
 /// Number of a row within its metric: 1, 2, 3, ... in the order the samples were accepted. 0 stands for
 /// "before the first row".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
 pub struct RowId(pub i64);
 
 impl fmt::Display for RowId {

@@ -34,6 +34,8 @@ use self::role::{Role, Roles};
 use crate::backends::{BusChoice, RepositoryChoice};
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::config::layer::Secret;
+use crate::config::table::Entry;
 use crate::control::Control;
 use crate::garbage::GarbageThread;
 use crate::http::server::HttpServer;
@@ -73,6 +75,14 @@ pub struct EngineOptions {
     pub bus: BusChoice,
     /// The HTTP API; `None` for none.
     pub http: Option<SocketAddr>,
+    /// Whether somebody named its address; where nobody did, an engine whose address is taken runs without it.
+    pub is_http_asked_for: bool,
+    /// What requests to it must show; `None` lets everybody in.
+    pub http_key: Option<Secret>,
+    /// Whether everybody may be let in on an address that others can reach.
+    pub http_open: bool,
+    /// The effective settings, for people who ask over HTTP.
+    pub shown_settings: Vec<Entry>,
     /// The routes of the original's skeleton web application, on a port of their own; `None` for none.
     pub web_app: Option<SocketAddr>,
     /// Whether metrics of the web application keep the leading slash of their path in their name.
@@ -116,6 +126,10 @@ impl EngineOptions {
             repository: RepositoryChoice::default(),
             bus: BusChoice::default(),
             http: None,
+            is_http_asked_for: true,
+            http_key: None,
+            http_open: false,
+            shown_settings: Vec::new(),
             web_app: None,
             web_app_slash_names: false,
             retention_days: 0,

@@ -9,6 +9,8 @@ pub mod clock;
 
 pub mod profiling;
 
+pub mod self_metrics;
+
 pub mod machine;
 
 pub mod file_system;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::repository::reject::{MAX_EXAMPLE_CHARS, RejectEntry};
+use crate::self_metrics;
 
 /// Why a line or sample was refused. The name in [`RejectReason::name`] is stored and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +140,7 @@ impl RejectLedger {
 
     /// Counts one refused line.
     pub fn record(&self, reason: RejectReason, line: &[u8], now_unix_seconds: i64) {
+        self_metrics::count_reject(reason.name());
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(reason).or_insert_with(|| RejectEntry {
             reason,

@@ -2,7 +2,8 @@
 //!
 //! Scores are stored as they are. Components are for explaining them: their column holds four digits of each, under the
 //! letters that the design gives them (`A` likelihood, `T` time of day, `L` sustained elevation, `R` slow surprise, `D`
-//! discord, `m` maturity), and leaves out those that are 0. So a row stays small: `{"A":0.0131,"m":0.62}`.
+//! discord, `m` maturity), and leaves out those that are 0; beside them lie the columns that were predicted (`p`). So a
+//! row stays small: `{"A":0.0131,"m":0.62,"p":84}`.
 //!
 //! Source: ours; the original had no such score.
 
@@ -25,12 +26,15 @@ pub struct RowDetection {
     pub alert_score: f64,
     /// What the score is made of; `None` if only the scores were kept.
     pub components: Option<Components>,
+    /// Columns that the model had predicted for this row; `None` if that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_predictions: Option<u32>,
 }
 
 impl From<Detection> for RowDetection {
     fn from(detection: Detection) -> Self {
         let Detection { score, alert_score, components } = detection;
-        Self { score, alert_score, components: Some(components) }
+        Self { score, alert_score, components: Some(components), open_predictions: None }
     }
 }
 
@@ -41,8 +45,8 @@ impl RowDetection {
         alert_score: Option<f64>,
         components: Option<&str>,
     ) -> Option<Self> {
-        let components = components.and_then(components_from_column);
-        Some(Self { score: score?, alert_score: alert_score.unwrap_or(0.0), components })
+        let (components, open_predictions) = components.map_or((None, None), read_column);
+        Some(Self { score: score?, alert_score: alert_score.unwrap_or(0.0), components, open_predictions })
     }
 
     /// Text of the components' column; at most [`MAX_COMPONENTS_CHARS`].
@@ -56,6 +60,7 @@ impl RowDetection {
             .zip(numbers(components))
             .filter(|(_, value)| *value != 0.0 && value.is_finite())
             .map(|(letter, value)| (letter, four_digits(value)))
+            .chain(self.open_predictions.map(|count| (OPEN_PREDICTIONS, f64::from(count))))
             .collect();
         Some(serde_json::to_string(&shown).expect("finite numbers are always JSON"))
     }
@@ -63,6 +68,9 @@ impl RowDetection {
 
 /// Names of the components in their column, in the order of [`numbers`].
 const LETTERS: [&str; 6] = ["A", "T", "L", "R", "D", "m"];
+
+/// Name of the open predictions there.
+const OPEN_PREDICTIONS: &str = "p";
 
 fn numbers(components: &Components) -> [f64; 6] {
     let Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity } =
@@ -75,9 +83,16 @@ fn of_numbers(numbers: [f64; 6]) -> Components {
     Components { likelihood, time_of_day, sustained_elevation, slow_surprise, discord, maturity }
 }
 
-fn components_from_column(text: &str) -> Option<Components> {
-    let read: BTreeMap<String, f64> = serde_json::from_str(text).ok()?;
-    Some(of_numbers(LETTERS.map(|letter| read.get(letter).copied().unwrap_or(0.0))))
+fn read_column(text: &str) -> (Option<Components>, Option<u32>) {
+    let Ok(read) = serde_json::from_str::<BTreeMap<String, f64>>(text) else { return (None, None) };
+    let components = of_numbers(LETTERS.map(|letter| read.get(letter).copied().unwrap_or(0.0)));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast of numbers saturates"
+    )]
+    let open_predictions = read.get(OPEN_PREDICTIONS).map(|count| *count as u32);
+    (Some(components), open_predictions)
 }
 
 fn four_digits(value: f64) -> f64 {
@@ -85,17 +100,18 @@ fn four_digits(value: f64) -> f64 {
 }
 
 /// As numbers in a row of a message: score, alert score, and the components in the order of their letters.
-pub(crate) type DetectionNumbers = (f64, f64, Option<[f64; 6]>);
+pub(crate) type DetectionNumbers = (f64, f64, Option<[f64; 6]>, Option<u32>);
 
 impl From<&RowDetection> for DetectionNumbers {
     fn from(detection: &RowDetection) -> Self {
-        (detection.score, detection.alert_score, detection.components.as_ref().map(numbers))
+        let components = detection.components.as_ref().map(numbers);
+        (detection.score, detection.alert_score, components, detection.open_predictions)
     }
 }
 
 impl From<DetectionNumbers> for RowDetection {
-    fn from((score, alert_score, components): DetectionNumbers) -> Self {
-        Self { score, alert_score, components: components.map(of_numbers) }
+    fn from((score, alert_score, components, open_predictions): DetectionNumbers) -> Self {
+        Self { score, alert_score, components: components.map(of_numbers), open_predictions }
     }
 }
 
@@ -112,7 +128,12 @@ mod tests {
             discord,
             maturity: 1.0,
         };
-        RowDetection { score: 0.25, alert_score: 0.0, components: Some(components) }
+        RowDetection {
+            score: 0.25,
+            alert_score: 0.0,
+            components: Some(components),
+            open_predictions: Some(2_048),
+        }
     }
 
     #[test]
@@ -139,7 +160,12 @@ mod tests {
             discord: tiny,
             maturity: 0.333_333,
         };
-        let longest = RowDetection { score: tiny, alert_score: tiny, components: Some(components) };
+        let longest = RowDetection {
+            score: tiny,
+            alert_score: tiny,
+            components: Some(components),
+            open_predictions: Some(2_048),
+        };
         assert!(longest.components_column().expect("components").len() <= MAX_COMPONENTS_CHARS);
     }
 

@@ -3,7 +3,7 @@
 
 htmengine was asked through a Python class within its own installation; an engine of ours is asked over HTTP:
 
-* `--api http://HOST:PORT` posts a model specification, the one that class took, to `/v1/models`. It knows everything:
+* `--api http://HOST:PORT` posts a model specification, the one that class took, to `/api/v1/models`. It knows everything:
   resource, unit, user information, the classifier, complete model parameters from a file.
 * `--web-app http://HOST:PORT` puts model parameters to `/METRIC`, as clients of the skeleton application do.
 
@@ -83,7 +83,7 @@ def main():
     """Asks, and prints the id."""
     options = arguments()
     if options.api:
-        status, text = send("POST", options.api.rstrip("/") + "/v1/models", model_spec(options))
+        status, text = send("POST", options.api.rstrip("/") + "/api/v1/models", model_spec(options))
         uid = json.loads(text).get("uid") if status == 201 else None
     else:
         path = "/" + urllib.parse.quote(options.metric, safe="")

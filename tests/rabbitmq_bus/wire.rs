@@ -314,7 +314,8 @@ fn readers_get_commands_and_rows_apart() {
 fn the_detection_score_is_published_only_where_it_is_asked_for() {
     let message = captured_results().into_iter().find_map(|message| match message {
         ResultMessage::Inference(mut results) => {
-            let detection = RowDetection { score: 0.5, alert_score: 0.5, components: None };
+            let detection =
+                RowDetection { score: 0.5, alert_score: 0.5, components: None, open_predictions: None };
             results.results.iter_mut().for_each(|row| row.detection = Some(detection));
             Some(ResultMessage::Inference(results))
         }

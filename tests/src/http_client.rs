@@ -15,6 +15,8 @@ pub struct Answer {
     /// Names in lower case, with their values.
     pub headers: Vec<(String, String)>,
     /// Body, put together from its chunks.
+    pub bytes: Vec<u8>,
+    /// The same as text; what is no UTF-8 is replaced.
     pub body: String,
 }
 
@@ -40,19 +42,26 @@ impl Answer {
 /// If there is no server, or what it says is no HTTP.
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
-    request_with(address, method, path, "", body)
+    request_with(address, method, path, &[], body)
 }
 
-/// Sends one request with further header lines, each with its end, and reads the whole answer.
+/// As [`request`], with further headers.
 ///
 /// # Panics
 /// As [`request`].
 #[track_caller]
-pub fn request_with(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+pub fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut stream = connect(address);
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
-        body.len()
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n"
     );
     stream.write_all(head.as_bytes()).expect("sent");
     // A server that refuses a large body answers and closes before it has read it all.
@@ -78,7 +87,8 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 /// As [`request`].
 #[track_caller]
 pub fn post_form(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Answer {
-    request_with(address, "POST", path, "Content-Type: application/x-www-form-urlencoded\r\n", &form(fields))
+    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    request_with(address, "POST", path, &headers, &form(fields))
 }
 
 /// Fields as a form or a query: everything but letters and digits escaped.
@@ -106,8 +116,8 @@ fn parse(answer: &[u8]) -> Answer {
     let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = &answer[end + 4..];
     let body = if is_chunked { from_chunks(body) } else { body.to_vec() };
-    let body = String::from_utf8(body).expect("a body of text");
-    Answer { status: status.expect("a status line"), headers, body }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    Answer { status: status.expect("a status line"), headers, bytes: body, body: text }
 }
 
 fn from_chunks(mut rest: &[u8]) -> Vec<u8> {

@@ -62,8 +62,13 @@ fn build() -> PathBuf {
 
 /// Environment variables that are settings of ours; with which instructions the kernels compute is left to whoever
 /// tests.
-const OUR_VARIABLES: [&str; 4] =
-    ["HTMENGINE_LOG", "HTMENGINE_DATABASE", "HTMENGINE_BROKER", "HTMENGINE_RABBITMQ_CONF_PATH"];
+const OUR_VARIABLES: [&str; 5] = [
+    "HTMENGINE_LOG",
+    "HTMENGINE_DATABASE",
+    "HTMENGINE_BROKER",
+    "HTMENGINE_HTTP_KEY",
+    "HTMENGINE_RABBITMQ_CONF_PATH",
+];
 
 /// The program with these arguments, in an environment without settings of ours.
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {

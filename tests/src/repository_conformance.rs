@@ -16,7 +16,7 @@ use htmengine::row_detection::RowDetection;
 macro_rules! conformance_tests {
     ($open:expr) => {
         $crate::conformance_tests!($open;
-            a_metric_is_read_back_as_it_was_written metrics_are_listed_by_name_and_filtered_by_status
+            a_metric_is_read_back_as_it_was_written what_statuses_have_stored_is_summed metrics_are_listed_by_name_and_filtered_by_status
             row_ids_are_consecutive_across_transactions times_and_values_round_trip_exactly
             a_failed_transaction_changes_nothing a_transient_failure_runs_the_work_again
             too_long_columns_are_refused_by_name_and_never_cut ids_and_names_are_unique
@@ -158,6 +158,7 @@ fn assert_rejected<T: std::fmt::Debug>(answer: Result<T, RepositoryError>) -> St
 #[expect(clippy::missing_panics_doc, reason = "they are tests: whatever does not hold panics")]
 mod checks {
     use htm_core::detection::Components;
+    use htmengine::repository::elevated::ElevatedQuery;
 
     use super::{
         BestPredictions, DataQuery, Metric, MetricStatus, RejectEntry, RejectReason, Repository,
@@ -430,8 +431,13 @@ mod checks {
             maturity: 0.3,
         };
         let detections = [
-            RowDetection { score: 1.0 / 3.0, alert_score: 1.0 / 3.0, components: Some(components) },
-            RowDetection { score: 5e-324, alert_score: 0.0, components: None },
+            RowDetection {
+                score: 1.0 / 3.0,
+                alert_score: 1.0 / 3.0,
+                components: Some(components),
+                open_predictions: Some(84),
+            },
+            RowDetection { score: 5e-324, alert_score: 0.0, components: None, open_predictions: None },
         ];
         let updates: Vec<RowUpdate> = (1..)
             .zip(detections)
@@ -443,6 +449,57 @@ mod checks {
         assert_eq!(kept(repository), [Some(detections[0]), Some(detections[1]), None]);
         within(repository, |tx| tx.clear_scores(&id("a"))).expect("clears");
         assert_eq!(kept(repository), [None; 3]);
+    }
+
+    pub fn elevated_rows_are_found_across_metrics(repository: &dyn Repository) {
+        for name in ["a", "b"] {
+            insert(repository, name, name);
+            append(repository, name, 0..4);
+        }
+        let times: Vec<i64> = rows_of(repository, "a").iter().map(|row| row.timestamp).collect();
+        let scored = |row_id, score| {
+            let detection = RowDetection { score, alert_score: score / 2.0, ..RowDetection::default() };
+            RowUpdate { detection, ..update(row_id) }
+        };
+        let updates = [scored(1, 0.2), scored(2, 0.099), scored(3, 0.1), scored(4, 0.9)];
+        assert_eq!(within(repository, |tx| tx.complete_rows(&id("a"), &updates)), Ok(4));
+        assert_eq!(within(repository, |tx| tx.complete_rows(&id("b"), &[scored(2, 0.5)])), Ok(1));
+        let all = ElevatedQuery { since: times[0], until: times[3], min_score: 0.0, limit: 10 };
+        let found = |query: ElevatedQuery| -> Vec<(String, i64)> {
+            let rows = repository.elevated_rows(&query).expect("read");
+            assert!(rows.windows(2).all(|pair| pair[0].timestamp >= pair[1].timestamp), "{rows:?}");
+            assert!(
+                rows.iter().all(|row| row.alert_score.to_bits() == (row.score / 2.0).to_bits()),
+                "{rows:?}"
+            );
+            let mut found: Vec<_> =
+                rows.into_iter().map(|row| (row.metric.as_str().to_owned(), row.row_id.0)).collect();
+            found.sort();
+            found
+        };
+        let named = |rows: &[(&str, i64)]| -> Vec<(String, i64)> {
+            rows.iter().map(|(name, row)| (id(name).as_str().to_owned(), *row)).collect()
+        };
+        assert_eq!(found(all), named(&[("a", 1), ("a", 3), ("a", 4), ("b", 2)]));
+        assert_eq!(found(ElevatedQuery { min_score: 0.3, ..all }), named(&[("a", 4), ("b", 2)]));
+        assert_eq!(found(ElevatedQuery { limit: 1, ..all }), named(&[("a", 4)]), "the newest");
+        let inside = ElevatedQuery { since: times[1], until: times[2], ..all };
+        assert_eq!(found(inside), named(&[("a", 3), ("b", 2)]));
+        assert_eq!(repository.newest_timestamp(), Ok(Some(times[3])));
+    }
+
+    pub fn what_statuses_have_stored_is_summed(repository: &dyn Repository) {
+        assert_eq!(repository.status_sums(3), Ok(Vec::new()));
+        assert_eq!(repository.newest_timestamp(), Ok(None));
+        for (name, rows) in [("a", 5), ("b", 2), ("c", 0)] {
+            insert(repository, name, name);
+            append(repository, name, 0..rows);
+        }
+        assert_eq!(complete(repository, "a", &[1, 2, 3]), 3);
+        assert_eq!(complete(repository, "b", &[1]), 1);
+        let [sum] = repository.status_sums(3).expect("summed")[..] else { panic!("one status") };
+        assert_eq!((sum.metrics, sum.young_metrics), (3, 2), "{sum:?}");
+        assert_eq!((sum.stored_rows, sum.scored_rows), (7, 4), "{sum:?}");
     }
 
     pub fn many_rows_are_stored_and_completed(repository: &dyn Repository) {

@@ -54,6 +54,8 @@ pub struct Scores {
     pub bucket: usize,
     /// Share of active columns that were not predicted.
     pub raw_anomaly_score: f32,
+    /// Columns that were predicted for this record, active or not.
+    pub open_predictions: u32,
     /// htmengine's anomaly score: 1 - likelihood of the tail; 0 for the first 99 rows.
     pub anomaly_score: f64,
     /// The fused score, whether it is an alert, and what it is made of.
@@ -173,14 +175,16 @@ impl Model {
         let bucket = self.encoder.encode(record, &mut workspace.input).map_err(StepError::Encode)?;
         workspace.list_active_inputs();
         self.spatial_pooler.step(workspace);
-        let raw_anomaly_score = raw_anomaly_score(&workspace.active_columns, self.memory.predicted_columns());
+        let predicted = self.memory.predicted_columns();
+        let open_predictions = predicted.iter().map(|word| word.count_ones()).sum();
+        let raw_anomaly_score = raw_anomaly_score(&workspace.active_columns, predicted);
         self.memory.step(workspace);
         let row = ScoredRow { row_id: row_id.0, value: record.value, raw_score: raw_anomaly_score };
         let anomaly_score = self.likelihood.score(row, &mut workspace.averages);
         let detection = self.detector.detect(record, raw_anomaly_score);
         let best_predictions = self.predict(workspace, bucket, record.value);
         self.last_stepped_row_id = row_id;
-        Ok(Scores { bucket, raw_anomaly_score, anomaly_score, detection, best_predictions })
+        Ok(Scores { bucket, raw_anomaly_score, open_predictions, anomaly_score, detection, best_predictions })
     }
 
     fn predict(&mut self, workspace: &mut Workspace, bucket: usize, value: f64) -> Predictions {

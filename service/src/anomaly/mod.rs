@@ -21,8 +21,8 @@ use std::time::Duration;
 use crate::bus::message::{ModelOutput, ResultMessage};
 use crate::bus::{Bus, BusError, Delivery};
 use crate::clock::Clock;
-use crate::profiling;
 use crate::repository::{Repository, RepositoryError};
+use crate::{profiling, self_metrics};
 
 /// Messages completed in one transaction.
 pub const MAX_MESSAGES_PER_TURN: usize = 32;
@@ -147,6 +147,9 @@ impl Anomaly {
                 ResultMessage::Command(_) => profiling::ANOMALY_COMMAND_DONE,
             };
             let rows = message.row_count();
+            if let Some(timestamp) = message.newest_timestamp() {
+                self_metrics::count_scored(rows, self.clock.unix_seconds() - timestamp);
+            }
             if let Err(error) = self.bus.results().publish(message) {
                 self.warn(&error.to_string());
                 return Ok(AnomalyTurn::Postponed);

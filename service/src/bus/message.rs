@@ -119,6 +119,14 @@ impl ResultMessage {
         }
     }
 
+    /// Time of the last finished row, unix seconds.
+    pub fn newest_timestamp(&self) -> Option<i64> {
+        let Self::Inference(results) = self else { return None };
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number of the years 0 to 9999")]
+        let timestamp = results.results.last()?.ts as i64;
+        Some(timestamp)
+    }
+
     /// Drops what the original's messages do not have: its schema allows no other keys than its own.
     pub fn keep_original_keys(&mut self) {
         if let Self::Inference(results) = self {

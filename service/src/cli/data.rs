@@ -92,13 +92,13 @@ pub(super) fn run(args: &DataArgs) -> Result<(), CliError> {
 }
 
 fn write_rows(out: &mut dyn Write, format: RowFormat, rows: &[MetricRow]) -> io::Result<()> {
-    let mut text = format.opening().to_owned();
+    let mut bytes = format.opening();
     for row in rows {
-        format.write_row(&mut text, "", row, false);
-        out.write_all(text.as_bytes())?;
-        text.clear();
+        format.write_row(&mut bytes, "", row, false);
+        out.write_all(&bytes)?;
+        bytes.clear();
     }
-    out.write_all(text.as_bytes())
+    out.write_all(&bytes)
 }
 
 fn write_text(out: &mut dyn Write, rows: &[MetricRow]) -> io::Result<()> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::CliError;
 use super::open_operations::OpenOperations;
 use crate::config::{ConfigArgs, Settings};
-use crate::operations::listing::{MONITORED, MetricQuery};
+use crate::operations::listing::MONITORED;
 use crate::repository::sqlite::OpenMode;
 
 /// Print the specification of a metric's model with the data of the last 14 days, for `htmengine import`
@@ -34,8 +34,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     }
     // One by one: all of them together may be much.
     write!(out, "[")?;
-    let query = MetricQuery { statuses: MONITORED.to_vec(), ..MetricQuery::default() };
-    for (index, metric) in operations.metrics(&query)?.iter().enumerate() {
+    for (index, metric) in operations.repository().metrics(&MONITORED)?.iter().enumerate() {
         let exported: Value = operations.export(metric)?;
         write!(out, "{}{exported}", if index == 0 { "\n" } else { ",\n" })?;
     }

@@ -11,9 +11,10 @@ use clap::{Args, ValueEnum};
 use super::CliError;
 use super::log::LogArgs;
 use super::serve::{Said, flag, stop_signal, wait};
+use crate::config::layer::Layer;
 use crate::config::{ConfigArgs, Settings};
-use crate::engine::Engine;
 use crate::engine::role::{Role, Roles};
+use crate::engine::{Engine, EngineOptions};
 
 /// Take Graphite lines and hand them to the broker
 #[derive(Debug, Args)]
@@ -111,9 +112,13 @@ pub(super) struct ResultsArgs {
 pub(super) struct HttpArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where to serve the API
+    /// Where to serve dashboard and API [default: 127.0.0.1:8080 unless --web-app is given]; any but a loopback address
+    /// needs an API key (HTMENGINE_HTTP_KEY or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
+    /// Serve without a key to whoever reaches the address
+    #[arg(long)]
+    http_open: bool,
     /// Where to serve the routes of the original's web application
     #[arg(long, value_name = "ADDR:PORT")]
     web_app: Option<SocketAddr>,
@@ -194,21 +199,33 @@ pub(super) fn serve_results(args: &ResultsArgs) -> Result<(), CliError> {
 }
 
 pub(super) fn serve_http(args: &HttpArgs) -> Result<(), CliError> {
-    let flags =
-        Said { http: flag("--http", args.http), web_app: flag("--web-app", args.web_app), ..Said::default() };
+    let flags = Said {
+        http: flag("--http", args.http),
+        http_open: flag("--http-open", args.http_open.then_some(true)),
+        web_app: flag("--web-app", args.web_app),
+        ..Said::default()
+    };
     let settings = Settings::load_with(&args.config, flags)?;
-    let options = settings.engine_options();
+    let mut options = settings.engine_options();
+    // Whoever asks for the web application alone gets that alone.
+    let is_default = settings.said().http.as_ref().is_some_and(|http| http.layer == Layer::Default);
+    if is_default && options.web_app.is_some() {
+        options.http = None;
+    }
     if options.http.is_none() && options.web_app.is_none() {
         return Err(CliError::new(
             "what is to be served, and where? Give `--http ADDR:PORT`, `--web-app ADDR:PORT`, or both",
         ));
     }
     args.log.start(&settings, None);
-    play(Role::Http, &settings)
+    play_with(Role::Http, options)
 }
 
 fn play(role: Role, settings: &Settings) -> Result<(), CliError> {
-    let mut options = settings.engine_options();
+    play_with(role, settings.engine_options())
+}
+
+fn play_with(role: Role, mut options: EngineOptions) -> Result<(), CliError> {
     options.roles = Roles::Only(role);
     let stop = stop_signal()?;
     let Some(engine) = Engine::start_unless(options, &stop)? else {

@@ -38,9 +38,16 @@ pub(super) struct ServeArgs {
     /// Serve live results here, as newline-delimited JSON over TCP
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
-    /// Serve the HTTP API here; there is no authentication, so keep it on a loopback address
+    /// Serve dashboard and HTTP API here [default: 127.0.0.1:8080]; any but a loopback address needs an API key
+    /// (HTMENGINE_HTTP_KEY or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
+    /// Serve neither dashboard nor HTTP API
+    #[arg(long, conflicts_with = "http")]
+    no_http: bool,
+    /// Serve them without a key to whoever reaches the address
+    #[arg(long)]
+    http_open: bool,
     /// Serve the routes of the original's skeleton web application here (PUT, POST, GET /METRIC)
     #[arg(long, value_name = "ADDR:PORT")]
     web_app: Option<SocketAddr>,
@@ -81,6 +88,7 @@ impl ServeArgs {
             udp: flag("--no-udp", self.no_udp.then_some(false)),
             results: flag("--results", self.results),
             http: flag("--http", self.http),
+            http_open: flag("--http-open", self.http_open.then_some(true)),
             web_app: flag("--web-app", self.web_app),
             web_app_slash_names: flag("--compat-slash-names", self.compat_slash_names.then_some(true)),
             retention_days: flag("--retention-days", self.retention_days),
@@ -102,7 +110,10 @@ pub(super) fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let settings = args.settings()?;
     args.log.start(&settings, None);
-    let options = settings.engine_options();
+    let mut options = settings.engine_options();
+    if args.no_http {
+        options.http = None;
+    }
     let stop = stop_signal()?;
     let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
     let Some(engine) = Engine::start_unless(options, &stop)? else {
@@ -150,6 +161,7 @@ fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), C
         writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
     }
     if let Some(http) = engine.http_address() {
+        writeln!(out, "dashboard: http://{http}/")?;
         writeln!(out, "HTTP API: http://{http}")?;
     }
     if let Some(web_app) = engine.web_app_address() {

@@ -9,6 +9,8 @@ pub const OLD_CONFIG_VARIABLE: &str = "APPLICATION_CONFIG_PATH";
 pub const DATABASE_VARIABLE: &str = "HTMENGINE_DATABASE";
 /// The broker's address.
 pub const BROKER_VARIABLE: &str = "HTMENGINE_BROKER";
+/// What requests to the HTTP interface must show.
+pub const HTTP_KEY_VARIABLE: &str = "HTMENGINE_HTTP_KEY";
 /// The folder of the original's `rabbitmq.conf`, which lay in another package than the rest.
 pub const RABBITMQ_CONF_VARIABLE: &str = "HTMENGINE_RABBITMQ_CONF_PATH";
 /// Begins the variables that hide options of the original's files.

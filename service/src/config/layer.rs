@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Where a setting was said. A stronger layer hides a weaker one; [`super::Settings`] has the order.
@@ -59,7 +60,8 @@ impl<T> Setting<T> {
 }
 
 /// A value that is never shown.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

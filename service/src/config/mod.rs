@@ -22,6 +22,7 @@ mod toml_file;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 pub use self::flags::ConfigArgs;
@@ -32,6 +33,8 @@ pub use self::settings::Settings;
 pub const DEFAULT_DATA_DIR: &str = "htmengine-data";
 /// Carbon's port.
 pub const DEFAULT_GRAPHITE_PORT: u16 = 2003;
+/// Where dashboard and HTTP API are served unless somebody says otherwise.
+pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Largest settings file that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 

@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 
 use super::address::{self, BrokerKind, DatabaseKind};
 use super::environment::{
-    BROKER_VARIABLE, DATABASE_VARIABLE, Environment, OLD_CONFIG_VARIABLE, OLD_OPTION_PREFIX,
-    RABBITMQ_CONF_VARIABLE,
+    BROKER_VARIABLE, DATABASE_VARIABLE, Environment, HTTP_KEY_VARIABLE, OLD_CONFIG_VARIABLE,
+    OLD_OPTION_PREFIX, RABBITMQ_CONF_VARIABLE,
 };
 use super::flags::ConfigArgs;
 use super::layer::{Layer, Secret, Setting};
@@ -20,7 +20,7 @@ use super::opened::{OpenBus, OpenRepository};
 use super::original::Original;
 use super::table::{Entry, Said};
 use super::toml_file::{self, FromToml};
-use super::{ConfigError, DEFAULT_DATA_DIR, DEFAULT_GRAPHITE_PORT};
+use super::{ConfigError, DEFAULT_DATA_DIR, DEFAULT_GRAPHITE_PORT, DEFAULT_HTTP};
 use crate::backends::{self, BusChoice, RepositoryChoice};
 use crate::bus::BusError;
 use crate::bus::rabbitmq::RabbitSettings;
@@ -223,6 +223,10 @@ impl Settings {
         options.repository = self.repository_choice();
         options.bus = self.bus_choice();
         options.http = said.http.as_ref().map(|it| it.value);
+        options.is_http_asked_for = said.http.as_ref().is_some_and(|it| it.layer != Layer::Default);
+        options.http_key = said.http_key.as_ref().map(|it| it.value.clone());
+        options.http_open = value(said.http_open.as_ref(), false);
+        options.shown_settings = self.entries();
         options.web_app = said.web_app.as_ref().map(|it| it.value);
         options.web_app_slash_names = value(said.web_app_slash_names.as_ref(), false);
         options.learning_rows = value(said.learning_rows.as_ref(), DEFAULT_LEARNING_ROWS);
@@ -356,10 +360,15 @@ fn from_environment(environment: &Environment) -> Result<Said, String> {
             said = said.or(parsed.map_err(|reason| format!("environment {name}: {reason}"))?);
         }
     }
+    if let Some(key) = environment.non_empty(HTTP_KEY_VARIABLE) {
+        let layer = Layer::Environment(HTTP_KEY_VARIABLE.to_owned());
+        said.http_key = Some(Setting::new(Secret::new(key.to_owned()), layer));
+    }
     Ok(said)
 }
 
-/// What is built in. With the old configuration nothing is monitored unless asked for, as in the original.
+/// What is built in. With the old configuration nothing is monitored unless asked for, and
+/// nothing is served on the port of the original's web application, as in the original.
 fn defaults(has_old_config: bool) -> Said {
     macro_rules! built_in {
         ($($field:ident: $value:expr),+ $(,)?) => {
@@ -368,7 +377,8 @@ fn defaults(has_old_config: bool) -> Said {
     }
     let (mysql, rabbit) = (MysqlSettings::default(), RabbitSettings::default());
     let engine = EngineOptions::new(PathBuf::new(), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    built_in! {
+    let http = (!has_old_config).then(|| Setting::new(DEFAULT_HTTP, Layer::Default));
+    let others = built_in! {
         database: DatabaseKind::Sqlite,
         database_host: mysql.host,
         database_port: mysql.port,
@@ -400,5 +410,6 @@ fn defaults(has_old_config: bool) -> Said {
         max_connections: engine.listener.max_connections,
         idle_timeout_s: engine.listener.idle_timeout.as_secs(),
         profiling: false,
-    }
+    };
+    Said { http, ..others }
 }

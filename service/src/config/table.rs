@@ -91,6 +91,10 @@ settings! {
     results "results": SocketAddr;
     /// `ADDR:PORT` for the HTTP interface.
     http "http": SocketAddr;
+    /// What requests to the HTTP interface must show.
+    http_key "http_key": Secret;
+    /// Whether the HTTP interface may be served without a key on an address that others can reach.
+    http_open "http_open": bool;
     /// `ADDR:PORT` for the routes of the original's skeleton web application.
     web_app "web_app": SocketAddr;
     /// Whether rows published at the broker carry the detection score, a key that the original's schema does not allow.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::layer::{Layer, Setting};
+use super::layer::{Layer, Secret, Setting};
 use super::table::Said;
 use super::{address, read_text};
 
@@ -25,6 +25,8 @@ struct TomlFile {
     udp: Option<Spanned<bool>>,
     results: Option<Spanned<SocketAddr>>,
     http: Option<Spanned<SocketAddr>>,
+    http_key: Option<Spanned<Secret>>,
+    http_open: Option<Spanned<bool>>,
     web_app: Option<Spanned<SocketAddr>>,
     extended_results: Option<Spanned<bool>>,
     web_app_slash_names: Option<Spanned<bool>>,
@@ -119,6 +121,8 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         udp: file.udp,
         results: file.results,
         http: file.http,
+        http_key: file.http_key,
+        http_open: file.http_open,
         web_app: file.web_app,
         extended_results: file.extended_results,
         web_app_slash_names: file.web_app_slash_names,

@@ -188,9 +188,14 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
     let options = &shared.options;
     let wanted = HttpOptions {
         api: options.http,
+        is_api_asked_for: options.is_http_asked_for,
         web_app: options.web_app,
         slash_names: options.web_app_slash_names,
         limits: options.limits,
+        key: options.http_key.clone(),
+        is_open: options.http_open,
+        data_dir: options.data_dir.clone(),
+        settings: options.shown_settings.clone(),
     };
     let is_played = options.roles.has(Role::Http) && is_wanted(Role::Http, options);
     let (true, Some(repository)) = (is_played, &shared.repository) else { return Ok(None) };

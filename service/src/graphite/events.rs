@@ -3,22 +3,21 @@
 //! An event is a row whose alert score reaches the threshold. Its tags are `anomaly`, the metric's name, and the metric's
 //! tags as `key=value`.
 //!
-//! [`anomalies`] is the one function that looks for them; it reads the rows of every metric that the tags leave, within a
-//! bound.
+//! The repository finds elevated rows without reading the others; only of those shown is the value looked up.
+
+use std::collections::HashMap;
 
 use htm_core::detection::ALERT_THRESHOLD;
 use htm_core::float_text::repr;
+use htm_core::ids::{ModelId, RowId};
 use serde_json::{Value, json};
 
-use super::budget::Budget;
 use super::catalog::{Catalog, CatalogMetric};
 use super::pattern::NodePattern;
-use super::row_source::TimeReader;
 use super::series::tags_of;
 use crate::operations::OperationError;
-use crate::operations::rows::PAGE_ROWS;
 use crate::repository::Repository;
-use crate::repository::metric_data::MetricRow;
+use crate::repository::elevated::{ElevatedQuery, MAX_ELEVATED_ROWS};
 
 /// Most events of one answer; the newest ones are kept.
 pub(crate) const MAX_EVENTS: usize = 1_000;
@@ -88,7 +87,7 @@ impl TagFilter {
 /// The anomalies from `from` to `until`, oldest first; the newest [`MAX_EVENTS`] of them.
 ///
 /// # Errors
-/// [`OperationError::InvalidArgument`] when more rows would have to be read than one request may; or from the database.
+/// From the database.
 pub(crate) fn anomalies(
     repository: &dyn Repository,
     catalog: &Catalog,
@@ -96,42 +95,34 @@ pub(crate) fn anomalies(
     from: i64,
     until: i64,
 ) -> Result<Vec<Event>, OperationError> {
-    let mut budget = Budget::default();
+    let wanted: HashMap<&ModelId, (&CatalogMetric, Vec<String>)> = catalog
+        .metrics()
+        .iter()
+        .map(|metric| (&metric.uid, (metric, event_tags(metric))))
+        .filter(|(_, (_, tags))| filter.is_met_by(tags))
+        .collect();
+    let query = ElevatedQuery { since: from, until, min_score: ALERT_THRESHOLD, limit: MAX_ELEVATED_ROWS };
+    // Newest first.
+    let rows = repository.elevated_rows(&query)?;
+    let alerts = rows.iter().filter(|row| row.alert_score >= ALERT_THRESHOLD);
+    let found = alerts.filter_map(|row| Some((row, wanted.get(&row.metric)?))).take(MAX_EVENTS);
     let mut events = Vec::new();
-    for metric in catalog.metrics() {
-        let tags = event_tags(metric);
-        if !filter.is_met_by(&tags) {
-            continue;
-        }
-        let mut reader = TimeReader::from(repository, &metric.uid, from, metric.last_row)?;
-        loop {
-            let rows = reader.next_page(until.saturating_add(1), PAGE_ROWS)?;
-            budget.rows(rows.len())?;
-            if rows.is_empty() {
-                break;
-            }
-            let odd = rows.iter().filter_map(|row| Some((row, row.detection?.alert_score)));
-            let is_odd = |row: &MetricRow, score: f64| score >= ALERT_THRESHOLD && row.timestamp >= from;
-            events.extend(odd.filter(|(row, score)| is_odd(row, *score)).map(|(row, alert_score)| Event {
+    for (elevated, (metric, tags)) in found {
+        let before = RowId(elevated.row_id.0 - 1);
+        let row = repository.rows_after(&metric.uid, before, 1)?.into_iter().next();
+        // A row that was deleted since has no value to show.
+        if let Some(row) = row.filter(|row| row.row_id == elevated.row_id) {
+            events.push(Event {
                 when: row.timestamp,
                 metric: metric.name.clone(),
                 value: row.value,
-                alert_score,
+                alert_score: elevated.alert_score,
                 tags: tags.clone(),
-            }));
-        }
-        if events.len() > 2 * MAX_EVENTS {
-            keep_newest(&mut events);
+            });
         }
     }
-    keep_newest(&mut events);
-    Ok(events)
-}
-
-fn keep_newest(events: &mut Vec<Event>) {
     events.sort_by(|one, other| (one.when, &one.metric).cmp(&(other.when, &other.metric)));
-    let surplus = events.len().saturating_sub(MAX_EVENTS);
-    events.drain(..surplus);
+    Ok(events)
 }
 
 fn event_tags(metric: &CatalogMetric) -> Vec<String> {

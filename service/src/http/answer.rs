@@ -82,7 +82,7 @@ pub(super) async fn no_such_route() -> ApiError {
     ApiError::new(
         StatusCode::NOT_FOUND,
         "NoSuchRoute",
-        "there is nothing at this path; /v1/metrics, /v1/models, /v1/instances, /v1/stats and /v1/health are",
+        "there is nothing at this path; /api/v1/openapi.json lists what there is",
     )
 }
 
@@ -110,13 +110,13 @@ pub(super) async fn rows_answer(
     media_type: &'static str,
 ) -> Result<Response, ApiError> {
     let (rows, reader) = read_page(&shared, reader).await?;
-    let mut text = format.opening().to_owned();
-    write_page(&mut text, format, &name, &rows, true);
+    let mut bytes = format.opening();
+    write_page(&mut bytes, format, &name, &rows, true);
     let first =
-        Page { shared, reader, name, format, is_first: rows.is_empty(), is_done: false, text: Some(text) };
+        Page { shared, reader, name, format, is_first: rows.is_empty(), is_done: false, bytes: Some(bytes) };
     let pages = stream::try_unfold(first, |mut page| async move {
-        if let Some(text) = page.text.take() {
-            return Ok(Some((Bytes::from(text), page)));
+        if let Some(bytes) = page.bytes.take() {
+            return Ok(Some((Bytes::from(bytes), page)));
         }
         if page.is_done {
             return Ok(None);
@@ -125,15 +125,15 @@ pub(super) async fn rows_answer(
             .await
             .map_err(|error| std::io::Error::other(format!("reading rows failed: {}", error.message())))?;
         page.reader = reader;
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         if rows.is_empty() {
             page.is_done = true;
-            text.push_str(page.format.closing());
+            bytes.extend_from_slice(page.format.closing());
         } else {
-            write_page(&mut text, page.format, &page.name, &rows, page.is_first);
+            write_page(&mut bytes, page.format, &page.name, &rows, page.is_first);
             page.is_first = false;
         }
-        Ok::<_, std::io::Error>(Some((Bytes::from(text), page)))
+        Ok::<_, std::io::Error>(Some((Bytes::from(bytes), page)))
     });
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type)), NOSNIFF];
     Ok((headers, Body::from_stream(pages)).into_response())
@@ -150,7 +150,7 @@ struct Page {
     format: RowFormat,
     is_first: bool,
     is_done: bool,
-    text: Option<String>,
+    bytes: Option<Vec<u8>>,
 }
 
 async fn read_page(shared: &Shared, mut reader: RowReader) -> Result<(Vec<MetricRow>, RowReader), ApiError> {
@@ -162,11 +162,11 @@ async fn read_page(shared: &Shared, mut reader: RowReader) -> Result<(Vec<Metric
         .await
 }
 
-fn write_page(text: &mut String, format: RowFormat, name: &str, rows: &[MetricRow], is_first: bool) {
+fn write_page(bytes: &mut Vec<u8>, format: RowFormat, name: &str, rows: &[MetricRow], is_first: bool) {
     for (index, row) in rows.iter().enumerate() {
-        format.write_row(text, name, row, is_first && index == 0);
+        format.write_row(bytes, name, row, is_first && index == 0);
     }
     if format == RowFormat::Json && !rows.is_empty() {
-        text.push('\n');
+        bytes.push(b'\n');
     }
 }

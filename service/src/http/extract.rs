@@ -7,9 +7,11 @@ use axum::http::request::Parts;
 use htm_core::ids::RowId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wildmatch::WildMatch;
 
 use super::answer::ApiError;
 use crate::operations::listing::status_from_text;
+use crate::operations::metric_filter::MetricFilter;
 use crate::operations::row_format::RowFormat;
 use crate::operations::rows::{RowOrder, RowReader};
 use crate::repository::metric::{Metric, MetricStatus};
@@ -97,6 +99,7 @@ pub(super) struct RowOptions {
     to: Option<String>,
     first_row: Option<i64>,
     last_row: Option<i64>,
+    #[serde(alias = "min_score")]
     score: Option<f64>,
     scored: Option<bool>,
     limit: Option<usize>,
@@ -152,7 +155,7 @@ impl RowOptions {
     pub(super) fn format(&self, default: RowFormat) -> Result<RowFormat, ApiError> {
         let Some(name) = self.format.as_deref() else { return Ok(default) };
         RowFormat::from_name(name).ok_or_else(|| {
-            ApiError::bad_request(&format!("format is `{name}`; expected json, ndjson, csv or text"))
+            ApiError::bad_request(&format!("format is `{name}`; expected json, ndjson, csv, msgpack or text"))
         })
     }
 }
@@ -169,5 +172,53 @@ pub(super) fn status(text: &str) -> Result<MetricStatus, ApiError> {
             "status is `{text}`; expected unmonitored, active, create_pending, error, pending_data or their numbers"
         );
         ApiError::bad_request(&message)
+    })
+}
+
+/// Which metrics are meant.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct FilterOptions {
+    glob: Option<String>,
+    tag: Option<String>,
+    search: Option<String>,
+    server: Option<String>,
+    status: Option<String>,
+}
+
+impl FilterOptions {
+    pub(super) fn filter(self) -> Result<MetricFilter, ApiError> {
+        let statuses =
+            self.status.as_deref().map_or(Ok(Vec::new()), |text| text.split(',').map(status).collect());
+        let pair = |text: &str| match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(ApiError::bad_request(&format!(
+                "tag is `{text}`; expected KEY=VALUE, several parted by `;`"
+            ))),
+        };
+        let tags = self.tag.as_deref().map_or(Ok(Vec::new()), |text| text.split(';').map(pair).collect());
+        Ok(MetricFilter {
+            glob: self.glob.as_deref().map(WildMatch::new),
+            tags: tags?,
+            search: self.search.filter(|part| !part.is_empty()),
+            server: self.server,
+            statuses: statuses?,
+        })
+    }
+}
+
+/// A whole number among options that are read as text, as they are beside others that are flattened.
+pub(super) fn count(name: &str, text: Option<&str>, default: usize) -> Result<usize, ApiError> {
+    text.map_or(Ok(default), |text| {
+        text.parse().map_err(|_| {
+            ApiError::bad_request(&format!("{name} is `{text}`; expected a whole number, 0 or above"))
+        })
+    })
+}
+
+/// A number among them.
+pub(super) fn number(name: &str, text: Option<&str>, default: f64) -> Result<f64, ApiError> {
+    let read = text.map_or(Some(default), |text| text.parse().ok().filter(|number: &f64| number.is_finite()));
+    read.ok_or_else(|| {
+        ApiError::bad_request(&format!("{name} is `{}`; expected a number", text.unwrap_or_default()))
     })
 }

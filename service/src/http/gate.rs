@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use crate::self_metrics;
 
 /// Requests worked off at once; more wait.
 const MAX_REQUESTS: usize = 64;
@@ -32,16 +34,19 @@ impl Gate {
 
 /// The middleware.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
     let answered = timeout(REQUEST_TIMEOUT, async {
         // Closed never; then there would be no bound, not no answer.
         let _place = gate.places.acquire().await;
         next.run(request).await
     });
-    match answered.await {
+    let response = match answered.await {
         Ok(response) => response,
         Err(_) => (gate.too_slow)(
             StatusCode::SERVICE_UNAVAILABLE,
             &format!("the request was not answered within {} s; try again later", REQUEST_TIMEOUT.as_secs()),
         ),
-    }
+    };
+    self_metrics::count_request(response.status().as_u16(), started.elapsed());
+    response
 }

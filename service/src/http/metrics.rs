@@ -1,84 +1,117 @@
-//! `/v1/metrics`: metrics and their rows.
+//! `/api/v1/metrics`: metrics and their rows.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{ApiError, json_answer, rows_answer};
-use super::extract::{MAX_SAMPLES_BYTES, Options, RowOptions, Segment, Whole, status};
+use super::extract::{FilterOptions, MAX_SAMPLES_BYTES, Options, RowOptions, Segment, Whole, count};
 use super::samples;
 use super::shared::Shared;
-use crate::operations::listing::MetricQuery;
-use crate::operations::metric_json::metric_json;
-use crate::operations::row_format::{RowFormat, row_json};
+use crate::operations::Operations;
+use crate::operations::listing::{MetricPage, MetricQuery};
+use crate::operations::metric_json::{metric_json, monitored_json};
+use crate::operations::row_format::RowFormat;
 
 /// Metrics in one answer unless the limit says less.
-const MAX_LISTED: usize = 10_000;
+const DEFAULT_LISTED: usize = 100;
+/// Metrics in one answer at most.
+const MAX_LISTED: usize = 1_000;
 
 pub(super) fn routes() -> Router<Shared> {
+    let ingest = post(samples::ingest).layer(DefaultBodyLimit::max(MAX_SAMPLES_BYTES));
     let samples = post(samples::add).layer(DefaultBodyLimit::max(MAX_SAMPLES_BYTES));
     Router::new()
-        .route("/v1/metrics", get(list))
-        .route("/v1/metrics/{metric}", get(show).put(create).delete(delete))
-        .route("/v1/metrics/{metric}/data", get(data))
-        .route("/v1/metrics/{metric}/stats", get(stats))
-        .route("/v1/metrics/{metric}/signals", get(signals))
-        .route("/v1/metrics/{metric}/samples", samples)
+        .route("/api/v1/ingest", ingest)
+        .route("/api/v1/metrics", get(list))
+        .route("/api/v1/metrics/{metric}", get(show).put(create).delete(delete))
+        .route("/api/v1/metrics/{metric}/range", put(change_range))
+        .route("/api/v1/metrics/{metric}/data", get(data))
+        .route("/api/v1/metrics/{metric}/stats", get(stats))
+        .route("/api/v1/metrics/{metric}/signals", get(signals))
+        .route("/api/v1/metrics/{metric}/samples", samples)
 }
 
 /// What to list.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ListOptions {
-    server: Option<String>,
-    status: Option<String>,
-    limit: Option<usize>,
-    after: Option<String>,
+    #[serde(flatten)]
+    filter: FilterOptions,
+    limit: Option<String>,
+    cursor: Option<String>,
 }
 
 impl ListOptions {
     pub(super) fn query(self) -> Result<MetricQuery, ApiError> {
-        let statuses = self
-            .status
-            .as_deref()
-            .map_or(Ok(Vec::new()), |text| text.split(',').map(status).collect::<Result<Vec<_>, _>>())?;
-        let limit = Some(self.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED));
-        Ok(MetricQuery { server: self.server, statuses, after: self.after, limit })
+        let limit = count("limit", self.limit.as_deref(), DEFAULT_LISTED)?.clamp(1, MAX_LISTED);
+        Ok(MetricQuery { filter: self.filter.filter()?, after: self.cursor, limit: Some(limit) })
     }
 }
 
-/// `GET /v1/metrics`: by name; `after` is the last name of the page before.
+/// `GET /api/v1/metrics`: by name.
 async fn list(
     State(shared): State<Shared>,
     Options(options): Options<ListOptions>,
 ) -> Result<Response, ApiError> {
     let query = options.query()?;
-    let metrics = shared.run(move |operations| operations.metrics(&query)).await?;
-    Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
+    Ok(json_answer(StatusCode::OK, page(&shared, query).await?))
 }
 
-/// `GET /v1/metrics/NAME`.
+/// One page of metrics; the cursor of the next one is the last name.
+pub(super) async fn page(shared: &Shared, query: MetricQuery) -> Result<Value, ApiError> {
+    shared
+        .run(move |operations| {
+            let MetricPage { metrics, total, has_more } = operations.metrics(&query)?;
+            let next_cursor = metrics.last().filter(|_| has_more).map(|metric| metric.name.clone());
+            let metrics: Vec<Value> =
+                metrics.iter().map(|metric| operations.described(metric)).collect::<Result<_, _>>()?;
+            Ok(json!({"metrics": metrics, "next_cursor": next_cursor, "total": total}))
+        })
+        .await
+}
+
+/// `GET /api/v1/metrics/NAME`.
 async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let value = shared
         .run(move |operations| {
             let metric = operations.metric(&reference)?;
             let counts = operations.row_counts(&metric)?;
-            let newest = operations.newest_row(&metric.uid)?;
-            let mut value = metric_json(&metric);
+            let mut value = operations.described(&metric)?;
             value["rows"] = counts.rows.into();
             value["scored_rows"] = counts.scored.into();
-            value["newest_row"] = newest.as_ref().map_or(Value::Null, row_json);
+            value["range"] = Operations::range(&metric).into();
+            value["signals"] = json!(operations.signals(metric.uid.as_str())?);
             Ok(value)
         })
         .await?;
     Ok(json_answer(StatusCode::OK, value))
 }
 
-/// `PUT /v1/metrics/NAME`: makes an unmonitored metric.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Range {
+    min: f64,
+    max: f64,
+}
+
+/// `PUT /api/v1/metrics/NAME/range`: the model starts over with this range, over all rows.
+async fn change_range(
+    State(shared): State<Shared>,
+    Segment(reference): Segment,
+    body: Whole,
+) -> Result<Response, ApiError> {
+    let Range { min, max } = serde_json::from_slice(&body.0).map_err(|error| {
+        ApiError::bad_request(&format!("expected {{\"min\": NUMBER, \"max\": NUMBER}}: {error}"))
+    })?;
+    let monitored = shared.run(move |operations| operations.change_range(&reference, min, max)).await?;
+    Ok(json_answer(StatusCode::OK, monitored_json(&monitored)))
+}
+
+/// `PUT /api/v1/metrics/NAME`: makes an unmonitored metric.
 async fn create(
     State(shared): State<Shared>,
     Segment(name): Segment,
@@ -86,21 +119,21 @@ async fn create(
 ) -> Result<Response, ApiError> {
     if !body.text()?.trim().is_empty() {
         return Err(ApiError::bad_request(
-            "a metric is made without a body; post a specification to /v1/models to have it monitored",
+            "a metric is made without a body; post a specification to /api/v1/models to have it monitored",
         ));
     }
     let metric = shared.run(move |operations| operations.create_metric(&name)).await?;
     Ok(json_answer(StatusCode::CREATED, metric_json(&metric)))
 }
 
-/// `DELETE /v1/metrics/NAME`: with its rows and its model.
+/// `DELETE /api/v1/metrics/NAME`: with its rows and its model.
 async fn delete(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let metric = shared.run(move |operations| operations.delete_metric(&reference)).await?;
     let value = json!({"uid": metric.uid.as_str(), "name": metric.name, "deleted": true});
     Ok(json_answer(StatusCode::OK, value))
 }
 
-/// `GET /v1/metrics/NAME/data`.
+/// `GET /api/v1/metrics/NAME/data`.
 async fn data(
     State(shared): State<Shared>,
     Segment(reference): Segment,
@@ -112,13 +145,13 @@ async fn data(
     rows_answer(shared, reader, metric.name, format, format.media_type()).await
 }
 
-/// `GET /v1/metrics/NAME/signals`.
+/// `GET /api/v1/metrics/NAME/signals`.
 async fn signals(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let signals = shared.run(move |operations| operations.signals(&reference)).await?;
     Ok(json_answer(StatusCode::OK, json!(signals)))
 }
 
-/// `GET /v1/metrics/NAME/stats`.
+/// `GET /api/v1/metrics/NAME/stats`.
 async fn stats(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let value = shared
         .run(move |operations| {

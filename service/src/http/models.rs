@@ -1,4 +1,4 @@
-//! `/v1/models`: monitored metrics, monitoring and giving up, specifications with their data in and out.
+//! `/api/v1/models`: monitored metrics, monitoring and giving up, specifications with their data in and out.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::answer::{ApiError, json_answer, json_text_answer};
 use super::extract::{MAX_IMPORT_BYTES, Options, Segment, Whole};
-use super::metrics::ListOptions;
+use super::metrics::{ListOptions, page};
 use super::shared::Shared;
 use crate::operations::listing::MONITORED;
-use crate::operations::metric_json::{error_json, metric_json, monitored_json};
+use crate::operations::metric_json::{error_json, monitored_json};
 use crate::operations::{Monitored, OperationError, Operations};
 use crate::repository::metric::{Metric, MetricStatus};
 
@@ -22,27 +22,26 @@ pub(super) const MAX_SPECS: usize = 1_000;
 pub(super) fn routes() -> Router<Shared> {
     let import = post(import).layer(DefaultBodyLimit::max(MAX_IMPORT_BYTES));
     Router::new()
-        .route("/v1/models", get(list).post(create))
-        .route("/v1/models/import", import)
-        .route("/v1/models/{metric}", get(show).delete(unmonitor))
-        .route("/v1/models/{metric}/activate", post(activate))
-        .route("/v1/models/{metric}/export", get(export))
+        .route("/api/v1/models", get(list).post(create))
+        .route("/api/v1/models/import", import)
+        .route("/api/v1/models/{metric}", get(show).delete(unmonitor))
+        .route("/api/v1/models/{metric}/activate", post(activate))
+        .route("/api/v1/models/{metric}/export", get(export))
 }
 
-/// `GET /v1/models`: metrics that are monitored.
+/// `GET /api/v1/models`: metrics that are monitored.
 async fn list(
     State(shared): State<Shared>,
     Options(options): Options<ListOptions>,
 ) -> Result<Response, ApiError> {
     let mut query = options.query()?;
-    if query.statuses.is_empty() {
-        query.statuses = MONITORED.to_vec();
+    if query.filter.statuses.is_empty() {
+        query.filter.statuses = MONITORED.to_vec();
     }
-    let metrics = shared.run(move |operations| operations.metrics(&query)).await?;
-    Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
+    Ok(json_answer(StatusCode::OK, page(&shared, query).await?))
 }
 
-/// `POST /v1/models`: one specification, or a list of them. Of a list each is taken by itself; the answer is a list in
+/// `POST /api/v1/models`: one specification, or a list of them. Of a list each is taken by itself; the answer is a list in
 /// the same order of models and errors, with status 207 if there are errors.
 async fn create(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
     let value = read_json(&body)?;
@@ -70,10 +69,10 @@ fn each(
     specs.into_iter().map(answer).collect()
 }
 
-/// `GET /v1/models/NAME`.
+/// `GET /api/v1/models/NAME`.
 async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
-    let metric = shared.run(move |operations| model(operations, &reference)).await?;
-    Ok(json_answer(StatusCode::OK, metric_json(&metric)))
+    let value = shared.run(move |operations| operations.described(&model(operations, &reference)?)).await?;
+    Ok(json_answer(StatusCode::OK, value))
 }
 
 /// The metric, if it is monitored.
@@ -86,7 +85,7 @@ pub(super) fn model(operations: &Operations, reference: &str) -> Result<Metric, 
     Ok(metric)
 }
 
-/// `DELETE /v1/models/NAME`: gives up the model; samples stay.
+/// `DELETE /api/v1/models/NAME`: gives up the model; samples stay.
 async fn unmonitor(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let metric = shared.run(move |operations| operations.unmonitor_metric(&reference)).await?;
     let value =
@@ -94,19 +93,19 @@ async fn unmonitor(State(shared): State<Shared>, Segment(reference): Segment) ->
     Ok(json_answer(StatusCode::OK, value))
 }
 
-/// `POST /v1/models/NAME/activate`: starts the model of a waiting metric over the rows it has.
+/// `POST /api/v1/models/NAME/activate`: starts the model of a waiting metric over the rows it has.
 async fn activate(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let monitored = shared.run(move |operations| operations.activate_model(&reference)).await?;
     Ok(json_answer(StatusCode::OK, monitored_json(&monitored)))
 }
 
-/// `GET /v1/models/NAME/export`.
+/// `GET /api/v1/models/NAME/export`.
 async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
     let text = shared.run(move |operations| Ok(operations.export_model(&reference)?.to_string())).await?;
     Ok(json_text_answer(text))
 }
 
-/// `POST /v1/models/import`: what an export gave.
+/// `POST /api/v1/models/import`: what an export gave.
 async fn import(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
     body.text()?;
     let imported = shared

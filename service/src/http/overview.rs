@@ -1,9 +1,9 @@
-//! `/v1/instances`, `/v1/stats`, `/v1/health`: the engine as a whole.
+//! `/api/v1/overview`, `instances`, `rejects`, `settings`, `stats`, and whether the engine is there: the engine as a whole.
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,25 +12,74 @@ use super::answer::{ApiError, json_answer};
 use super::extract::Options;
 use super::shared::Shared;
 use crate::operations::Operations;
+use crate::self_metrics::{self, Gauges};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
-        .route("/v1/instances", get(instances))
-        .route("/v1/stats", get(stats))
-        .route("/v1/stats/display_value", get(display_value))
-        .route("/v1/health", get(health))
+        .route("/api/v1/overview", get(overview))
+        .route("/api/v1/instances", get(instances))
+        .route("/api/v1/rejects", get(rejects))
+        .route("/api/v1/settings", get(settings))
+        .route("/api/v1/stats/display_value", get(display_value))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
 }
 
-/// `GET /v1/instances`: monitored metrics grouped by server.
+/// `GET /api/v1/overview`.
+async fn overview(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let inside = shared.clone();
+    let overview = shared.run(move |operations| operations.overview(&inside.site.gauge)).await?;
+    let mut value = json!(overview);
+    let part = |key: &str| overview.engine.as_ref().map_or(Value::Null, |engine| json!(engine)[key].take());
+    value["queues"] = json!({
+        "data": part("data_queue"), "hints": part("hints_queue"), "scores": part("scores_queue"),
+    });
+    value["models"] = json!({
+        "resident": part("resident_models"),
+        "resident_bytes": part("resident_bytes"),
+        "budget_bytes": part("memory_budget_bytes"),
+        "known": part("known_models"),
+        "hungry": part("fresh_models").as_u64().zip(part("backlog_models").as_u64()).map(|(one, other)| one + other),
+    });
+    value["started_at"] = part("started_at");
+    Ok(json_answer(StatusCode::OK, value))
+}
+
+/// `GET /api/v1/instances`: monitored metrics grouped by server.
 pub(super) async fn instances(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let instances = shared.run(Operations::instances).await?;
     Ok(json_answer(StatusCode::OK, json!(instances)))
 }
 
-/// `GET /v1/stats`: how many metrics are in which status, and how many rows wait for their scores.
-async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let totals = shared.run(Operations::totals).await?;
-    Ok(json_answer(StatusCode::OK, json!(totals)))
+/// `GET /api/v1/rejects`: what was refused, by reason.
+async fn rejects(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let entries = shared.run(|operations| Ok(operations.repository().rejects()?)).await?;
+    let total: u64 = entries.iter().map(|entry| entry.count).sum();
+    let rejects: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "reason": entry.reason.name(),
+                "count": entry.count,
+                "last_seen": entry.last_seen,
+                "example": entry.example,
+                "advice": entry.reason.advice(),
+            })
+        })
+        .collect();
+    Ok(json_answer(StatusCode::OK, json!({"rejects": rejects, "total": total})))
+}
+
+/// `GET /api/v1/settings`: those of this process, without secrets.
+async fn settings(State(shared): State<Shared>) -> Response {
+    let settings: Vec<Value> = shared
+        .site
+        .settings
+        .iter()
+        .map(|entry| json!({"name": entry.name, "value": entry.value, "layer": entry.layer.to_string()}))
+        .collect();
+    json_answer(StatusCode::OK, json!({ "settings": settings }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +88,7 @@ struct PeriodOptions {
     period_hours: Option<i64>,
 }
 
-/// `GET /v1/stats/display_value`: ids of metrics, the most anomalous of the last hours first.
+/// `GET /api/v1/stats/display_value`: ids of metrics, the most anomalous of the last hours first.
 async fn display_value(
     State(shared): State<Shared>,
     Options(options): Options<PeriodOptions>,
@@ -51,8 +100,27 @@ async fn display_value(
     Ok(json_answer(StatusCode::OK, list.into()))
 }
 
-/// `GET /v1/health`: 200 while the database answers.
-async fn health(State(shared): State<Shared>) -> Result<Response, ApiError> {
+/// `GET /healthz`: 200 while this process answers.
+async fn healthz() -> Response {
+    json_answer(StatusCode::OK, json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// `GET /readyz`: 200 while the database answers too.
+async fn readyz(State(shared): State<Shared>) -> Result<Response, ApiError> {
     shared.run(|operations| Ok(operations.repository().newest_change()?)).await?;
-    Ok(json_answer(StatusCode::OK, json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})))
+    Ok(healthz().await)
+}
+
+/// `GET /metrics`: the engine's own figures, for Prometheus.
+async fn prometheus(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let inside = shared.clone();
+    let text = shared
+        .run(move |operations| {
+            let (metrics, rows) = operations.counts()?;
+            let engine = inside.site.gauge.figures();
+            Ok(self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() }))
+        })
+        .await?;
+    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

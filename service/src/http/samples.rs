@@ -1,4 +1,4 @@
-//! `POST /v1/metrics/NAME/samples`: lines of `value unix_seconds`.
+//! `POST /api/v1/metrics/NAME/samples`: lines of `value unix_seconds`; `POST /api/v1/ingest`: Graphite lines of any metrics.
 //!
 //! A bad line costs only itself. The answer says what was handed over to be stored; whether a sample is late or doubled
 //! is found when it is stored, and counted there.
@@ -21,7 +21,7 @@ pub(super) async fn add(
     Segment(reference): Segment,
     Whole(body): Whole,
 ) -> Result<Response, ApiError> {
-    let limits = shared.limits;
+    let limits = shared.site.limits;
     let (name, judged) = shared
         .run(move |operations| {
             let name = operations.name_for_samples(&reference)?;
@@ -30,20 +30,35 @@ pub(super) async fn add(
             Ok((name, judged))
         })
         .await?;
-    let is_all_bad = judged.samples.is_empty() && !judged.refused.is_empty();
+    Ok(verdict(json!({"metric": name}), judged.samples.len(), &judged.refused))
+}
+
+/// `POST /api/v1/ingest`.
+pub(super) async fn ingest(State(shared): State<Shared>, Whole(body): Whole) -> Result<Response, ApiError> {
+    let limits = shared.site.limits;
+    let (taken, refused) = shared
+        .run(move |operations| {
+            let judged = operations.judge_graphite(&body, &limits);
+            let count = judged.lines.len();
+            operations.hand_over_lines(judged.lines)?;
+            Ok((count, judged.refused))
+        })
+        .await?;
+    Ok(verdict(json!({}), taken, &refused))
+}
+
+/// What became of the lines; an error if none was good.
+fn verdict(mut answer: Value, taken: usize, refused: &[RefusedLine]) -> Response {
+    let is_all_bad = taken == 0 && !refused.is_empty();
     let status = if is_all_bad { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let refused: Vec<Value> = judged.refused.iter().take(MAX_TOLD).map(refused_json).collect();
-    let mut answer = json!({
-        "metric": name,
-        "handed_over": judged.samples.len(),
-        "refused_count": judged.refused.len(),
-        "refused": refused,
-    });
+    answer["handed_over"] = taken.into();
+    answer["refused_count"] = refused.len().into();
+    answer["refused"] = refused.iter().take(MAX_TOLD).map(refused_json).collect();
     if is_all_bad {
         let message = "no line is a sample; `refused` says why";
         answer["error"] = ApiError::bad_request(message).into_body()["error"].take();
     }
-    Ok(json_answer(status, answer))
+    json_answer(status, answer)
 }
 
 fn refused_json(line: &RefusedLine) -> Value {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,36 +10,73 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tower_http::compression::CompressionLayer;
 
-use super::answer::{error_answer, no_such_method, no_such_route};
+use super::access::{self, Access};
+use super::answer::{ApiError, error_answer, no_such_method, no_such_route};
 use super::connection::BoundedListener;
 use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
-use super::shared::Shared;
+use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
-use super::{graphite, metrics, models, overview, taurus};
+use super::{anomalies, charts, graphite, live, metrics, models, openapi, overview, taurus};
+use crate::config::layer::Secret;
+use crate::config::table::Entry;
 use crate::operations::Operations;
+use crate::operations::overview::Gauge;
 use crate::sample::SampleLimits;
+use crate::self_metrics;
 
 /// How long stopping waits for answers that have begun.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which servers to run, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct HttpOptions {
     /// The API; `None` for none.
     pub api: Option<SocketAddr>,
+    /// Whether somebody named its address; where nobody did, one that is taken is only warned of.
+    pub is_api_asked_for: bool,
     /// The skeleton web application; `None` for none.
     pub web_app: Option<SocketAddr>,
     /// Whether its metrics keep the leading slash of their path in their name.
     pub slash_names: bool,
     /// What a sample may look like.
     pub limits: SampleLimits,
+    /// What requests must show; `None` lets everybody in.
+    pub key: Option<Secret>,
+    /// Whether everybody may be let in on an address that others can reach.
+    pub is_open: bool,
+    /// Where the engine leaves its figures.
+    pub data_dir: PathBuf,
+    /// The effective settings of this process, for people.
+    pub settings: Vec<Entry>,
+}
+
+impl HttpOptions {
+    /// An address that others can reach needs a key, or somebody's word that it does not.
+    fn check_reach(&self) -> Result<(), BindError> {
+        if self.key.is_some() || self.is_open {
+            return Ok(());
+        }
+        let reachable = [("http", self.api), ("web_app", self.web_app)]
+            .into_iter()
+            .find_map(|(setting, address)| Some((setting, address.filter(|it| !it.ip().is_loopback())?)));
+        reachable.map_or(Ok(()), |(setting, address)| {
+            Err(BindError {
+                reason: format!(
+                    "`{setting}` is {address}, which other machines can reach, and there is no API key: set `http_key` \
+                     in the settings file or HTMENGINE_HTTP_KEY, give `{setting}` a loopback address, or say \
+                     --http-open if everybody may read and change everything"
+                ),
+            })
+        })
+    }
 }
 
 /// The running servers; dropping stops them.
@@ -68,16 +106,30 @@ impl HttpServer {
         operations: Arc<Operations>,
         runtime: &Handle,
     ) -> Result<Self, BindError> {
-        let shared = Shared::new(operations, options.limits, options.slash_names);
+        options.check_reach()?;
+        let site = Site {
+            limits: options.limits,
+            slash_names: options.slash_names,
+            settings: options.settings,
+            gauge: Gauge::new(&options.data_dir),
+        };
+        let shared = Shared::new(operations, site);
         let (stop, stopped) = watch::channel(false);
         let mut server =
             Self { api: None, web_app: None, stop, servers: Vec::new(), runtime: runtime.clone() };
         if let Some(address) = options.api {
-            let router = guarded(api_routes(), error_answer).with_state(shared.clone());
-            server.api = Some(server.serve("http", address, router, stopped.clone())?);
+            self_metrics::switch_on();
+            let router =
+                guarded(api_routes(), options.key.clone(), error_answer, refused).with_state(shared.clone());
+            match server.serve("http", address, router, stopped.clone()) {
+                Ok(bound) => server.api = Some(bound),
+                Err(error) if options.is_api_asked_for => return Err(error),
+                Err(error) => tracing::warn!("no dashboard: {error}"),
+            }
         }
         if let Some(address) = options.web_app {
-            let router = guarded(web_app::routes(), too_slow_text).with_state(shared);
+            let router =
+                guarded(web_app::routes(), options.key, too_slow_text, refused_text).with_state(shared);
             server.web_app = Some(server.serve("web_app", address, router, stopped)?);
         }
         Ok(server)
@@ -148,6 +200,10 @@ fn api_routes() -> Router<Shared> {
     metrics::routes()
         .merge(models::routes())
         .merge(overview::routes())
+        .merge(anomalies::routes())
+        .merge(charts::routes())
+        .merge(live::routes())
+        .merge(openapi::routes())
         .merge(taurus::routes())
         .merge(graphite::routes())
         .fallback(no_such_route)
@@ -155,8 +211,25 @@ fn api_routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
-fn guarded(routes: Router<Shared>, too_slow: fn(StatusCode, &str) -> Response) -> Router<Shared> {
-    routes.layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
+/// Compressed for those who take it, let in, and bounded.
+fn guarded(
+    routes: Router<Shared>,
+    key: Option<Secret>,
+    too_slow: fn(StatusCode, &str) -> Response,
+    refusal: fn(StatusCode, &str, &str) -> Response,
+) -> Router<Shared> {
+    routes
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(Access::new(key, refusal), access::check))
+        .layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
+}
+
+fn refused(status: StatusCode, name: &str, message: &str) -> Response {
+    ApiError::new(status, name, message).into_response()
+}
+
+fn refused_text(status: StatusCode, _: &str, message: &str) -> Response {
+    text_answer(status, format!("{message}\n"))
 }
 
 fn too_slow_text(status: StatusCode, message: &str) -> Response {

@@ -6,26 +6,46 @@ use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
+use super::live::MAX_READERS;
+use crate::config::table::Entry;
+use crate::operations::overview::Gauge;
 use crate::operations::{OperationError, Operations};
 use crate::sample::SampleLimits;
 
 /// Operations carried out at once. They hold a thread each, also when their client has gone.
 const MAX_BLOCKING: usize = 32;
 
+/// What handlers know beside operations.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// What a sample may look like.
+    pub(super) limits: SampleLimits,
+    /// Whether metric names of the web application keep the slash of their path.
+    pub(super) slash_names: bool,
+    /// The effective settings of this process.
+    pub(super) settings: Vec<Entry>,
+    /// Rates between two looks at the overview.
+    pub(super) gauge: Gauge,
+}
+
 /// Shared by all requests of a server.
 #[derive(Clone)]
 pub(super) struct Shared {
     operations: Arc<Operations>,
     threads: Arc<Semaphore>,
-    /// What a sample may look like.
-    pub(super) limits: SampleLimits,
-    /// Whether metric names of the web application keep the slash of their path.
-    pub(super) slash_names: bool,
+    /// Places of readers that follow live.
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) site: Arc<Site>,
 }
 
 impl Shared {
-    pub(super) fn new(operations: Arc<Operations>, limits: SampleLimits, slash_names: bool) -> Self {
-        Self { operations, threads: Arc::new(Semaphore::new(MAX_BLOCKING)), limits, slash_names }
+    pub(super) fn new(operations: Arc<Operations>, site: Site) -> Self {
+        Self {
+            operations,
+            threads: Arc::new(Semaphore::new(MAX_BLOCKING)),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            site: Arc::new(site),
+        }
     }
 
     /// Carries out `work` on a thread that may wait.

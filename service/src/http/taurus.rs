@@ -2,7 +2,7 @@
 //!
 //! Source: `taurus_engine/webservices`.
 //! Departures: no API key; data only as JSON (no msgpack stream) and one metric at a time; specifications take what
-//! `/v1/models` takes; a bad one of a list does not stop those after it.
+//! `/api/v1/models` takes; a bad one of a list does not stop those after it.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -17,7 +17,7 @@ use super::extract::{MAX_IMPORT_BYTES, Options, Segment, Whole, time};
 use super::models::{check_count, model, read_json};
 use super::overview;
 use super::shared::Shared;
-use crate::operations::listing::{MONITORED, MetricQuery};
+use crate::operations::listing::MONITORED;
 use crate::operations::metric_json::{error_json, metric_json};
 use crate::operations::row_format::time_text;
 use crate::operations::rows::{PAGE_ROWS, RowOrder, RowReader};
@@ -53,7 +53,7 @@ async fn datasources() -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let metrics = shared.run(|operations| operations.metrics(&MetricQuery::default())).await?;
+    let metrics = shared.run(|operations| Ok(operations.repository().metrics(&[])?)).await?;
     Ok(json_answer(StatusCode::OK, metrics.iter().map(metric_json).collect()))
 }
 
@@ -188,9 +188,9 @@ async fn data(
 }
 
 async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let totals = shared.run(Operations::totals).await?;
+    let (_, rows) = shared.run(Operations::counts).await?;
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let left_s = (totals.unprocessed_rows as f64 * ROW_S).ceil();
+    let left_s = (rows.unscored as f64 * ROW_S).ceil();
     Ok(json_answer(StatusCode::OK, json!({ "processing_time_remaining": left_s })))
 }
 
@@ -224,12 +224,8 @@ async fn unmonitor_servers(State(shared): State<Shared>, body: Whole) -> Result<
         .run(move |operations| {
             let mut unknown = Vec::new();
             for server in servers {
-                let query = MetricQuery {
-                    server: Some(server.clone()),
-                    statuses: MONITORED.to_vec(),
-                    ..MetricQuery::default()
-                };
-                let metrics = operations.metrics(&query)?;
+                let mut metrics = operations.repository().metrics(&MONITORED)?;
+                metrics.retain(|metric| metric.server.as_ref() == Some(&server));
                 for metric in &metrics {
                     operations.unmonitor_metric(metric.uid.as_str())?;
                 }
@@ -248,7 +244,7 @@ async fn unmonitor_servers(State(shared): State<Shared>, body: Whole) -> Result<
 }
 
 fn monitored(operations: &Operations) -> Result<Vec<Metric>, OperationError> {
-    operations.metrics(&MetricQuery { statuses: MONITORED.to_vec(), ..MetricQuery::default() })
+    Ok(operations.repository().metrics(&MONITORED)?)
 }
 
 fn done() -> Response {

@@ -55,7 +55,7 @@ impl From<ApiError> for Refusal {
 }
 
 async fn handle(State(shared): State<Shared>, request: Request) -> Response {
-    let answered = match metric_of(request.uri().path(), shared.slash_names) {
+    let answered = match metric_of(request.uri().path(), shared.site.slash_names) {
         Err(refusal) => Err(refusal),
         Ok(target) => match *request.method() {
             Method::PUT => put(shared, target, request).await,
@@ -124,7 +124,7 @@ async fn put(shared: Shared, target: Target, request: Request) -> Result<Respons
 /// `POST /<metric>`: lines of `value unix_seconds`, handed over as a client of the bus does.
 async fn post(shared: Shared, target: Target, request: Request) -> Result<Response, Refusal> {
     let body = Whole::of(request).await?;
-    let limits = shared.limits;
+    let limits = shared.site.limits;
     let name = target.name;
     let judged = shared
         .run(move |operations| {

@@ -12,8 +12,8 @@ use super::counters::ListenerCounters;
 use super::gate::LogPacer;
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::profiling;
 use crate::reject::{RejectLedger, RejectReason};
+use crate::{profiling, self_metrics};
 
 pub(super) struct Intake {
     bus: Arc<dyn Bus>,
@@ -79,10 +79,12 @@ impl Intake {
         let (taken_count, publishing) = self.batcher.publish(self.bus.data());
         ListenerCounters::add(&self.counters.batches, taken_count);
         if taken_count > 0 {
+            self_metrics::count_batches(taken_count);
             tracing::debug!(target: profiling::TARGET, tag = profiling::LISTENER_FORWARDED, batches = taken_count);
         }
         if publishing == Publishing::Blocked && self.publishing == Publishing::Done {
             ListenerCounters::add(&self.counters.back_pressure_pauses, 1);
+            self_metrics::count_pause();
             if self.pause_log.is_due(self.clock.monotonic()) {
                 tracing::warn!(
                     waiting_messages = self.bus.data().depth(),
@@ -130,6 +132,7 @@ impl Intake {
             }
         });
         ListenerCounters::add(&self.counters.lines, line_count);
+        self_metrics::count_lines(line_count);
         self.publish();
     }
 }

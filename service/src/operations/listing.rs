@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 use htm_core::ids::{ModelId, RowId};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::metric_json::parsed;
+use super::metric_filter::{MetricFilter, tags_of};
+use super::metric_json::{metric_json, parsed};
+use super::metric_state::{learning, metric_state};
+use super::row_format::row_json;
 use super::{OperationError, Operations};
-use crate::model_params::ModelStart;
+use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelStart};
 use crate::monitoring;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
@@ -37,17 +40,26 @@ pub fn status_from_text(text: &str) -> Option<MetricStatus> {
     all.into_iter().find(|status| status.label() == label)
 }
 
-/// Which metrics to list. All conditions must hold.
+/// Which metrics to list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MetricQuery {
-    /// Only of this server ("resource").
-    pub server: Option<String>,
-    /// Only in one of these statuses; all if empty.
-    pub statuses: Vec<MetricStatus>,
+    /// These.
+    pub filter: MetricFilter,
     /// Only those whose name comes after this one.
     pub after: Option<String>,
     /// At most so many.
     pub limit: Option<usize>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricPage {
+    /// By name.
+    pub metrics: Vec<Metric>,
+    /// Metrics on all pages.
+    pub total: usize,
+    /// Whether there are more after these.
+    pub has_more: bool,
 }
 
 /// The monitored metrics of one server.
@@ -87,38 +99,46 @@ pub struct MetricStats {
     pub max: f64,
 }
 
-/// Figures of all metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Totals {
-    /// Metrics.
-    pub metrics: usize,
-    /// Metrics without a model.
-    pub unmonitored: usize,
-    /// Metrics with a model.
-    pub active: usize,
-    /// Metrics whose model is being made.
-    pub create_pending: usize,
-    /// Metrics whose model failed.
-    pub error: usize,
-    /// Metrics that wait for rows.
-    pub pending_data: usize,
-    /// Rows of active metrics that carry no score yet.
-    pub unprocessed_rows: i64,
-}
-
 impl Operations {
     /// Metrics by name.
     ///
     /// # Errors
     /// From the database.
-    pub fn metrics(&self, query: &MetricQuery) -> Result<Vec<Metric>, OperationError> {
-        let mut metrics = self.repository().metrics(&query.statuses)?;
-        metrics.retain(|metric| {
-            query.server.as_ref().is_none_or(|server| metric.server.as_ref() == Some(server))
-                && query.after.as_ref().is_none_or(|after| metric.name.as_str() > after.as_str())
-        });
+    pub fn metrics(&self, query: &MetricQuery) -> Result<MetricPage, OperationError> {
+        let mut metrics = self.repository().metrics(&query.filter.statuses)?;
+        metrics.retain(|metric| query.filter.matches(metric));
+        let total = metrics.len();
+        if let Some(after) = &query.after {
+            metrics.retain(|metric| metric.name.as_str() > after.as_str());
+        }
+        let has_more = query.limit.is_some_and(|limit| metrics.len() > limit);
         metrics.truncate(query.limit.unwrap_or(usize::MAX));
-        Ok(metrics)
+        Ok(MetricPage { metrics, total, has_more })
+    }
+
+    /// A metric with what it is doing, as JSON: its columns, `tags`, `state`, `learning` and `newest_row`.
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn described(&self, metric: &Metric) -> Result<Value, OperationError> {
+        let scored_rows = self.repository().scored_up_to(&metric.uid)?.0;
+        let newest = self.newest_row(&metric.uid)?;
+        let mut value = metric_json(metric);
+        let learning_rows = value.pointer("/parameters/modelParams/learningRows").and_then(Value::as_u64);
+        let learning_rows =
+            learning_rows.and_then(|rows| u32::try_from(rows).ok()).unwrap_or(DEFAULT_LEARNING_ROWS);
+        value["tags"] = json!(tags_of(&metric.name));
+        value["state"] = json!(metric_state(metric, Some(scored_rows)));
+        value["learning"] = json!(learning(metric, scored_rows, learning_rows));
+        value["newest_row"] = newest.as_ref().map_or(Value::Null, row_json);
+        Ok(value)
+    }
+
+    /// The range that a metric's model was started over, and whether it was learned; `None` without one.
+    pub fn range(metric: &Metric) -> Option<Value> {
+        let start = metric.model_params.as_deref().and_then(|text| ModelStart::from_json(text).ok())?;
+        let range = start.range?;
+        Some(json!({"min": range.min, "max": range.max, "learned": start.learned_up_to.is_some()}))
     }
 
     /// Monitored metrics grouped by server, by server.
@@ -201,29 +221,6 @@ impl Operations {
         Ok(self.end_row(id, false)?)
     }
 
-    /// Figures of all metrics.
-    ///
-    /// # Errors
-    /// From the database.
-    pub fn totals(&self) -> Result<Totals, OperationError> {
-        let mut totals = Totals::default();
-        for metric in self.repository().metrics(&[])? {
-            totals.metrics += 1;
-            match metric.status {
-                MetricStatus::Unmonitored => totals.unmonitored += 1,
-                MetricStatus::CreatePending => totals.create_pending += 1,
-                MetricStatus::Error => totals.error += 1,
-                MetricStatus::PendingData => totals.pending_data += 1,
-                MetricStatus::Active => {
-                    totals.active += 1;
-                    let scored = self.repository().scored_up_to(&metric.uid)?;
-                    totals.unprocessed_rows += self.unscored_after(&metric, scored)?;
-                }
-            }
-        }
-        Ok(totals)
-    }
-
     /// Metrics by how anomalous they were lately, most first: the sum over blocks of a twenty-fourth of `period_hours` of
     /// the largest display value of each block. The period ends with the newest row of all.
     ///
@@ -268,15 +265,6 @@ impl Operations {
             }
         }
         Ok((!largest.is_empty()).then(|| largest.values().sum()))
-    }
-
-    /// Rows after `scored`; without a single score, all there are.
-    fn unscored_after(&self, metric: &Metric, scored: RowId) -> Result<i64, RepositoryError> {
-        let before_first = match self.end_row(&metric.uid, true)? {
-            Some(first) => first.row_id.0 - 1,
-            None => metric.last_rowid.0,
-        };
-        Ok((metric.last_rowid.0 - scored.0.max(before_first)).max(0))
     }
 
     /// The oldest or the newest row.

@@ -3,9 +3,11 @@
 //! Command line and HTTP both come here, so that a rule holds on either way in; here each request becomes one
 //! transaction over [`crate::monitoring`], and after its commit a hint to the scheduler where a bus is at hand.
 //!
-//! Files: `mod.rs` changes one metric; `transfer.rs` exports and imports; `listing.rs` reads across metrics; `rows.rs`
-//! reads the rows of one; `row_format.rs` and `metric_json.rs` show them; `samples.rs` hands samples over; `error.rs`
-//! names what went wrong.
+//! Files: `mod.rs` changes one metric; `transfer.rs` exports and imports; `listing.rs` reads across metrics
+//! (`metric_filter.rs` says which), `overview.rs` is the engine at one glance; `anomalies.rs` ranks what was odd, `heat.rs`
+//! draws it over time, `explain.rs` says why; `rows.rs` reads the rows of one metric, `chart.rs` draws them;
+//! `row_format.rs`, `metric_json.rs` and `metric_state.rs` show them; `samples.rs` hands samples over; `error.rs` names what
+//! went wrong.
 //!
 //! Invariants: a request that is refused changed nothing; a metric is named by its id or by its name everywhere, and an
 //! id wins.
@@ -15,22 +17,31 @@
 //! that waits for data may be monitored once more with a declared range, which ends the waiting; `activate` honours
 //! `minResolution`.
 
+pub mod anomalies;
+pub mod chart;
 pub mod error;
+pub mod explain;
+pub mod heat;
 pub mod listing;
+pub mod metric_filter;
 pub mod metric_json;
+pub mod metric_state;
+pub mod overview;
 pub mod row_format;
 pub mod rows;
 pub mod samples;
 pub mod transfer;
+pub mod window;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use htm_core::ids::ModelId;
 
 pub use self::error::OperationError;
-use crate::bus::Bus;
-use crate::bus::message::ModelHint;
+use crate::bus::message::{ModelHint, ResultMessage};
+use crate::bus::{Bus, Subscription};
 use crate::clock::Clock;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, RandomBytes};
@@ -83,6 +94,40 @@ impl Operations {
     /// Unix seconds now.
     pub fn now(&self) -> i64 {
         self.clock.unix_seconds()
+    }
+
+    /// Finished rows from now on; `None` where no bus is at hand.
+    pub fn follow(&self) -> Option<Box<dyn Subscription<ResultMessage>>> {
+        self.bus.as_ref().map(|bus| bus.results().subscribe())
+    }
+
+    /// Gives a metric another range: its model starts over with it, over all rows there are.
+    ///
+    /// # Errors
+    /// [`OperationError::InvalidArgument`] for a range that is none, [`OperationError::MetricNotMonitored`],
+    /// [`OperationError::ObjectNotFound`], or from the database.
+    pub fn change_range(&self, reference: &str, min: f64, max: f64) -> Result<Monitored, OperationError> {
+        let metric = self.metric(reference)?;
+        if metric.status == MetricStatus::Unmonitored {
+            return Err(OperationError::MetricNotMonitored { uid: metric.uid, name: metric.name });
+        }
+        let asked = metric.parameters.as_deref();
+        let mut spec = asked.map_or_else(|| Ok(ModelSpec::for_metric(&metric.name)), ModelSpec::from_json)?;
+        spec.range = ModelSpec::range_of(Some(min), Some(max))?;
+        spec.learning_rows = None;
+        spec.validate()?;
+        let monitored = monitoring::in_transaction(self.repository(), |tx| {
+            monitoring::unmonitor(tx, &metric.uid)?;
+            let metric = tx.metric(&metric.uid)?.ok_or_else(|| not_found(metric.uid.as_str()))?;
+            self.monitor_in(tx, metric, &spec)
+        })?;
+        self.hint(&monitored.uid);
+        Ok(monitored)
+    }
+
+    /// Time that never goes back, for spans.
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// The metric with this id or, if there is none, with this name.

@@ -1,10 +1,14 @@
-//! Rows as text: the forms that command line and HTTP share.
+//! Rows as bytes: the forms that command line and HTTP share.
 //!
-//! Floats are the shortest text that reads back to the same number, so that nothing is lost on the way out.
+//! In text floats are the shortest text that reads back to the same number, so that nothing is lost on the way out.
 //!
-//! Source: the text form is that of htmengine's skeleton web application.
+//! Source: the text form is that of htmengine's skeleton web application; the stream of MessagePack is Taurus': an object
+//! with the names of the columns, then an array a row.
+
+use std::collections::BTreeMap;
 
 use htm_core::float_text::repr;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::repository::metric_data::MetricRow;
@@ -21,11 +25,21 @@ pub enum RowFormat {
     Csv,
     /// `name value unix_seconds anomaly_score` a line, `None` for a row without a score.
     Text,
+    /// A stream of MessagePack values: `{"names": [..]}`, then an array for each row with what [`COLUMNS`] names.
+    Msgpack,
 }
 
-/// Columns of [`RowFormat::Csv`].
-pub const CSV_HEADING: &str = "rowid,timestamp,value,raw_anomaly_score,anomaly_score,display_value,\
-                               detection_score,alert_score\n";
+/// Columns of [`RowFormat::Csv`] and [`RowFormat::Msgpack`].
+pub const COLUMNS: [&str; 8] = [
+    "rowid",
+    "timestamp",
+    "value",
+    "raw_anomaly_score",
+    "anomaly_score",
+    "display_value",
+    "detection_score",
+    "alert_score",
+];
 
 impl RowFormat {
     /// The format with this name.
@@ -35,6 +49,7 @@ impl RowFormat {
             "ndjson" => Self::Ndjson,
             "csv" => Self::Csv,
             "text" => Self::Text,
+            "msgpack" => Self::Msgpack,
             _ => return None,
         })
     }
@@ -46,50 +61,57 @@ impl RowFormat {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Text => "text/plain; charset=utf-8",
+            Self::Msgpack => "application/octet-stream",
         }
     }
 
     /// What comes before the rows.
-    pub fn opening(self) -> &'static str {
+    pub fn opening(self) -> Vec<u8> {
         match self {
-            Self::Json => "[",
-            Self::Csv => CSV_HEADING,
-            Self::Ndjson | Self::Text => "",
+            Self::Json => b"[".to_vec(),
+            Self::Csv => format!("{}\n", COLUMNS.join(",")).into_bytes(),
+            Self::Msgpack => packed(&BTreeMap::from([("names", COLUMNS)])),
+            Self::Ndjson | Self::Text => Vec::new(),
         }
     }
 
     /// What comes after them.
-    pub fn closing(self) -> &'static str {
-        if self == Self::Json { "]\n" } else { "" }
+    pub fn closing(self) -> &'static [u8] {
+        if self == Self::Json { b"]\n" } else { b"" }
     }
 
     /// Appends one row; `name` is what the text form calls the metric.
-    pub fn write_row(self, text: &mut String, name: &str, row: &MetricRow, is_first: bool) {
+    pub fn write_row(self, out: &mut Vec<u8>, name: &str, row: &MetricRow, is_first: bool) {
         match self {
             Self::Json => {
-                text.push_str(if is_first { "\n" } else { ",\n" });
-                text.push_str(&row_json(row).to_string());
+                out.extend_from_slice(if is_first { b"\n" } else { b",\n" });
+                out.extend_from_slice(row_json(row).to_string().as_bytes());
             }
-            Self::Ndjson => {
-                text.push_str(&row_json(row).to_string());
-                text.push('\n');
-            }
-            Self::Csv => write_csv(text, row),
+            Self::Ndjson => out.extend_from_slice(format!("{}\n", row_json(row)).as_bytes()),
+            Self::Csv => write_csv(out, row),
             Self::Text => {
                 let score = row.anomaly_score.map_or_else(|| "None".to_owned(), repr);
-                text.extend([
-                    name,
-                    " ",
-                    &repr(row.value),
-                    " ",
-                    &row.timestamp.to_string(),
-                    " ",
-                    &score,
-                    "\n",
-                ]);
+                let (value, time) = (repr(row.value), row.timestamp);
+                out.extend_from_slice(format!("{name} {value} {time} {score}\n").as_bytes());
+            }
+            Self::Msgpack => {
+                let detection = row.detection;
+                let (score, alert) = (detection.map(|it| it.score), detection.map(|it| it.alert_score));
+                let (raw, anomaly) = (row.raw_anomaly_score, row.anomaly_score);
+                let columns =
+                    (row.row_id, row.timestamp, row.value, raw, anomaly, row.display_value, score, alert);
+                out.extend_from_slice(&packed(&columns));
             }
         }
     }
+}
+
+/// As MessagePack.
+///
+/// # Panics
+/// Never: numbers, texts and sequences of known lengths have a form.
+fn packed(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec(value).expect("numbers, texts and sequences have a form")
 }
 
 /// A row as JSON.
@@ -112,7 +134,7 @@ pub fn time_text(unix_seconds: i64) -> String {
     format_seconds(unix_seconds).unwrap_or_else(|_| unix_seconds.to_string())
 }
 
-fn write_csv(text: &mut String, row: &MetricRow) {
+fn write_csv(out: &mut Vec<u8>, row: &MetricRow) {
     let score = |value: Option<f64>| value.map_or_else(String::new, repr);
     let display = row.display_value.map_or_else(String::new, |value| value.to_string());
     let cells = [
@@ -125,6 +147,6 @@ fn write_csv(text: &mut String, row: &MetricRow) {
         score(row.detection.map(|detection| detection.score)),
         score(row.detection.map(|detection| detection.alert_score)),
     ];
-    text.push_str(&cells.join(","));
-    text.push('\n');
+    out.extend_from_slice(cells.join(",").as_bytes());
+    out.push(b'\n');
 }

@@ -50,6 +50,22 @@ pub struct RefusedLine {
     pub text: String,
 }
 
+impl RefusedLine {
+    fn new(number: usize, reason: RejectReason, line: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(line).escape_debug().take(MAX_SHOWN_CHARS).collect();
+        Self { number, reason, text }
+    }
+}
+
+/// Graphite lines of a request, judged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JudgedGraphite {
+    /// What can be handed over, in order.
+    pub lines: Vec<Vec<u8>>,
+    /// What cannot.
+    pub refused: Vec<RefusedLine>,
+}
+
 /// Longest part of a refused line that is repeated, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
@@ -82,11 +98,23 @@ impl Operations {
                     judged.samples.push(GoodLine { value, timestamp });
                 }
                 Ok(None) => {}
-                Err(reason) => {
-                    let text = String::from_utf8_lossy(line);
-                    let text = text.escape_debug().take(MAX_SHOWN_CHARS).collect();
-                    judged.refused.push(RefusedLine { number: index + 1, reason, text });
-                }
+                Err(reason) => judged.refused.push(RefusedLine::new(index + 1, reason, line)),
+            }
+        }
+        judged
+    }
+
+    /// Judges whole Graphite lines, `name value unix_seconds`; blank ones count for nothing.
+    pub fn judge_graphite(&self, body: &[u8], limits: &SampleLimits) -> JudgedGraphite {
+        let now = self.now();
+        let mut judged = JudgedGraphite::default();
+        for (index, line) in body.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            match parse_line(line, now, limits) {
+                Ok(None) => {}
+                // As the Graphite port does: the storer reads it again, when "now" may be a little later.
+                Ok(Some(_)) => judged.lines.push(line.to_vec()),
+                Err(reason) => judged.refused.push(RefusedLine::new(index + 1, reason, line)),
             }
         }
         judged
@@ -98,19 +126,27 @@ impl Operations {
     /// [`OperationError::BusAway`] if the bus has no room for [`MAX_BUS_WAIT`] or there is none, with how many samples
     /// were handed over before.
     pub fn hand_over(&self, name: &str, samples: &[GoodLine]) -> Result<(), OperationError> {
+        self.hand_over_lines(samples.iter().map(|line| line.graphite(name)).collect())
+    }
+
+    /// Hands Graphite lines to the storer.
+    ///
+    /// # Errors
+    /// As [`Self::hand_over`].
+    pub fn hand_over_lines(&self, lines: Vec<Vec<u8>>) -> Result<(), OperationError> {
         let Some(bus) = &self.bus else {
             return Err(OperationError::BusAway {
                 reason: "no bus is at hand; send samples to the Graphite port".to_owned(),
             });
         };
         let started = self.clock.monotonic();
-        for (index, part) in samples.chunks(MAX_LINES_PER_MESSAGE).enumerate() {
-            let mut message = DataMessage { lines: part.iter().map(|line| line.graphite(name)).collect() };
+        for (index, part) in lines.chunks(MAX_LINES_PER_MESSAGE).enumerate() {
+            let mut message = DataMessage { lines: part.to_vec() };
             let gone = |why: &str| OperationError::BusAway {
                 reason: format!(
                     "{why}; {} of {} samples were handed over: send the rest again",
                     index * MAX_LINES_PER_MESSAGE,
-                    samples.len()
+                    lines.len()
                 ),
             };
             loop {

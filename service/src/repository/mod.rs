@@ -10,6 +10,7 @@
 //! [`sqlite`] is the embedded default, [`mysql`] what the original used.
 
 pub mod column_limit;
+pub mod elevated;
 pub mod metric;
 pub mod metric_data;
 pub mod mysql;
@@ -21,6 +22,7 @@ use std::fmt;
 
 use htm_core::ids::{ModelId, RowId};
 
+use self::elevated::{ElevatedQuery, ElevatedRow};
 use self::metric::{Metric, MetricStatus};
 use self::metric_data::{DataQuery, MetricRow, RowUpdate, StoredSample};
 use self::reject::RejectEntry;
@@ -65,6 +67,53 @@ pub trait Repository: Send + Sync {
     /// [`RepositoryError`] from the database.
     fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError>;
 
+    /// Rows of all metrics with elevated detection scores, newest first; none in a database without such scores.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn elevated_rows(&self, query: &ElevatedQuery) -> Result<Vec<ElevatedRow>, RepositoryError>;
+
+    /// How many metrics and rows there are in each status; statuses without a metric are left out. A metric is young
+    /// with fewer scored rows than `young_rows`.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn status_sums(&self, young_rows: i64) -> Result<Vec<StatusSum>, RepositoryError> {
+        let mut sums: Vec<StatusSum> = Vec::new();
+        for metric in self.metrics(&[])? {
+            let scored_rows = self.scored_up_to(&metric.uid)?.0;
+            let at = sums.iter().position(|sum| sum.status == metric.status).unwrap_or_else(|| {
+                let (metrics, young_metrics, stored_rows, scored_rows) = (0, 0, 0, 0);
+                sums.push(StatusSum {
+                    status: metric.status,
+                    metrics,
+                    young_metrics,
+                    stored_rows,
+                    scored_rows,
+                });
+                sums.len() - 1
+            });
+            sums[at].metrics += 1;
+            sums[at].young_metrics += usize::from(scored_rows < young_rows);
+            sums[at].stored_rows += metric.last_rowid.0;
+            sums[at].scored_rows += scored_rows;
+        }
+        Ok(sums)
+    }
+
+    /// Time of the newest row of all metrics, unix seconds; `None` without rows.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn newest_timestamp(&self) -> Result<Option<i64>, RepositoryError> {
+        let newest = DataQuery { limit: Some(1), ..DataQuery::default() };
+        let mut timestamp = None;
+        for metric in self.metrics(&[])? {
+            timestamp = timestamp.max(self.data(&metric.uid, &newest)?.first().map(|row| row.timestamp));
+        }
+        Ok(timestamp)
+    }
+
     /// The highest row id that carries a raw anomaly score such that every row before it does too; 0 if none.
     ///
     /// # Errors
@@ -108,6 +157,21 @@ pub trait Repository: Send + Sync {
     /// # Errors
     /// [`RepositoryError`] from the database.
     fn newest_change(&self) -> Result<i64, RepositoryError>;
+}
+
+/// What the metrics of one status have stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusSum {
+    /// Which status.
+    pub status: MetricStatus,
+    /// So many metrics.
+    pub metrics: usize,
+    /// Of these, young ones.
+    pub young_metrics: usize,
+    /// Rows they ever stored, deleted ones too.
+    pub stored_rows: i64,
+    /// Of these, rows up to the first without a raw anomaly score.
+    pub scored_rows: i64,
 }
 
 /// The body of a transaction.

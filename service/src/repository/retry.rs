@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::RepositoryError;
+use crate::self_metrics;
 
 /// Pause before the first repetition; doubles each time.
 pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -30,6 +31,7 @@ pub(super) fn repeated<T>(
         if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
             return Err(error);
         }
+        self_metrics::count_database_retry();
         let pause = delay.min(left);
         std::thread::sleep(pause);
         left -= pause;

@@ -16,8 +16,8 @@ use super::model_store::SaveError;
 use super::residency::{Settling, Slot};
 use super::runner::is_committed;
 use crate::file_system::FileStamp;
-use crate::profiling;
 use crate::repository::RepositoryError;
+use crate::{profiling, self_metrics};
 
 /// Models saved in one turn, a turn's shares and its saving each; bounds how long fresh samples wait for the disk.
 const MAX_CHECKPOINTS_PER_TURN: usize = 16;
@@ -259,6 +259,7 @@ impl Scheduler {
             self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));
             match result {
                 Ok((stamp, elapsed)) => {
+                    self_metrics::count_save(elapsed);
                     tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_SAVED, model = %id, ?elapsed);
                     self.note_saved(&id, stamp, elapsed);
                     saved.insert(id);

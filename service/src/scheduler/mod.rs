@@ -63,8 +63,8 @@ use self::runner::{Job, Outcome, Runner, Stepped};
 use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
-use crate::profiling;
 use crate::repository::{Repository, RepositoryError};
+use crate::{profiling, self_metrics};
 
 /// Hints taken in one turn.
 const MAX_HINTS_PER_TURN: usize = 65_536;
@@ -432,6 +432,7 @@ impl Scheduler {
             tracing::debug!(target: profiling::TARGET, tag = profiling::MODEL_STARTED, model = %id);
         }
         let (new_rows, elapsed) = (stepped.new_rows, stepped.elapsed);
+        self_metrics::count_steps(new_rows, elapsed);
         tracing::debug!(target: profiling::TARGET, tag = profiling::SHARE_DONE, model = %id, new_rows, ?elapsed);
         self.typical.add_steps(stepped.new_rows + stepped.replayed_rows, stepped.elapsed);
         if let Some(bytes) = record.image_bytes {

@@ -32,6 +32,7 @@ use crate::model_params::ModelStart;
 use crate::repository::metric::MetricStatus;
 use crate::repository::metric_data::DataQuery;
 use crate::repository::{Repository, RepositoryError};
+use crate::row_detection::RowDetection;
 
 /// How long one share steps rows; a row that has begun is finished.
 const SHARE_TIME: Duration = Duration::from_millis(20);
@@ -436,7 +437,10 @@ impl Share<'_> {
                 row_id: row.row_id,
                 raw_anomaly_score: f64::from(score.raw_anomaly_score),
                 anomaly_score: score.anomaly_score,
-                detection: score.detection.into(),
+                detection: RowDetection {
+                    open_predictions: Some(score.open_predictions),
+                    ..score.detection.into()
+                },
                 best_predictions: (!score.best_predictions.is_empty())
                     .then(|| BestPredictions::new(score.best_predictions)),
             });

@@ -44,11 +44,11 @@ use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, MonitorError, RandomBytes};
-use crate::profiling;
 use crate::reject::{RejectLedger, RejectReason};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError, Transaction};
 use crate::sample::SampleLimits;
+use crate::{profiling, self_metrics};
 
 /// Messages taken from the queue in one turn.
 pub const MAX_MESSAGES_PER_TURN: usize = 200;
@@ -245,6 +245,7 @@ impl Storer {
             }
         }
         let elapsed = self.parts.clock.monotonic().saturating_sub(started);
+        self_metrics::count_stored(rows, elapsed);
         tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_STREAMED, rows, ?elapsed);
         if let Err(error) = self.parts.bus.data().acknowledge(batch.last_tag) {
             // The messages come again, and every sample in them is then late or a duplicate.

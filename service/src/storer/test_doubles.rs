@@ -11,6 +11,7 @@ use super::*;
 use crate::bus::message::{DataMessage, ModelOutput, ResultMessage};
 use crate::bus::{Delivery, DeliveryTag, Fanout, Queue, TryPublishError};
 use crate::repository::TransactionWork;
+use crate::repository::elevated::{ElevatedQuery, ElevatedRow};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
 use crate::repository::sqlite::SqliteRepository;
@@ -211,6 +212,10 @@ impl Repository for TroubledRepository {
 
     fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError> {
         self.inner.data(id, query)
+    }
+
+    fn elevated_rows(&self, query: &ElevatedQuery) -> Result<Vec<ElevatedRow>, RepositoryError> {
+        self.inner.elevated_rows(query)
     }
 
     fn scored_up_to(&self, id: &ModelId) -> Result<RowId, RepositoryError> {

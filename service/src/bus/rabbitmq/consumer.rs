@@ -31,6 +31,7 @@ use super::reject_desk::RejectDesk;
 use super::topology::QueueSpec;
 use super::transport::Transport;
 use crate::bus::{BusError, Delivery, DeliveryTag};
+use crate::self_metrics;
 
 /// After closing, a queue that holds more is read no longer than this; the rest stays at the broker.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -197,6 +198,7 @@ impl<T: Transport> Shared<T> {
                 // The role has yet to acknowledge what it drained, and that needs the channel.
                 return self.keep(channel).await;
             };
+            self_metrics::count_bus_error();
             tracing::warn!("reading queue `{queue}` waits: {error}");
             self.forget(error);
             if *self.is_closed.borrow() {

@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use super::link::{Backoff, Link, raised, short};
 use super::topology::{QueueSpec, declare_exchange};
 use crate::bus::BusError;
+use crate::self_metrics;
 
 /// Messages that may wait for their turn; as many more may wait to be confirmed.
 pub const WINDOW_MESSAGES: usize = 256;
@@ -189,6 +190,7 @@ impl Worker {
             let Err(error) = attempt else { break };
             self.channel = None;
             if !is_warned {
+                self_metrics::count_bus_error();
                 tracing::warn!("{} messages for `{}` wait: {error}", messages.len(), self.target.name());
                 is_warned = true;
             }

@@ -138,7 +138,12 @@ mod tests {
             row_id: RowId(row_id),
             raw_anomaly_score: raw,
             anomaly_score: anomaly,
-            detection: RowDetection { score: anomaly / 3.0, alert_score: raw, components: None },
+            detection: RowDetection {
+                score: anomaly / 3.0,
+                alert_score: raw,
+                components: None,
+                open_predictions: None,
+            },
             best_predictions,
         };
         let predictions = BestPredictions::new([(1, Some(10_844.1)), (5, None)]);

@@ -35,6 +35,7 @@ use self::read::RowLock;
 use self::schema::{Catalogue, Features};
 use self::session::{Session, SessionPool};
 use self::transaction::MysqlTransaction;
+use super::elevated::{ElevatedQuery, ElevatedRow};
 use super::metric::{Metric, MetricStatus};
 use super::metric_data::{DataQuery, MetricRow};
 use super::reject::RejectEntry;
@@ -154,6 +155,10 @@ impl Repository for MysqlRepository {
 
     fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError> {
         self.read(|session| read::data(session, self.features, id, query))
+    }
+
+    fn elevated_rows(&self, query: &ElevatedQuery) -> Result<Vec<ElevatedRow>, RepositoryError> {
+        self.read(|session| read::elevated_rows(session, self.features, query))
     }
 
     fn scored_up_to(&self, id: &ModelId) -> Result<RowId, RepositoryError> {

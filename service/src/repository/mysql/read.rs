@@ -14,6 +14,7 @@ use super::value::{Columns, clamped_datetime};
 use crate::best_predictions::BestPredictions;
 use crate::reject::RejectReason;
 use crate::repository::RepositoryError;
+use crate::repository::elevated::{ELEVATED_SCORE, ElevatedQuery, ElevatedRow, MAX_ELEVATED_ROWS};
 use crate::repository::metric::{DATASOURCE_CUSTOM, Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
@@ -157,6 +158,34 @@ pub(super) fn data(
         rows.reverse();
     }
     Ok(rows)
+}
+
+/// See [`crate::repository::Repository::elevated_rows`].
+pub(super) fn elevated_rows(
+    session: &mut Session,
+    features: Features,
+    query: &ElevatedQuery,
+) -> Result<Vec<ElevatedRow>, RepositoryError> {
+    if !features.has_detection {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT uid, rowid, timestamp, detection_score, COALESCE(alert_score, 0) FROM metric_data \
+               WHERE timestamp BETWEEN ? AND ? AND detection_score >= ? ORDER BY timestamp DESC LIMIT ?";
+    let (since, until) = (clamped_datetime(query.since), clamped_datetime(query.until));
+    let least = query.min_score.max(ELEVATED_SCORE);
+    let limit = sql_limit(query.limit.min(MAX_ELEVATED_ROWS));
+    let mut found = Vec::new();
+    for row in session.rows("reading rows with elevated scores", sql, (since, until, least, limit))? {
+        let mut columns = Columns::new(row);
+        // A row edited by hand.
+        let Some(metric) = ModelId::new(&columns.required(Columns::text)?) else { continue };
+        let row_id = RowId(columns.required(Columns::integer)?);
+        let timestamp = columns.time()?;
+        let score = columns.required(Columns::double)?;
+        let alert_score = columns.required(Columns::double)?;
+        found.push(ElevatedRow { metric, row_id, timestamp, score, alert_score });
+    }
+    Ok(found)
 }
 
 /// Id and time of the metric's first rows up to `up_to`, at most `limit`.

@@ -31,11 +31,12 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use self::connection::{BUSY_TIMEOUT, ReadPool};
 use self::error::database_error;
 use self::transaction::SqliteTransaction;
+use super::elevated::{ElevatedQuery, ElevatedRow};
 use super::metric::{Metric, MetricStatus};
 use super::metric_data::{DataQuery, MetricRow};
 use super::reject::RejectEntry;
 use super::retry::{RETRY_BUDGET, repeated};
-use super::{Repository, RepositoryError, TransactionWork};
+use super::{Repository, RepositoryError, StatusSum, TransactionWork};
 
 /// What may be done with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,18 @@ impl Repository for SqliteRepository {
 
     fn data(&self, id: &ModelId, query: &DataQuery) -> Result<Vec<MetricRow>, RepositoryError> {
         self.readers.read(|connection| read::data(connection, id, query))
+    }
+
+    fn elevated_rows(&self, query: &ElevatedQuery) -> Result<Vec<ElevatedRow>, RepositoryError> {
+        self.readers.read(|connection| read::elevated_rows(connection, query))
+    }
+
+    fn status_sums(&self, young_rows: i64) -> Result<Vec<StatusSum>, RepositoryError> {
+        self.readers.read(|connection| read::status_sums(connection, young_rows))
+    }
+
+    fn newest_timestamp(&self) -> Result<Option<i64>, RepositoryError> {
+        self.readers.read(read::newest_timestamp)
     }
 
     fn scored_up_to(&self, id: &ModelId) -> Result<RowId, RepositoryError> {

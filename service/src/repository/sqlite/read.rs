@@ -6,10 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use super::error::database_error;
 use crate::best_predictions::BestPredictions;
 use crate::reject::RejectReason;
-use crate::repository::RepositoryError;
+use crate::repository::elevated::{ELEVATED_SCORE, ElevatedQuery, ElevatedRow, MAX_ELEVATED_ROWS};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::reject::RejectEntry;
+use crate::repository::{RepositoryError, StatusSum};
 use crate::row_detection::RowDetection;
 use crate::timestamp;
 
@@ -120,6 +121,80 @@ pub(super) fn data(
         rows.reverse();
     }
     Ok(rows)
+}
+
+/// See [`crate::repository::Repository::elevated_rows`].
+pub(super) fn elevated_rows(
+    connection: &Connection,
+    query: &ElevatedQuery,
+) -> Result<Vec<ElevatedRow>, RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("reading rows with elevated scores", &error);
+    // The number is the index's own: without it in the statement the index would not be used.
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT uid, rowid, timestamp, detection_score, coalesce(alert_score, 0) FROM metric_data
+             WHERE detection_score >= 0.1 AND timestamp BETWEEN ?1 AND ?2 AND detection_score >= ?3
+             ORDER BY timestamp DESC LIMIT ?4",
+        )
+        .map_err(failed)?;
+    let (since, until) = (clamped_text(query.since), clamped_text(query.until));
+    let limit = sql_limit(Some(query.limit.min(MAX_ELEVATED_ROWS)));
+    let parameters = params![since, until, query.min_score.max(ELEVATED_SCORE), limit];
+    let mut rows = statement.query(parameters).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let text = |at: usize| row.get_ref(at).and_then(|value| Ok(value.as_str()?)).map_err(failed);
+        // A row edited by hand.
+        let Some(metric) = ModelId::new(text(0)?) else { continue };
+        let timestamp = stored_time(&metric, text(2)?)?;
+        let row_id = RowId(row.get(1).map_err(failed)?);
+        let (score, alert_score) = (row.get(3).map_err(failed)?, row.get(4).map_err(failed)?);
+        found.push(ElevatedRow { metric, row_id, timestamp, score, alert_score });
+    }
+    Ok(found)
+}
+
+/// See [`crate::repository::Repository::status_sums`].
+pub(super) fn status_sums(
+    connection: &Connection,
+    young_rows: i64,
+) -> Result<Vec<StatusSum>, RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("counting metrics and rows", &error);
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT coalesce(metric.status, 0), count(*), sum(coalesce(scored_up_to, 0) < ?1),
+                    sum(coalesce(last_rowid, 0)), sum(coalesce(scored_up_to, 0))
+             FROM metric LEFT JOIN score_progress ON score_progress.uid = metric.uid GROUP BY 1 ORDER BY 1",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query([young_rows]).map_err(failed)?;
+    let mut sums = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let Some(status) = MetricStatus::from_code(row.get(0).map_err(failed)?) else { continue };
+        let count = |at: usize| row.get::<_, i64>(at).map(|count| usize::try_from(count).unwrap_or(0));
+        sums.push(StatusSum {
+            status,
+            metrics: count(1).map_err(failed)?,
+            young_metrics: count(2).map_err(failed)?,
+            stored_rows: row.get(3).map_err(failed)?,
+            scored_rows: row.get(4).map_err(failed)?,
+        });
+    }
+    Ok(sums)
+}
+
+/// See [`crate::repository::Repository::newest_timestamp`].
+pub(super) fn newest_timestamp(connection: &Connection) -> Result<Option<i64>, RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("looking for the newest row", &error);
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT max((SELECT timestamp FROM metric_data WHERE metric_data.uid = metric.uid
+                         ORDER BY metric_data.rowid DESC LIMIT 1)) FROM metric",
+        )
+        .map_err(failed)?;
+    let text: Option<String> = statement.query_row([], |row| row.get(0)).map_err(failed)?;
+    let bad = |error: timestamp::TimeError| RepositoryError::Rejected { reason: format!("a row: {error}") };
+    text.map(|text| timestamp::parse_stored(&text)).transpose().map_err(bad)
 }
 
 /// Id and time of the metric's first rows up to `up_to`, at most `limit`.
