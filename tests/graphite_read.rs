@@ -443,7 +443,7 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
         ("scale(a.b, 'x')", "`factor` takes a number"),
         ("12e", "400"),
         (deep.as_str(), "at most 32"),
-        (doubling.as_str(), "more than 5000"),
+        (doubling.as_str(), "the most for one request"),
         ("{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}.x", "10000"),
     ] {
         if reason == "400" {

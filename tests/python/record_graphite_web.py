@@ -19,7 +19,8 @@ HOUR = 3600
 
 
 def wave(number, period, height, base):
-    return round(base + height * math.sin(2 * math.pi * number / period), 3)
+    # No -0.0: SQLite stores it as 0.0.
+    return round(base + height * math.sin(2 * math.pi * number / period), 3) + 0.0
 
 
 def series():

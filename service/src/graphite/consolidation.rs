@@ -86,6 +86,12 @@ impl Consolidation {
         named(name, &CONSOLIDATIONS, "consolidation")
     }
 
+    /// What targets call it.
+    pub(crate) fn name(self) -> &'static str {
+        let all = CONSOLIDATIONS.iter().chain(&AGGREGATES);
+        all.into_iter().find(|(_, function)| *function == self).map_or("average", |(name, _)| name)
+    }
+
     /// One point for these; `None` where there is nothing to say.
     pub(crate) fn of(self, points: &[Option<f64>]) -> Option<f64> {
         let present = || points.iter().copied().flatten();
@@ -193,6 +199,7 @@ mod tests {
     #[test]
     fn names_are_known_with_and_without_series() {
         assert_eq!(Consolidation::aggregate("maxSeries"), Ok(Consolidation::Max));
+        assert_eq!((Consolidation::Max.name(), Consolidation::Deviation.name()), ("max", "stddev"));
         let error = Consolidation::aggregate("best").expect_err("unknown").to_string();
         assert!(error.contains("`best`") && error.contains("median"), "{error}");
         assert!(Consolidation::consolidation("median").is_err());

@@ -1,4 +1,4 @@
-//! Series as the text of an answer: JSON, CSV, raw.
+//! Series as the body of an answer: JSON, CSV, raw, and MessagePack for a graphite-web that has this engine in its cluster.
 //!
 //! JSON may hold fewer points than the series have: `maxDataPoints` makes one of several, by each series' own consolidation.
 //!
@@ -6,19 +6,23 @@
 //! a spreadsheet.
 //!
 //! Source: graphite-web's `render/views`; the edges of consolidated points are those of its `renderViewJson`, so that they
-//! stay where they are when a chart is refreshed. Departure: `noNullPoints` counts before anything else is left out.
+//! stay where they are when a chart is refreshed. Departure: numbers that are not finite are null.
 
 use std::fmt::Write;
 
 use htm_core::float_text::repr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use super::series::Series;
 use crate::operations::OperationError;
 
 /// Longest answer.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Media type of MessagePack, as graphite-web's peers tell it.
+pub(crate) const MSGPACK_MEDIA_TYPE: &str = "application/x-msgpack";
 
 /// How series are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(crate) enum RenderFormat {
     Csv,
     /// `name,start,end,step|value,..` a line.
     Raw,
+    /// A list of maps, as graphite-web reads them from its peers.
+    MsgPack,
 }
 
 impl RenderFormat {
@@ -38,6 +44,7 @@ impl RenderFormat {
             "json" => Self::Json,
             "csv" => Self::Csv,
             "raw" => Self::Raw,
+            "msgpack" => Self::MsgPack,
             _ => return None,
         })
     }
@@ -48,6 +55,7 @@ impl RenderFormat {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Raw => "text/plain; charset=utf-8",
+            Self::MsgPack => MSGPACK_MEDIA_TYPE,
         }
     }
 }
@@ -65,11 +73,11 @@ pub(crate) struct RenderOptions {
     pub(crate) zone: TimeZone,
 }
 
-/// The text of an answer.
+/// The body of an answer.
 ///
 /// # Errors
 /// [`OperationError::InvalidArgument`] when it is longer than [`MAX_ANSWER_BYTES`].
-pub(crate) fn text(mut all: Vec<Series>, options: &RenderOptions) -> Result<String, OperationError> {
+pub(crate) fn body(mut all: Vec<Series>, options: &RenderOptions) -> Result<Vec<u8>, OperationError> {
     let mut text = String::new();
     match options.format {
         RenderFormat::Json => {
@@ -87,28 +95,77 @@ pub(crate) fn text(mut all: Vec<Series>, options: &RenderOptions) -> Result<Stri
                 }
                 is_first = false;
                 write_json(&mut text, series, options.is_without_nulls);
-                within_bound(&text)?;
+                within_bound(text.len())?;
             }
             text.push(']');
         }
         RenderFormat::Csv => {
             for series in &all {
                 write_csv(&mut text, series, &options.zone);
-                within_bound(&text)?;
+                within_bound(text.len())?;
             }
         }
         RenderFormat::Raw => {
             for series in &all {
                 write_raw(&mut text, series);
-                within_bound(&text)?;
+                within_bound(text.len())?;
             }
         }
+        RenderFormat::MsgPack => {
+            let list: Vec<Packed<'_>> = all.iter().map(Packed::from).collect();
+            let bytes = packed(&list)?;
+            within_bound(bytes.len())?;
+            return Ok(bytes);
+        }
     }
-    Ok(text)
+    Ok(text.into_bytes())
 }
 
-fn within_bound(text: &str) -> Result<(), OperationError> {
-    if text.len() <= MAX_ANSWER_BYTES {
+/// A series as graphite-web reads it from a peer.
+#[derive(Serialize)]
+struct Packed<'a> {
+    name: &'a str,
+    #[serde(rename = "pathExpression")]
+    path: &'a str,
+    start: i64,
+    end: i64,
+    step: i64,
+    values: &'a [Option<f64>],
+    #[serde(rename = "valuesPerPoint")]
+    values_per_point: i64,
+    #[serde(rename = "consolidationFunc")]
+    consolidation: &'static str,
+    #[serde(rename = "xFilesFactor")]
+    x_files_factor: f64,
+}
+
+impl<'a> From<&'a Series> for Packed<'a> {
+    fn from(series: &'a Series) -> Self {
+        Self {
+            name: &series.name,
+            path: &series.path,
+            start: series.start,
+            end: series.end,
+            step: series.step,
+            values: &series.values,
+            values_per_point: 1,
+            consolidation: series.consolidation.name(),
+            x_files_factor: 0.0,
+        }
+    }
+}
+
+/// Anything as MessagePack, with the names of its fields.
+///
+/// # Errors
+/// [`OperationError::InvalidArgument`]; never of what is all numbers and texts.
+pub(crate) fn packed(value: &impl Serialize) -> Result<Vec<u8>, OperationError> {
+    let bytes = rmp_serde::to_vec_named(value);
+    bytes.map_err(|error| OperationError::invalid(format!("the answer has no MessagePack form: {error}")))
+}
+
+fn within_bound(bytes: usize) -> Result<(), OperationError> {
+    if bytes <= MAX_ANSWER_BYTES {
         return Ok(());
     }
     Err(OperationError::invalid(format!(
@@ -221,7 +278,7 @@ mod tests {
     }
 
     fn written(all: Vec<Series>, options: &RenderOptions) -> String {
-        text(all, options).expect("short")
+        String::from_utf8(body(all, options).expect("short")).expect("text")
     }
 
     #[test]
@@ -262,6 +319,18 @@ mod tests {
             "'=cmd(),1970-01-01 00:00:00,1.0\r\n"
         );
         assert_eq!(written(vec![one], &options(RenderFormat::Raw)), "a,b,60,180,60|1.5,None\n");
+    }
+
+    #[test]
+    fn peers_read_maps() {
+        let one = series("a", 60, 60, &[Some(1.5), None]);
+        let bytes = body(vec![one], &options(RenderFormat::MsgPack)).expect("short");
+        let read: serde_json::Value = rmp_serde::from_slice(&bytes).expect("MessagePack");
+        assert_eq!(
+            read,
+            serde_json::json!([{"name": "a", "pathExpression": "a", "start": 60, "end": 180, "step": 60,
+                "values": [1.5, null], "valuesPerPoint": 1, "consolidationFunc": "average", "xFilesFactor": 0.0}])
+        );
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl<'a> RowSource<'a> {
             // `from=0` means all there is, not the time since 1970.
             let from = window.from.max(oldest.timestamp - step).min(window.until);
             grid = Grid::new(from, window.until, step);
+            if (window.from..grid.start).contains(&oldest.timestamp) {
+                // The coarser cell that `from` now lies in has rows that were asked for.
+                grid.start -= grid.step;
+            }
         }
         budget.points(grid.cell_count().saturating_mul(names.len()))?;
         let mut columns: Vec<Column> = names.iter().map(|name| Column::new(name.field, grid)).collect();
@@ -290,7 +294,7 @@ impl Column {
         let Some(point) = self.values.get_mut(cell) else { return };
         if let Some(count) = self.counts.get_mut(cell) {
             *count += 1;
-            *point = Some(point.unwrap_or(0.0) + value);
+            *point = Some(point.map_or(value, |sum| sum + value));
         } else {
             *point = Some(point.map_or(value, |found| found.max(value)));
         }

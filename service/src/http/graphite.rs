@@ -19,6 +19,7 @@ mod tags;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -93,14 +94,14 @@ async fn version() -> Response {
 
 /// JSON that must not be kept: the next sample changes it.
 fn answer(value: &Value) -> Response {
-    text_answer(value.to_string(), "application/json")
+    body_answer(value.to_string(), "application/json")
 }
 
-fn text_answer(text: String, media_type: &'static str) -> Response {
+fn body_answer(body: impl Into<Body>, media_type: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         NOSNIFF,
     ];
-    (headers, text).into_response()
+    (headers, body.into()).into_response()
 }

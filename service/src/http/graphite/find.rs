@@ -8,14 +8,18 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::parameters::Parameters;
-use super::{Room, answer};
+use super::{Room, answer, body_answer};
 use crate::graphite::catalog::FoundNode;
 use crate::graphite::pattern::nodes;
+use crate::graphite::render::{MSGPACK_MEDIA_TYPE, packed};
 use crate::graphite::time::parse_time;
 use crate::http::answer::ApiError;
 use crate::http::shared::Shared;
 use crate::operations::OperationError;
+use crate::sample::DEFAULT_MAX_FUTURE_SECONDS;
 
+/// How far ahead of the clock samples are taken by default.
+const AHEAD_S: i64 = DEFAULT_MAX_FUTURE_SECONDS;
 /// Most queries of one `/metrics/expand`.
 const MAX_QUERIES: usize = 500;
 
@@ -24,6 +28,7 @@ enum FindFormat {
     TreeJson,
     Completer,
     NodeList,
+    MsgPack,
 }
 
 /// `GET` and `POST /metrics/find`.
@@ -36,10 +41,11 @@ pub(super) async fn find(
         "treejson" => FindFormat::TreeJson,
         "completer" => FindFormat::Completer,
         "nodelist" => FindFormat::NodeList,
+        "msgpack" => FindFormat::MsgPack,
         other => {
             let shown: String = other.chars().take(60).collect();
             let shown = shown.escape_debug();
-            let message = format!("format is `{shown}`; expected treejson, completer or nodelist");
+            let message = format!("format is `{shown}`; expected treejson, completer, nodelist or msgpack");
             return Err(ApiError::bad_request(&message));
         }
     };
@@ -56,7 +62,7 @@ pub(super) async fn find(
     let zone = parameters.zone()?;
     let (leaves_only, has_wildcard) = (parameters.is_set("leavesOnly"), parameters.is_set("wildcards"));
     let position = parameters.one("position").and_then(|position| position.parse::<i64>().ok());
-    let value = room
+    let body = room
         .run(&shared, move |operations, catalog| {
             for time in ["from", "until"].into_iter().filter_map(|name| parameters.one(name)) {
                 if time != "-1" {
@@ -65,14 +71,27 @@ pub(super) async fn find(
             }
             let mut found: Vec<FoundNode> = catalog.find(&query)?.into_iter().collect();
             found.retain(|node| node.is_leaf || !leaves_only);
-            Ok(match format {
+            let value = match format {
                 FindFormat::TreeJson => tree_json(&query, &found, has_wildcard),
                 FindFormat::Completer => completer(&found, has_wildcard),
                 FindFormat::NodeList => node_list(&found, position.unwrap_or(-1)),
-            })
+                FindFormat::MsgPack => return packed(&for_peers(&found, operations.now())),
+            };
+            Ok(value.to_string().into_bytes())
         })
         .await?;
-    Ok(answer(&value))
+    let media_type = if format == FindFormat::MsgPack { MSGPACK_MEDIA_TYPE } else { "application/json" };
+    Ok(body_answer(body, media_type))
+}
+
+/// What a graphite-web that has this engine in its cluster reads. A series is said to have points up to a while from now:
+/// which it really has, its points tell.
+fn for_peers(found: &[FoundNode], now: i64) -> Value {
+    let shown = |node: &FoundNode| {
+        let intervals = if node.is_leaf { vec![[0, now.saturating_add(AHEAD_S)]] } else { Vec::new() };
+        json!({"path": node.path, "is_leaf": node.is_leaf, "intervals": intervals})
+    };
+    found.iter().map(shown).collect()
 }
 
 /// Folders first, then series, each by name and once.
@@ -165,5 +184,5 @@ pub(super) async fn index(
     _: Parameters,
 ) -> Result<Response, ApiError> {
     let text = room.run(&shared, |_, catalog| Ok(json!(catalog.index()).to_string())).await?;
-    Ok(super::text_answer(text, "application/json"))
+    Ok(body_answer(text, "application/json"))
 }

@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::parameters::Parameters;
-use super::{Room, text_answer};
+use super::{Room, body_answer};
 use crate::graphite::evaluation::{Evaluation, MAX_TARGETS, Window};
-use crate::graphite::render::{RenderFormat, RenderOptions, text};
+use crate::graphite::render::{RenderFormat, RenderOptions, body};
 use crate::graphite::row_source::RowSource;
 use crate::graphite::target::parse;
 use crate::http::answer::ApiError;
@@ -43,10 +43,10 @@ pub(super) async fn render(
             for target in targets.iter().filter(|target| !target.trim().is_empty()) {
                 all.extend(evaluation.series(&parse(target)?)?);
             }
-            text(all, &options)
+            body(all, &options)
         })
         .await?;
-    Ok(text_answer(written, media_type))
+    Ok(body_answer(written, media_type))
 }
 
 fn options(parameters: &Parameters) -> Result<RenderOptions, ApiError> {
@@ -56,7 +56,7 @@ fn options(parameters: &Parameters) -> Result<RenderOptions, ApiError> {
         let shown: String = name.chars().take(60).collect();
         let shown = shown.escape_debug();
         ApiError::bad_request(&format!(
-            "format is `{shown}`; expected json, csv or raw (no pictures are drawn)"
+            "format is `{shown}`; expected json, csv, raw or msgpack (no pictures are drawn)"
         ))
     })?;
     Ok(RenderOptions {

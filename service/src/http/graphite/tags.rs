@@ -104,8 +104,9 @@ pub(super) async fn complete_tags(
                 catalog.tags().into_keys().collect()
             } else {
                 let found = catalog.tagged(&expressions)?;
-                let tags: BTreeSet<String> =
-                    found.into_iter().flat_map(|series| series.tags.into_keys()).collect();
+                let field = (!found.is_empty()).then(|| NAMESPACE.to_owned());
+                let tags = found.into_iter().flat_map(|series| series.tags.into_keys()).chain(field);
+                let tags: BTreeSet<String> = tags.collect();
                 let is_asked = |tag: &String| expressions.iter().any(|expression| expression.tag == *tag);
                 tags.into_iter().filter(|tag| !is_asked(tag)).collect()
             };
