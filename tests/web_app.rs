@@ -151,3 +151,52 @@ fn what_a_path_says_is_no_page() {
     );
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
 }
+
+/// What the tutorial's client does: a model for each route, samples one by one, the whole history for the last time, and
+/// its own server's questions.
+#[test]
+fn the_traffic_tutorials_client_finds_its_routes() {
+    let app = WebApp::start(&[]);
+    let routes = ["1", "2", "speed;borough=Bronx;route=10"];
+    for route in routes {
+        assert_eq!(
+            request(app.address, "PUT", &format!("/{route}"), "{\"min\": 0, \"max\": 80}").status,
+            201
+        );
+        assert_eq!(
+            request(app.address, "PUT", &format!("/{route}"), "{\"min\": 0, \"max\": 80}").status,
+            400
+        );
+        for sample in 0..4 {
+            // 1 August 2015, 20:00 in New York.
+            let body = format!("{} {}", 40 + sample, 1_438_473_600 + 600 * sample);
+            assert_eq!(request(app.address, "POST", &format!("/{route}"), &body).status, 200);
+        }
+        wait_for_scores(&app.server.repository(), route, 4);
+    }
+    let last = get(app.address, "/1").body.lines().last().map(str::to_owned);
+    assert_eq!(last.as_deref(), Some("/1 43.0 1438475400 0.0"));
+    assert_eq!(
+        get(app.address, "/data/1").body,
+        "timestamp,value,anomaly\n2015/08/01 20:00:00,40.0,0.0\n2015/08/01 20:10:00,41.0,0.0\n\
+         2015/08/01 20:20:00,42.0,0.0\n2015/08/01 20:30:00,43.0,0.0\n"
+    );
+    let some = get(app.address, "/data/10?since=1438474200&until=1438475400&limit=1");
+    assert_eq!(some.body, "timestamp,value,anomaly\n2015/08/01 20:10:00,41.0,0.0\n");
+    let details = get(app.address, "/data/pathDetails?id=1,10").json();
+    assert_eq!(
+        (details["count"].as_i64(), details["paths"]["10"]["Borough"].as_str()),
+        (Some(2), Some("Bronx"))
+    );
+    let matrix = get(app.address, "/data/anomalies").body;
+    assert_eq!(matrix.lines().next(), Some("timestamp,1,2,10"));
+    assert_eq!(matrix.lines().nth(4), Some("2015/08/01 20:30:00,0.0,0.0,0.0"));
+    assert_eq!(get(app.address, "/data/anomalies?borough=Bronx").body.lines().next(), Some("timestamp,10"));
+    let average = get(app.address, "/data/anomalyAverage?borough=Bronx").body;
+    assert_eq!(average.lines().nth(1), Some("2015/08/01 20:00:00,0.0,0"));
+    assert_eq!(get(app.address, "/data/anomalyAbove?threshold=0.9").body, "[]");
+    let above = get(app.address, "/data/anomalyAbove?threshold=-1&until=1438474200").json();
+    assert_eq!(above[0]["count"], 1, "{above}");
+    assert_eq!(get(app.address, "/data/nowhere").status, 404);
+    assert_eq!(get(app.address, "/data/anomalyAbove?threshold=x").status, 400);
+}

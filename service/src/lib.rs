@@ -65,4 +65,6 @@ pub mod engine;
 
 pub mod benchmark;
 
+pub mod traffic_scenario;
+
 pub mod cli;

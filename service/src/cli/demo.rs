@@ -19,7 +19,7 @@ use htm_core::trace::Fnv;
 use super::log::{LogFormat, start_log};
 use super::output::{progress_bar, time_text, write_table};
 use super::serve::{stop_signal, wait};
-use super::{CliError, find_metric};
+use super::{CliError, find_metric, traffic_demo};
 use crate::bus::message::ResultMessage;
 use crate::bus::{BusError, Subscription};
 use crate::engine::{Engine, EngineOptions};
@@ -63,6 +63,9 @@ pub(super) struct DemoArgs {
     /// End when the anomalies are listed instead of staying up to be explored
     #[arg(long)]
     exit: bool,
+    /// Instead the traffic tutorial: 153 routes with 5,000 records each, and incidents that are known
+    #[arg(long)]
+    traffic: bool,
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
@@ -75,9 +78,10 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut options = EngineOptions::new(folder.path().to_owned(), any_port);
     options.results = Some(any_port);
+    options.http = Some(any_port);
     options.monitor = vec!["*".to_owned()];
     let engine = Engine::start(options)?;
-    let shown = show(&engine, folder.path(), args.exit);
+    let shown = show(&engine, folder.path(), args);
     if shown.is_ok() && !args.exit {
         wait(&engine, &stop);
     }
@@ -85,10 +89,17 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     shown
 }
 
-fn show(engine: &Engine, folder: &Path, exit: bool) -> Result<(), CliError> {
+fn show(engine: &Engine, folder: &Path, args: &DemoArgs) -> Result<(), CliError> {
     let address = engine.graphite_address();
     let mut out = io::stdout().lock();
     writeln!(out, "An engine is running: Graphite lines on TCP {address}, data in {}.", folder.display())?;
+    if let Some(http) = engine.http_address() {
+        writeln!(out, "Watch it in a browser: http://{http}/")?;
+    }
+    if args.traffic {
+        traffic_demo::show(engine, &mut out)?;
+        return advise(&mut out, engine, folder, args.exit);
+    }
     writeln!(
         out,
         "Sending it the passengers of New York's taxis, every 30 minutes from July 2014 to January 2015."
@@ -117,7 +128,7 @@ fn show(engine: &Engine, folder: &Path, exit: bool) -> Result<(), CliError> {
     writeln!(out, "All raw and anomaly scores are {verdict} to those of NuPIC 1.0.5 and htmengine.")?;
     list_alerts(&mut out, &rows)?;
     list_events(&mut out, &rows)?;
-    advise(&mut out, engine, folder, exit)?;
+    advise(&mut out, engine, folder, args.exit)?;
     out.flush()?;
     if is_equal {
         Ok(())
@@ -290,6 +301,9 @@ fn advise(out: &mut dyn Write, engine: &Engine, folder: &Path, exit: bool) -> Re
         writeln!(out, "To watch your own metrics:        {program} serve")?;
         writeln!(out, "To score a file:                  {program} replay FILE.csv")?;
         return Ok(());
+    }
+    if let Some(http) = engine.http_address() {
+        writeln!(out, "Open http://{http}/ in a browser.")?;
     }
     let data_dir = folder.display();
     let port = engine.graphite_address().port();

@@ -31,6 +31,7 @@ mod roles;
 mod serve;
 mod signals;
 mod status;
+mod traffic_demo;
 mod unmonitor;
 mod verify;
 

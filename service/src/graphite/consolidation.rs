@@ -82,7 +82,7 @@ impl Consolidation {
     ///
     /// # Errors
     /// [`OperationError::InvalidArgument`] names all there are.
-    pub(crate) fn consolidation(name: &str) -> Result<Self, OperationError> {
+    pub(crate) fn from_name(name: &str) -> Result<Self, OperationError> {
         named(name, &CONSOLIDATIONS, "consolidation")
     }
 
@@ -202,8 +202,8 @@ mod tests {
         assert_eq!((Consolidation::Max.name(), Consolidation::Deviation.name()), ("max", "stddev"));
         let error = Consolidation::aggregate("best").expect_err("unknown").to_string();
         assert!(error.contains("`best`") && error.contains("median"), "{error}");
-        assert!(Consolidation::consolidation("median").is_err());
-        assert_eq!(Consolidation::consolidation("first"), Ok(Consolidation::First));
+        assert!(Consolidation::from_name("median").is_err());
+        assert_eq!(Consolidation::from_name("first"), Ok(Consolidation::First));
     }
 
     proptest! {

@@ -226,9 +226,9 @@ fn glob_matches(glob: &[Token], text: &[char]) -> bool {
                 at += 1;
             }
             _ => {
-                let Some((after_star, taken)) = retry else { return false };
-                retry = Some((after_star, taken + 1));
-                (token, at) = (after_star, taken + 1);
+                let Some((after_star, begin)) = retry else { return false };
+                retry = Some((after_star, begin + 1));
+                (token, at) = (after_star, begin + 1);
             }
         }
     }

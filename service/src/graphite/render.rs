@@ -1,4 +1,4 @@
-//! Series as the body of an answer: JSON, CSV, raw, and MessagePack for a graphite-web that has this engine in its cluster.
+//! Series as the body of an answer: JSON, CSV, raw, and `msgpack` for a graphite-web that has this engine in its cluster.
 //!
 //! JSON may hold fewer points than the series have: `maxDataPoints` makes one of several, by each series' own consolidation.
 //!
@@ -21,7 +21,7 @@ use crate::operations::OperationError;
 /// Longest answer.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// Media type of MessagePack, as graphite-web's peers tell it.
+/// Media type of `msgpack`, as graphite-web's peers tell it.
 pub(crate) const MSGPACK_MEDIA_TYPE: &str = "application/x-msgpack";
 
 /// How series are written.
@@ -155,7 +155,7 @@ impl<'a> From<&'a Series> for Packed<'a> {
     }
 }
 
-/// Anything as MessagePack, with the names of its fields.
+/// Anything as `msgpack`, with the names of its fields.
 ///
 /// # Errors
 /// [`OperationError::InvalidArgument`]; never of what is all numbers and texts.

@@ -1,7 +1,7 @@
 //! Series from rows: the only place of this room that reads the database for points.
 //!
 //! The rows of a metric are read once for all its fields, in pages, from the first row of the window on; that row is found
-//! by halving, since rows ascend in time and the database keeps no index of times.
+//! by looking, first where a steady sender's would be, since rows ascend in time and the database keeps no index of times.
 //!
 //! Several rows in one cell become one point by the field's own consolidation; a cell without rows is a hole. The
 //! prediction for a row is the one that an earlier row carries for so many steps ahead; the state is the metric's status of
@@ -24,6 +24,10 @@ use crate::operations::rows::PAGE_ROWS;
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::{Repository, RepositoryError};
 
+/// Looks near a guess before halving what is left.
+const MAX_STRIDES: u32 = 6;
+/// How much further each look goes than the one before.
+const STRIDE_GROWTH: i64 = 4;
 /// How many rows before a row its prediction may have been made.
 const MAX_PREDICTION_STEPS: u32 = 100;
 
@@ -88,8 +92,12 @@ impl<'a> RowSource<'a> {
         budget.points(grid.cell_count().saturating_mul(names.len()))?;
         let mut columns: Vec<Column> = names.iter().map(|name| Column::new(name.field, grid)).collect();
         if names.iter().any(|name| name.field != Field::State) {
-            let newest_row = newest.last().map_or(metric.last_row, |row| row.row_id);
-            self.fill(&metric.uid, newest_row, grid, budget, &mut columns)?;
+            let (guess, last) = newest.last().map_or((metric.last_row, metric.last_row), |row| {
+                let rows_since = (row.timestamp - grid.start).max(0) / step;
+                (RowId((row.row_id.0 - rows_since).max(0)), row.row_id)
+            });
+            let reader = TimeReader::from(self.repository, &metric.uid, grid.start, guess, last)?;
+            fill(reader, grid, budget, &mut columns)?;
         }
         for (name, mut column) in names.into_iter().zip(columns) {
             if name.field == Field::State {
@@ -108,39 +116,36 @@ impl<'a> RowSource<'a> {
         }
         Ok(())
     }
+}
 
-    fn fill(
-        &self,
-        id: &ModelId,
-        newest: RowId,
-        grid: Grid,
-        budget: &mut Budget,
-        columns: &mut [Column],
-    ) -> Result<(), OperationError> {
-        let wants_predictions = columns.iter().any(|column| column.field == Field::Expected);
-        let mut predictions = Predictions::default();
-        let mut reader = TimeReader::from(self.repository, id, grid.start, newest)?;
-        if wants_predictions {
-            for row in reader.rows_before(MAX_PREDICTION_STEPS)? {
-                predictions.remember(&row);
-            }
+/// Puts the rows of a grid into its columns.
+fn fill(
+    mut reader: TimeReader<'_>,
+    grid: Grid,
+    budget: &mut Budget,
+    columns: &mut [Column],
+) -> Result<(), OperationError> {
+    let wants_predictions = columns.iter().any(|column| column.field == Field::Expected);
+    let mut predictions = Predictions::default();
+    if wants_predictions {
+        for row in reader.rows_before(MAX_PREDICTION_STEPS)? {
+            predictions.remember(&row);
         }
-        loop {
-            let rows = reader.next_page(grid.end, grid.cell_count())?;
-            budget.rows(rows.len())?;
-            if rows.is_empty() {
-                return Ok(());
+    }
+    loop {
+        let rows = reader.next_page(grid.end, grid.cell_count())?;
+        budget.rows(rows.len())?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in &rows {
+            let expected = if wants_predictions { predictions.of(row.row_id) } else { None };
+            if wants_predictions {
+                predictions.remember(row);
             }
-            for row in &rows {
-                let expected = if wants_predictions { predictions.of(row.row_id) } else { None };
-                if wants_predictions {
-                    predictions.remember(row);
-                }
-                for column in columns.iter_mut() {
-                    let value =
-                        if column.field == Field::Expected { expected } else { column.field.of_row(row) };
-                    column.put(row.timestamp, value);
-                }
+            for column in columns.iter_mut() {
+                let value = if column.field == Field::Expected { expected } else { column.field.of_row(row) };
+                column.put(row.timestamp, value);
             }
         }
     }
@@ -177,7 +182,7 @@ pub(crate) struct TimeReader<'a> {
 }
 
 impl<'a> TimeReader<'a> {
-    /// Begins with the first row that is not before `time`; `newest` is the metric's last row.
+    /// Begins with the first row that is not before `time`; `guess` is where it may be, `newest` the metric's last row.
     ///
     /// # Errors
     /// From the database.
@@ -185,17 +190,29 @@ impl<'a> TimeReader<'a> {
         repository: &'a dyn Repository,
         id: &'a ModelId,
         time: i64,
+        guess: RowId,
         newest: RowId,
     ) -> Result<Self, RepositoryError> {
         // All rows up to `before` are older than `time`; the first one after `later` is not, or there is none.
         let (mut before, mut later) = (0, newest.0);
+        // Near the guess first, in growing strides: rows of a steady sender are found in a few looks.
+        let (mut probe, mut stride, mut strides) = (guess.0, 1, MAX_STRIDES);
         while before < later {
-            let middle = before + (later - before) / 2;
+            let middle =
+                if strides > 0 { probe.clamp(before, later - 1) } else { before + (later - before) / 2 };
+            strides = strides.saturating_sub(1);
             match repository.rows_after(id, RowId(middle), 1)?.first() {
                 // Rows at the beginning may have been deleted, so the next one may lie further on.
-                Some(row) if row.timestamp < time => before = row.row_id.0.max(middle + 1),
-                Some(_) | None => later = middle,
+                Some(row) if row.timestamp < time => {
+                    before = row.row_id.0.max(middle + 1);
+                    probe = before + stride;
+                }
+                Some(_) | None => {
+                    later = middle;
+                    probe = later - stride;
+                }
             }
+            stride *= STRIDE_GROWTH;
         }
         Ok(Self { repository, id, after: RowId(before), is_done: false })
     }

@@ -4,7 +4,7 @@
 //! `shared.rs` is what handlers work with; `answer.rs` and `extract.rs` are the ways out and in. `/api/v1` is in
 //! `metrics.rs`, `models.rs`, `samples.rs`, `charts.rs`, `anomalies.rs`, `live.rs` and `overview.rs`, and described in
 //! `openapi.rs`; `graphite.rs` and its folder are the read side of Graphite, which Grafana asks; `taurus.rs` has the old
-//! application's routes, `web_app.rs` the skeleton's.
+//! application's routes, `web_app.rs` the skeleton's, `traffic_app.rs` those of the traffic tutorial's server.
 //!
 //! Invariants: handlers never block the runtime (the repository is asked on its blocking threads); bodies, rows in
 //! memory, requests, connections and times are bounded; every error of the API is JSON,
@@ -30,4 +30,5 @@ mod samples;
 pub mod server;
 mod shared;
 mod taurus;
+mod traffic_app;
 mod web_app;

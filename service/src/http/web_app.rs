@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{ApiError, NOSNIFF, rows_answer};
 use super::extract::{MAX_SAMPLES_BYTES, Options, RowOptions, Whole};
 use super::shared::Shared;
+use super::traffic_app;
 use crate::model_params::ModelSpec;
 use crate::operations::OperationError;
 use crate::operations::row_format::RowFormat;
@@ -33,7 +34,8 @@ use crate::repository::metric::DATASOURCE_CUSTOM;
 const MAX_TOLD: usize = 20;
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_SAMPLES_BYTES))
+    let metrics = Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_SAMPLES_BYTES));
+    traffic_app::routes().merge(metrics)
 }
 
 /// A refusal as text.

@@ -68,7 +68,7 @@ fn consolidate_by(
 ) -> Result<Vec<Series>, OperationError> {
     let mut all = arguments.series();
     let name = arguments.text(1, "average");
-    let consolidation = Consolidation::consolidation(name)?;
+    let consolidation = Consolidation::from_name(name)?;
     for series in &mut all {
         series.consolidation = consolidation;
         series.mark("consolidateBy", name);

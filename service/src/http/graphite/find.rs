@@ -108,16 +108,16 @@ fn tree_json(query: &str, found: &[FoundNode], has_wildcard: bool) -> Value {
             "allowChildren": is_folder,
         })
     };
-    let mut list = Vec::new();
+    let mut entries = Vec::new();
     if has_wildcard && found.len() > 1 {
-        list.push(shown("*", found.iter().all(|node| node.is_leaf)));
+        entries.push(shown("*", found.iter().all(|node| node.is_leaf)));
     }
     for is_leaf in [false, true] {
         let names: BTreeSet<&str> =
             found.iter().filter(|node| node.is_leaf == is_leaf).map(FoundNode::name).collect();
-        list.extend(names.into_iter().map(|name| shown(name, is_leaf)));
+        entries.extend(names.into_iter().map(|name| shown(name, is_leaf)));
     }
-    list.into()
+    entries.into()
 }
 
 fn completer(found: &[FoundNode], has_wildcard: bool) -> Value {
