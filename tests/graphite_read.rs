@@ -141,9 +141,10 @@ fn answers_equal_those_of_graphite_web() {
                 media_type(expected_type),
                 "{what}"
             );
-            match &request["answer"] {
-                Value::String(expected) => assert_eq!(answer.body.trim_end(), expected.trim_end(), "{what}"),
-                expected => assert_alike(&what, &answer.json(), expected),
+            let expected = &request["answer"];
+            match expected.as_str() {
+                Some(text) => assert_eq!(answer.body.trim_end(), text.trim_end(), "{what}"),
+                None => assert_alike(&what, &answer.json(), expected),
             }
         }
         // Grafana posts what it asks of `/render`.
@@ -184,6 +185,9 @@ fn span(rows: &[MetricRow]) -> (i64, i64) {
     (rows[0].timestamp - STEP, rows[rows.len() - 1].timestamp + STEP)
 }
 
+/// What a row says of a field.
+type Of<'a> = &'a dyn Fn(&MetricRow) -> Option<f64>;
+
 /// What the rows say on the engine's grid: the highest in each cell.
 fn highest(rows: &[MetricRow], of: impl Fn(&MetricRow) -> Option<f64>, time: i64) -> Option<f64> {
     let inside = rows.iter().filter(|row| (time..time + STEP).contains(&row.timestamp));
@@ -191,7 +195,6 @@ fn highest(rows: &[MetricRow], of: impl Fn(&MetricRow) -> Option<f64>, time: i64
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "the numbers of the rows, and nothing else")]
 fn every_field_of_a_metric_is_a_series_of_its_rows() {
     let (graphite, rows) = scored();
     let (from, until) = span(&rows);
@@ -199,7 +202,7 @@ fn every_field_of_a_metric_is_a_series_of_its_rows() {
     let log = |row: &MetricRow| {
         row.anomaly_score.map(|s| (1.000_000_000_1 - s).ln() / (1.000_000_000_1_f64 - 1.0).ln())
     };
-    let fields: [(&str, &dyn Fn(&MetricRow) -> Option<f64>); 5] = [
+    let fields: [(&str, Of<'_>); 5] = [
         ("raw", &|row| row.raw_anomaly_score),
         ("likelihood", &|row| row.anomaly_score),
         ("detection", &score),
@@ -280,7 +283,6 @@ fn peaks_of_scores_survive_consolidation() {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "the numbers of the rows, and nothing else")]
 fn predictions_stand_at_the_time_they_are_for() {
     let graphite = Graphite::start(&["--no-monitor"]);
     let spec = json!({"datasource": "custom", "metricSpec": {"metric": "speed"},
@@ -345,35 +347,7 @@ fn grafana_finds_its_way() {
     let expanded = graphite.get("/metrics/expand", &[("query", "htm.road.*.*.score")]);
     assert_eq!(expanded, json!({"results": ["htm.road.n7578.speed.score"]}));
 
-    // The editor's version check, functions, and tags.
-    let version = get(graphite.address, "/version");
-    assert_eq!((version.status, version.body.trim()), (200, "1.1.10"));
-    let functions = graphite.get("/functions", &[]);
-    assert_eq!(functions["summarize"]["params"][1]["type"], "interval");
-    assert!(functions.as_object().is_some_and(|all| all.len() >= 40));
-    assert_eq!(graphite.get("/functions/alias", &[])["group"], "Alias");
-    assert_eq!(get(graphite.address, "/functions/nothing").status, 404);
-    let tags = graphite.get("/tags", &times);
-    assert_eq!(tags[0], json!({"id": 1, "tag": "dc"}));
-    assert_eq!(
-        graphite.get("/tags/host", &[])["values"],
-        json!([{"id": 1, "value": "a", "count": 1}, {"id": 2, "value": "b", "count": 1}])
-    );
-    assert_eq!(graphite.get("/tags/nothing", &[]), json!({"tag": "nothing", "values": []}));
-    let complete =
-        |what: &str, fields: &[(&str, &str)]| graphite.get(&format!("/tags/autoComplete/{what}"), fields);
-    assert_eq!(complete("tags", &[("limit", "10000")]), json!(["dc", "host", "htm", "name"]));
-    assert_eq!(complete("tags", &[("expr", "name=disk.used"), ("tagPrefix", "h")]), json!(["host", "htm"]));
-    assert_eq!(complete("values", &[("tag", "dc"), ("expr", "name=disk.used")]), json!(["eu.west", "us"]));
-    assert_eq!(
-        complete("values", &[("tag", "htm"), ("expr[]", "name=disk.used"), ("valuePrefix", "s")]),
-        json!(["score", "state"])
-    );
-    assert_eq!(complete("values", &[("tag", "nothing")]), json!([]));
-    assert_eq!(
-        graphite.get("/tags/findSeries", &[("expr", "host=~a|b"), ("expr", "htm=raw")]),
-        json!(["disk.used;dc=eu.west;host=b;htm=raw", "disk.used;dc=us;host=a;htm=raw"])
-    );
+    editor(&graphite, &times);
 
     // A panel: relative and absolute times, several targets, hidden nulls.
     let now = [
@@ -401,6 +375,38 @@ fn grafana_finds_its_way() {
     assert_eq!(graphite.get("/render", &[]), json!([]));
 
     annotations(&graphite, &rows, &times);
+}
+
+/// The editor's version check, functions, and tags.
+fn editor(graphite: &Graphite, times: &[(&str, &str)]) {
+    let version = get(graphite.address, "/version");
+    assert_eq!((version.status, version.body.trim()), (200, "1.1.10"));
+    let functions = graphite.get("/functions", &[]);
+    assert_eq!(functions["summarize"]["params"][1]["type"], "interval");
+    assert!(functions.as_object().is_some_and(|all| all.len() >= 40));
+    assert_eq!(graphite.get("/functions/alias", &[])["group"], "Alias");
+    assert_eq!(get(graphite.address, "/functions/nothing").status, 404);
+    let tags = graphite.get("/tags", times);
+    assert_eq!(tags[0], json!({"id": 1, "tag": "dc"}));
+    assert_eq!(
+        graphite.get("/tags/host", &[])["values"],
+        json!([{"id": 1, "value": "a", "count": 1}, {"id": 2, "value": "b", "count": 1}])
+    );
+    assert_eq!(graphite.get("/tags/nothing", &[]), json!({"tag": "nothing", "values": []}));
+    let complete =
+        |what: &str, fields: &[(&str, &str)]| graphite.get(&format!("/tags/autoComplete/{what}"), fields);
+    assert_eq!(complete("tags", &[("limit", "10000")]), json!(["dc", "host", "htm", "name"]));
+    assert_eq!(complete("tags", &[("expr", "name=disk.used"), ("tagPrefix", "h")]), json!(["host", "htm"]));
+    assert_eq!(complete("values", &[("tag", "dc"), ("expr", "name=disk.used")]), json!(["eu.west", "us"]));
+    assert_eq!(
+        complete("values", &[("tag", "htm"), ("expr[]", "name=disk.used"), ("valuePrefix", "s")]),
+        json!(["score", "state"])
+    );
+    assert_eq!(complete("values", &[("tag", "nothing")]), json!([]));
+    assert_eq!(
+        graphite.get("/tags/findSeries", &[("expr", "host=~a|b"), ("expr", "htm=raw")]),
+        json!(["disk.used;dc=eu.west;host=b;htm=raw", "disk.used;dc=us;host=a;htm=raw"])
+    );
 }
 
 /// Annotations are the rows that would have raised an alert.

@@ -151,7 +151,11 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 0 { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
+    }
 }
 
 /// A count of points as a float.
@@ -161,7 +165,6 @@ pub(crate) fn float(count: usize) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the same arithmetic gives the same bits")]
 mod tests {
     use proptest::prelude::*;
 

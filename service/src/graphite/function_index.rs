@@ -60,9 +60,10 @@ fn parameter(parameter: &Parameter) -> Value {
     if let Some(default) = parameter.default.and_then(|json| serde_json::from_str::<Value>(json).ok()) {
         shown["default"] = default;
     }
-    let options: Vec<&str> = match parameter.kind {
-        Kind::Aggregate => AGGREGATES.iter().map(|(name, _)| *name).collect(),
-        _ => parameter.options.to_vec(),
+    let options: Vec<&str> = if parameter.kind == Kind::Aggregate {
+        AGGREGATES.iter().map(|(name, _)| *name).collect()
+    } else {
+        parameter.options.to_vec()
     };
     if !options.is_empty() {
         shown["options"] = options.into();

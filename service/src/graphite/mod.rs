@@ -2,9 +2,10 @@
 //!
 //! The walk of a request: `time.rs` reads `from` and `until`; `target.rs` the target into an expression; `evaluation.rs`
 //! computes it: paths become names by `catalog.rs` (held for a second by `catalog_cache.rs`; with `pattern.rs`,
-//! `tag_expression.rs`, `field.rs`), names become series by `row_source.rs` (with `step.rs`), series go through `functions`; `render.rs` writes them. `budget.rs` bounds it all.
-//! `consolidation.rs` makes one point of several, `series.rs` brings series to one step, `number.rs` writes numbers into
-//! names, `function_index.rs` tells editors what there is, `events.rs` shows anomalies as annotations.
+//! `tag_expression.rs`, `field.rs`), names become series by `row_source.rs` (with `step.rs`, `time_reader.rs`), series go
+//! through `functions`; `render.rs` writes them. `budget.rs` bounds it all. `consolidation.rs` makes one point of several,
+//! `series.rs` brings series to one step, `number.rs` writes numbers into names, `function_index.rs` tells editors what
+//! there is, `events.rs` shows anomalies as annotations.
 //!
 //! Invariants: nothing here writes; every request is bounded, whatever its text; a point is finite or missing.
 //!
@@ -28,3 +29,4 @@ pub(crate) mod step;
 pub(crate) mod tag_expression;
 pub(crate) mod target;
 pub(crate) mod time;
+pub(crate) mod time_reader;

@@ -191,16 +191,9 @@ fn class(characters: &[Character]) -> Option<(Token, usize)> {
     let mut ranges = Vec::new();
     let mut at = 0;
     while let Some(&(low, _)) = members.get(at) {
-        match (members.get(at + 1), members.get(at + 2)) {
-            (Some(('-', false)), Some(&(high, _))) => {
-                ranges.push((low, high));
-                at += 3;
-            }
-            _ => {
-                ranges.push((low, low));
-                at += 1;
-            }
-        }
+        let to = members.get(at + 2).filter(|_| members[at + 1] == ('-', false));
+        ranges.push((low, to.map_or(low, |(high, _)| *high)));
+        at += if to.is_some() { 3 } else { 1 };
     }
     Some((Token::Class { is_negated, ranges }, first + length + 1))
 }

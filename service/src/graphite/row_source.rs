@@ -1,7 +1,6 @@
 //! Series from rows: the only place of this room that reads the database for points.
 //!
-//! The rows of a metric are read once for all its fields, in pages, from the first row of the window on; that row is found
-//! by looking, first where a steady sender's would be, since rows ascend in time and the database keeps no index of times.
+//! The rows of a metric are read once for all its fields, in pages, from the first row of the window on (`time_reader.rs`).
 //!
 //! Several rows in one cell become one point by the field's own consolidation; a cell without rows is a hole. The
 //! prediction for a row is the one that an earlier row carries for so many steps ahead; the state is the metric's status of
@@ -9,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use htm_core::ids::{ModelId, RowId};
+use htm_core::ids::RowId;
 
 use super::budget::Budget;
 use super::catalog::{Catalog, CatalogMetric, SeriesName};
@@ -19,15 +18,11 @@ use super::field::Field;
 use super::series::Series;
 use super::step::{Grid, MAX_SERIES_POINTS, STEP_ROWS, usual_step};
 use super::tag_expression::TagExpression;
+use super::time_reader::TimeReader;
 use crate::operations::OperationError;
-use crate::operations::rows::PAGE_ROWS;
+use crate::repository::Repository;
 use crate::repository::metric_data::{DataQuery, MetricRow};
-use crate::repository::{Repository, RepositoryError};
 
-/// Looks near a guess before halving what is left.
-const MAX_STRIDES: u32 = 6;
-/// How much further each look goes than the one before.
-const STRIDE_GROWTH: i64 = 4;
 /// How many rows before a row its prediction may have been made.
 const MAX_PREDICTION_STEPS: u32 = 100;
 
@@ -169,88 +164,6 @@ impl SeriesSource for RowSource<'_> {
         budget: &mut Budget,
     ) -> Result<Vec<Series>, OperationError> {
         self.read(self.catalog.tagged(expressions)?, path, window, budget)
-    }
-}
-
-/// The rows of a metric from a time on, in pages.
-pub(crate) struct TimeReader<'a> {
-    repository: &'a dyn Repository,
-    id: &'a ModelId,
-    /// The row before the next one.
-    after: RowId,
-    is_done: bool,
-}
-
-impl<'a> TimeReader<'a> {
-    /// Begins with the first row that is not before `time`; `guess` is where it may be, `newest` the metric's last row.
-    ///
-    /// # Errors
-    /// From the database.
-    pub(crate) fn from(
-        repository: &'a dyn Repository,
-        id: &'a ModelId,
-        time: i64,
-        guess: RowId,
-        newest: RowId,
-    ) -> Result<Self, RepositoryError> {
-        // All rows up to `before` are older than `time`; the first one after `later` is not, or there is none.
-        let (mut before, mut later) = (0, newest.0);
-        // Near the guess first, in growing strides: rows of a steady sender are found in a few looks.
-        let (mut probe, mut stride, mut strides) = (guess.0, 1, MAX_STRIDES);
-        while before < later {
-            let middle =
-                if strides > 0 { probe.clamp(before, later - 1) } else { before + (later - before) / 2 };
-            strides = strides.saturating_sub(1);
-            match repository.rows_after(id, RowId(middle), 1)?.first() {
-                // Rows at the beginning may have been deleted, so the next one may lie further on.
-                Some(row) if row.timestamp < time => {
-                    before = row.row_id.0.max(middle + 1);
-                    probe = before + stride;
-                }
-                Some(_) | None => {
-                    later = middle;
-                    probe = later - stride;
-                }
-            }
-            stride *= STRIDE_GROWTH;
-        }
-        Ok(Self { repository, id, after: RowId(before), is_done: false })
-    }
-
-    /// The last rows before the first one, at most so many.
-    ///
-    /// # Errors
-    /// From the database.
-    pub(crate) fn rows_before(&self, count: u32) -> Result<Vec<MetricRow>, RepositoryError> {
-        let first = RowId(self.after.0 - i64::from(count));
-        if self.after.0 <= 0 {
-            return Ok(Vec::new());
-        }
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut rows = self.repository.rows_after(self.id, first, count)?;
-        rows.retain(|row| row.row_id <= self.after);
-        Ok(rows)
-    }
-
-    /// The next rows before `end`; empty when there are no more. About `expected` rows are asked for at once.
-    ///
-    /// # Errors
-    /// From the database.
-    pub(crate) fn next_page(&mut self, end: i64, expected: usize) -> Result<Vec<MetricRow>, RepositoryError> {
-        if self.is_done {
-            return Ok(Vec::new());
-        }
-        let limit = expected.saturating_add(1).min(PAGE_ROWS);
-        let mut rows = self.repository.rows_after(self.id, self.after, limit)?;
-        self.is_done = rows.len() < limit;
-        if let Some(last) = rows.last() {
-            self.after = last.row_id;
-            if last.timestamp >= end {
-                self.is_done = true;
-                rows.retain(|row| row.timestamp < end);
-            }
-        }
-        Ok(rows)
     }
 }
 

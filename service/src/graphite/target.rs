@@ -283,11 +283,8 @@ impl Parser<'_> {
                     }
                     depth -= 1;
                 }
-                ',' | '.' if depth > 0 => {
-                    if character == '.' {
-                        return Err(self.unexpected("`}`; braces never reach across dots"));
-                    }
-                }
+                '.' if depth > 0 => return Err(self.unexpected("`}`; braces never reach across dots")),
+                ',' if depth > 0 => {}
                 ',' | '(' | ')' | '\'' | '"' | '|' => break,
                 blank if blank.is_whitespace() || blank.is_control() => break,
                 _ => {}

@@ -59,9 +59,10 @@ pub(crate) fn parse_time(text: &str, zone: &TimeZone, now: i64) -> Result<i64, O
     }
     let bare: String =
         text.trim().to_lowercase().chars().filter(|character| !"_, ".contains(*character)).collect();
-    let in_range = |seconds: Option<i64>| {
-        let seconds = seconds.filter(|seconds| (MIN_UNIX_SECONDS..=MAX_UNIX_SECONDS).contains(seconds));
-        seconds.ok_or_else(|| refused("it lies outside the years 0 to 9999 (are these milliseconds?)"))
+    let in_range = |seconds: i64| {
+        let is_inside = (MIN_UNIX_SECONDS..=MAX_UNIX_SECONDS).contains(&seconds);
+        let far = "it lies outside the years 0 to 9999 (are these milliseconds?)";
+        if is_inside { Ok(seconds) } else { Err(refused(far)) }
     };
     if let Some(seconds) = unix_seconds(&bare) {
         return in_range(seconds);
@@ -70,7 +71,7 @@ pub(crate) fn parse_time(text: &str, zone: &TimeZone, now: i64) -> Result<i64, O
     let (reference, offset) = bare.split_at(at);
     let reference = reference_seconds(reference, zone, now).map_err(refused)?;
     let offset = offset_seconds(offset).map_err(refused)?;
-    in_range(reference.checked_add(offset))
+    in_range(reference.saturating_add(offset))
 }
 
 /// Seconds of an interval such as `1h` or `-7d`; without a sign it is positive.
@@ -103,8 +104,8 @@ pub(crate) fn zone(name: &str) -> Result<TimeZone, OperationError> {
     })
 }
 
-/// Whole seconds, unless the text is a date; the inner `None` is a number too large for any time.
-fn unix_seconds(text: &str) -> Option<Option<i64>> {
+/// Whole seconds, unless the text is a date; numbers too large for any time are the largest.
+fn unix_seconds(text: &str) -> Option<i64> {
     let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
         if fraction.bytes().all(|byte| byte.is_ascii_digit()) { whole } else { text }
     });
@@ -116,7 +117,7 @@ fn unix_seconds(text: &str) -> Option<Option<i64>> {
         && part(0, 4).is_some_and(|year| year > 1900)
         && part(4, 6).is_some_and(|month| month < 13)
         && part(6, 8).is_some_and(|day| day < 32);
-    if is_date { None } else { Some(whole.parse().ok()) }
+    if is_date { None } else { Some(whole.parse().unwrap_or(i64::MAX)) }
 }
 
 fn reference_seconds(text: &str, zone: &TimeZone, now: i64) -> Result<i64, &'static str> {

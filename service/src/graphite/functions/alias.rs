@@ -19,14 +19,14 @@ pub(super) const FUNCTIONS: [Function; 5] = [
         group: GROUP,
         description: "Calls every series by this name.",
         parameters: &[SERIES, Parameter::required("newName", Kind::Text)],
-        run: alias,
+        run: |_, arguments| Ok(alias(arguments)),
     },
     Function {
         name: "aliasByMetric",
         group: GROUP,
         description: "Calls every series by the last node of its path.",
         parameters: &[SERIES],
-        run: alias_by_metric,
+        run: |_, arguments| Ok(alias_by_metric(arguments)),
     },
     Function {
         name: "aliasByNode",
@@ -34,7 +34,7 @@ pub(super) const FUNCTIONS: [Function; 5] = [
         description: "Calls every series by these nodes of its path, counted from 0 or from the end with -1, and by the \
                       values of these tags, with dots between them.",
         parameters: &[SERIES, Parameter::repeated("nodes", Kind::NodeOrTag)],
-        run: alias_by_node,
+        run: |_, arguments| Ok(alias_by_node(arguments)),
     },
     Function {
         name: "aliasByTags",
@@ -42,7 +42,7 @@ pub(super) const FUNCTIONS: [Function; 5] = [
         description: "Calls every series by the values of these tags, and by these nodes of its path, with dots between \
                       them.",
         parameters: &[SERIES, Parameter::repeated("tags", Kind::NodeOrTag)],
-        run: alias_by_node,
+        run: |_, arguments| Ok(alias_by_node(arguments)),
     },
     Function {
         name: "aliasSub",
@@ -58,18 +58,15 @@ pub(super) const FUNCTIONS: [Function; 5] = [
     },
 ];
 
-fn alias(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<Series>, OperationError> {
+fn alias(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     for series in &mut all {
         arguments.text(1, "").clone_into(&mut series.name);
     }
-    Ok(all)
+    all
 }
 
-fn alias_by_metric(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn alias_by_metric(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     for series in &mut all {
         let inner = series.name.rfind('(').map_or(0, |at| at + 1);
@@ -78,19 +75,16 @@ fn alias_by_metric(
         let last = path.rsplit('.').next().unwrap_or(path);
         series.name = last.split(',').next().unwrap_or(last).to_owned();
     }
-    Ok(all)
+    all
 }
 
-fn alias_by_node(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn alias_by_node(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     let nodes = arguments.nodes(1);
     for series in &mut all {
         series.name = key(series, &nodes);
     }
-    Ok(all)
+    all
 }
 
 fn alias_sub(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<Series>, OperationError> {

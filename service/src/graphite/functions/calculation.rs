@@ -19,7 +19,7 @@ pub(super) const FUNCTIONS: [Function; 3] = [
         group: "Transform",
         description: "The difference of each point to the one before it.",
         parameters: &[SERIES],
-        run: derivative,
+        run: |_, arguments| Ok(derivative(arguments)),
     },
     Function {
         name: "movingAverage",
@@ -43,11 +43,11 @@ pub(super) const FUNCTIONS: [Function; 3] = [
             Parameter::optional("maxValue", Kind::Float, None),
             Parameter::optional("minValue", Kind::Float, None),
         ],
-        run: non_negative_derivative,
+        run: |_, arguments| Ok(non_negative_derivative(arguments)),
     },
 ];
 
-fn derivative(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<Series>, OperationError> {
+fn derivative(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     for series in &mut all {
         let mut before = None;
@@ -58,13 +58,10 @@ fn derivative(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<V
         series.mark("derivative", "1");
         series.rename(format!("derivative({})", series.name));
     }
-    Ok(all)
+    all
 }
 
-fn non_negative_derivative(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn non_negative_derivative(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     let bound = |place: usize| arguments.number(place).map(Number::as_float);
     let (max, min) = (bound(1), bound(2));
@@ -76,7 +73,7 @@ fn non_negative_derivative(
         series.mark("nonNegativeDerivative", "1");
         series.rename(format!("nonNegativeDerivative({})", series.name));
     }
-    Ok(all)
+    all
 }
 
 /// How far a counter went, and what to compare its next point with.

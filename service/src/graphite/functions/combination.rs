@@ -26,26 +26,26 @@ pub(super) const FUNCTIONS: [Function; 11] = [
         parameters: &[SERIES, Parameter::required("func", Kind::Aggregate)],
         run: |_, arguments| {
             let name = arguments.text(1, "average").to_owned();
-            combined(arguments.series(), &name)
+            combined(&arguments.series(), &name)
         },
     },
     named("averageSeries", "The mean of many series at each time.", |_, arguments| {
-        combined(arguments.series(), "average")
+        combined(&arguments.series(), "average")
     }),
     named("avg", "The mean of many series at each time, under a short name.", |_, arguments| {
-        combined(arguments.series(), "average")
+        combined(&arguments.series(), "average")
     }),
     named("maxSeries", "The highest of many series at each time.", |_, arguments| {
-        combined(arguments.series(), "max")
+        combined(&arguments.series(), "max")
     }),
     named("minSeries", "The lowest of many series at each time.", |_, arguments| {
-        combined(arguments.series(), "min")
+        combined(&arguments.series(), "min")
     }),
     named("sum", "The sum of many series at each time, under a short name.", |_, arguments| {
-        combined(arguments.series(), "sum")
+        combined(&arguments.series(), "sum")
     }),
     named("sumSeries", "The sum of many series at each time.", |_, arguments| {
-        combined(arguments.series(), "sum")
+        combined(&arguments.series(), "sum")
     }),
     Function {
         name: "groupByNode",
@@ -91,18 +91,18 @@ pub(super) const FUNCTIONS: [Function; 11] = [
         group: GROUP,
         description: "How far many series lie apart at each time.",
         parameters: &LISTS,
-        run: |_, arguments| combined(arguments.series(), "range"),
+        run: |_, arguments| combined(&arguments.series(), "range"),
     },
 ];
 
 /// One series of many; none of none.
-fn combined(all: Vec<Series>, callback: &str) -> Result<Vec<Series>, OperationError> {
+fn combined(all: &[Series], callback: &str) -> Result<Vec<Series>, OperationError> {
     let function = callback.strip_suffix("Series").unwrap_or(callback);
     let aggregate = Consolidation::aggregate(function)?;
-    let Some(aligned) = align(&all) else { return Ok(Vec::new()) };
+    let Some(aligned) = align(all) else { return Ok(Vec::new()) };
     let mut paths: Vec<&str> = Vec::new();
     let mut tags: Option<Tags> = None;
-    for series in &all {
+    for series in all {
         if !paths.contains(&series.path.as_str()) {
             paths.push(&series.path);
         }
@@ -153,7 +153,7 @@ fn grouped_by_nodes(
 ) -> Result<Vec<Series>, OperationError> {
     let mut results = Vec::new();
     for (key, group) in groups(all, |series| key(series, nodes)) {
-        for mut series in combined(group, callback)? {
+        for mut series in combined(&group, callback)? {
             series.name.clone_from(&key);
             results.push(series);
         }
@@ -185,7 +185,7 @@ fn group_by_tags(
     };
     let mut results = Vec::new();
     for (key, group) in groups(all, key) {
-        for mut series in combined(group, &callback)? {
+        for mut series in combined(&group, &callback)? {
             series.tags = tags_of(&canonical(&key));
             series.rename(key.clone());
             results.push(series);

@@ -5,10 +5,9 @@
 use htm_core::float_text::repr;
 
 use super::arguments::Arguments;
-use super::{Evaluation, Function, Kind, Parameter, SERIES};
+use super::{Function, Kind, Parameter, SERIES};
 use crate::graphite::number::{Number, short_text};
 use crate::graphite::series::Series;
-use crate::operations::OperationError;
 
 const GROUP: &str = "Filter Data";
 
@@ -18,21 +17,21 @@ pub(super) const FUNCTIONS: [Function; 4] = [
         group: "Transform",
         description: "Fills holes with the value before them, if they are at most this many points long.",
         parameters: &[SERIES, Parameter::optional("limit", Kind::IntegerOrInfinity, None)],
-        run: keep_last_value,
+        run: |_, arguments| Ok(keep_last_value(arguments)),
     },
     Function {
         name: "removeAboveValue",
         group: GROUP,
         description: "Takes away the points above a value.",
         parameters: &[SERIES, Parameter::required("n", Kind::Float)],
-        run: remove_above_value,
+        run: |_, arguments| Ok(remove_above_value(arguments)),
     },
     Function {
         name: "removeBelowValue",
         group: GROUP,
         description: "Takes away the points below a value: of scores, what is not odd enough.",
         parameters: &[SERIES, Parameter::required("n", Kind::Float)],
-        run: remove_below_value,
+        run: |_, arguments| Ok(remove_below_value(arguments)),
     },
     Function {
         name: "transformNull",
@@ -43,14 +42,11 @@ pub(super) const FUNCTIONS: [Function; 4] = [
             Parameter::optional("default", Kind::Float, Some("0")),
             Parameter::optional("referenceSeries", Kind::SeriesList, None),
         ],
-        run: transform_null,
+        run: |_, arguments| Ok(transform_null(arguments)),
     },
 ];
 
-fn keep_last_value(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn keep_last_value(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     let limit = usize::try_from(arguments.integer(1, i64::MAX)).unwrap_or(0);
     for series in &mut all {
@@ -73,21 +69,15 @@ fn keep_last_value(
             }
         }
     }
-    Ok(all)
+    all
 }
 
-fn remove_above_value(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
-    Ok(remove(arguments, "removeAboveValue", |value, bound| value > bound))
+fn remove_above_value(arguments: &mut Arguments<'_>) -> Vec<Series> {
+    remove(arguments, "removeAboveValue", |value, bound| value > bound)
 }
 
-fn remove_below_value(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
-    Ok(remove(arguments, "removeBelowValue", |value, bound| value < bound))
+fn remove_below_value(arguments: &mut Arguments<'_>) -> Vec<Series> {
+    remove(arguments, "removeBelowValue", |value, bound| value < bound)
 }
 
 fn remove(arguments: &mut Arguments<'_>, name: &str, is_outside: fn(f64, f64) -> bool) -> Vec<Series> {
@@ -102,10 +92,7 @@ fn remove(arguments: &mut Arguments<'_>, name: &str, is_outside: fn(f64, f64) ->
     all
 }
 
-fn transform_null(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn transform_null(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     let default = arguments.number(1).unwrap_or(Number::Integer(0));
     let is_referred = arguments.is_given(2);
@@ -126,7 +113,7 @@ fn transform_null(
             }
         }
     }
-    Ok(all)
+    all
 }
 
 #[cfg(test)]

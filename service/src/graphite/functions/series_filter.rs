@@ -4,10 +4,9 @@
 
 use super::arguments::Arguments;
 use super::sorting::by_rank;
-use super::{Evaluation, Function, Kind, Parameter, SERIES};
+use super::{Function, Kind, Parameter, SERIES};
 use crate::graphite::consolidation::Consolidation;
 use crate::graphite::series::Series;
-use crate::operations::OperationError;
 
 const GROUP: &str = "Filter Series";
 const COUNT: Parameter = Parameter::required("n", Kind::Integer);
@@ -53,12 +52,12 @@ pub(super) const FUNCTIONS: [Function; 5] = [
         group: GROUP,
         description: "Keeps the first so many series.",
         parameters: &[SERIES, COUNT],
-        run: limit,
+        run: |_, arguments| Ok(limit(arguments)),
     },
 ];
 
-fn limit(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<Series>, OperationError> {
-    Ok(first(arguments, None))
+fn limit(arguments: &mut Arguments<'_>) -> Vec<Series> {
+    first(arguments, None)
 }
 
 fn first(arguments: &mut Arguments<'_>, rank: Option<Consolidation>) -> Vec<Series> {

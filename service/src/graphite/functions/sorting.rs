@@ -25,14 +25,14 @@ pub(super) const FUNCTIONS: [Function; 3] = [
         group: GROUP,
         description: "Sorts series by their highest points, highest first.",
         parameters: &[SERIES],
-        run: sort_by_maxima,
+        run: |_, arguments| Ok(sort_by_maxima(arguments)),
     },
     Function {
         name: "sortByName",
         group: GROUP,
         description: "Sorts series by their names; natural order puts disk2 before disk10.",
         parameters: &[SERIES, Parameter::optional("natural", Kind::Boolean, Some("false")), REVERSE],
-        run: sort_by_name,
+        run: |_, arguments| Ok(sort_by_name(arguments)),
     },
 ];
 
@@ -43,19 +43,13 @@ fn sort_by(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<
     Ok(all)
 }
 
-fn sort_by_maxima(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn sort_by_maxima(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     by_rank(&mut all, Consolidation::Max, true);
-    Ok(all)
+    all
 }
 
-fn sort_by_name(
-    _: &mut Evaluation<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Result<Vec<Series>, OperationError> {
+fn sort_by_name(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     if arguments.boolean(1, false) {
         all.sort_by_cached_key(|series| natural(&series.name));
@@ -65,7 +59,7 @@ fn sort_by_name(
     if arguments.boolean(2, false) {
         all.reverse();
     }
-    Ok(all)
+    all
 }
 
 /// Sorts series by an aggregate of their points; equal ones keep their order either way.

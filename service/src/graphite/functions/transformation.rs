@@ -21,7 +21,7 @@ pub(super) const FUNCTIONS: [Function; 5] = [
         group: GROUP,
         description: "Takes the sign from every point.",
         parameters: &[SERIES],
-        run: absolute,
+        run: |_, arguments| Ok(absolute(arguments)),
     },
     Function {
         name: "offset",
@@ -63,7 +63,7 @@ pub(super) const FUNCTIONS: [Function; 5] = [
     },
 ];
 
-fn absolute(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<Series>, OperationError> {
+fn absolute(arguments: &mut Arguments<'_>) -> Vec<Series> {
     let mut all = arguments.series();
     for series in &mut all {
         series.mark("absolute", "1");
@@ -72,7 +72,7 @@ fn absolute(_: &mut Evaluation<'_>, arguments: &mut Arguments<'_>) -> Result<Vec
             *value = value.abs();
         }
     }
-    Ok(all)
+    all
 }
 
 fn computed(arguments: &mut Arguments<'_>, name: &str, compute: fn(f64, f64) -> f64) -> Vec<Series> {

@@ -112,16 +112,9 @@ fn decoded(text: &[u8]) -> Option<String> {
     let mut at = 0;
     while at < text.len() {
         let escaped = if text[at] == b'%' { digit(at + 1).zip(digit(at + 2)) } else { None };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high * 16 + low);
-                at += 3;
-            }
-            None => {
-                bytes.push(if text[at] == b'+' { b' ' } else { text[at] });
-                at += 1;
-            }
-        }
+        let plain = if text[at] == b'+' { b' ' } else { text[at] };
+        bytes.push(escaped.map_or(plain, |(high, low)| high * 16 + low));
+        at += if escaped.is_some() { 3 } else { 1 };
     }
     String::from_utf8(bytes).ok()
 }
