@@ -45,6 +45,8 @@ pub mod signals;
 
 pub mod operations;
 
+pub(crate) mod graphite;
+
 pub mod scheduler;
 
 pub mod anomaly;

@@ -3,8 +3,9 @@
 //! Files: `server.rs` starts and stops; `connection.rs` bounds connections, `gate.rs` requests, `access.rs` lets in;
 //! `shared.rs` is what handlers work with; `answer.rs` and `extract.rs` are the ways out and in. `/api/v1` is in
 //! `metrics.rs`, `models.rs`, `samples.rs`, `charts.rs`, `anomalies.rs`, `live.rs` and `overview.rs`, and described in
-//! `openapi.rs`; `dashboard.rs` serves the pages for people, `taurus.rs` has the old application's routes, `web_app.rs` the
-//! skeleton's, `traffic_app.rs` those of the traffic tutorial's server.
+//! `openapi.rs`; `dashboard.rs` serves the pages for people; `graphite.rs` and its folder are the read side of Graphite, which
+//! Grafana asks; `taurus.rs` has the old application's routes, `web_app.rs` the skeleton's, `traffic_app.rs` those of the
+//! traffic tutorial's server.
 //!
 //! Invariants: handlers never block the runtime (the repository is asked on its blocking threads); bodies, rows in
 //! memory, requests, connections and times are bounded; every error of the API is JSON,
@@ -22,6 +23,7 @@ mod connection;
 mod dashboard;
 mod extract;
 mod gate;
+mod graphite;
 mod live;
 mod metrics;
 mod models;

@@ -24,7 +24,7 @@ use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
-use super::{alerts, anomalies, charts, dashboard, live, metrics, models, openapi, overview, taurus};
+use super::{alerts, anomalies, charts, dashboard, graphite, live, metrics, models, openapi, overview, taurus};
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::operations::Operations;
@@ -207,6 +207,7 @@ fn api_routes() -> Router<Shared> {
         .merge(alerts::routes())
         .merge(dashboard::routes())
         .merge(taurus::routes())
+        .merge(graphite::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
