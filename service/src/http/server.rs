@@ -24,7 +24,9 @@ use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
-use super::{alerts, anomalies, charts, dashboard, graphite, live, metrics, models, openapi, overview, taurus};
+use super::{
+    alerts, anomalies, charts, dashboard, graphite, live, metrics, models, openapi, overview, taurus,
+};
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::operations::Operations;
