@@ -448,6 +448,7 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
         ("nothing(a.b)", "no function `nothing`"),
         ("scale(a.b, 'x')", "`factor` takes a number"),
         ("12e", "400"),
+        ("timeShift(a.b, '9999999999d')", "100 years"),
         (deep.as_str(), "at most 32"),
         (doubling.as_str(), "the most for one request"),
         ("{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}{a,b,c,d,e,f,g,h}.x", "10000"),
@@ -479,6 +480,17 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
         request_with(graphite.address, "POST", "/render", &[("Content-Type", "application/json")], "{}");
     assert_eq!(json.status, 415, "{json:?}");
     assert_eq!(get(graphite.address, "/functions/x/y").status, 404);
+
+    // Times beyond all rows are no trouble.
+    for target in ["timeShift(a.b, '99y')", "summarize(a.b, '99y')", "movingAverage(a.b, 100000)"] {
+        assert_eq!(
+            graphite.get("/render", &[("target", target), ("from", "19700102")])[0]["target"]
+                .as_str()
+                .map(|_| ()),
+            Some(()),
+            "{target}"
+        );
+    }
 
     // All there is, from 1970 on, and a window in which there is nothing.
     let all = graphite.points("a.b", 0, 2_000_000_000);

@@ -13,6 +13,7 @@ use super::tag_expression::{self, TagExpression};
 use super::target::{Call, Expression};
 use super::time;
 use crate::operations::OperationError;
+use crate::timestamp::{MAX_UNIX_SECONDS, MIN_UNIX_SECONDS};
 
 /// Most targets of one request.
 pub(crate) const MAX_TARGETS: usize = 500;
@@ -53,13 +54,19 @@ impl Window {
 
     /// Begins earlier by so many seconds.
     pub(crate) fn begin_earlier(self, seconds: i64) -> Self {
-        Self { from: self.from.saturating_sub(seconds), ..self }
+        Self { from: within_time(self.from.saturating_sub(seconds)), ..self }
     }
 
     /// Moved by so many seconds.
     pub(crate) fn moved(self, seconds: i64) -> Self {
-        Self { from: self.from.saturating_add(seconds), until: self.until.saturating_add(seconds), ..self }
+        let moved = |time: i64| within_time(time.saturating_add(seconds));
+        Self { from: moved(self.from), until: moved(self.until), ..self }
     }
+}
+
+/// The nearest time that there can be a row of, so that sums of times never overflow.
+fn within_time(seconds: i64) -> i64 {
+    seconds.clamp(MIN_UNIX_SECONDS, MAX_UNIX_SECONDS)
 }
 
 /// Where series come from.

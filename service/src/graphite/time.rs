@@ -17,6 +17,8 @@ use jiff::{Span, Timestamp};
 use crate::operations::OperationError;
 use crate::timestamp::{MAX_UNIX_SECONDS, MIN_UNIX_SECONDS};
 
+/// Longest interval: a hundred years of 365 days.
+const MAX_INTERVAL_S: i64 = 3_153_600_000;
 /// Longest text of a time.
 const MAX_TIME_BYTES: usize = 100;
 const MONTHS: [&str; 12] =
@@ -81,7 +83,11 @@ pub(crate) fn parse_time(text: &str, zone: &TimeZone, now: i64) -> Result<i64, O
 pub(crate) fn parse_interval(text: &str) -> Result<i64, OperationError> {
     let bare = text.trim().to_lowercase();
     let seconds = if text.len() > MAX_TIME_BYTES { Err("it is too long") } else { offset_seconds(&bare) };
-    seconds.map_err(|why| {
+    let in_range = |seconds: i64| {
+        let is_short = (-MAX_INTERVAL_S..=MAX_INTERVAL_S).contains(&seconds);
+        if is_short { Ok(seconds) } else { Err("it is longer than 100 years") }
+    };
+    seconds.and_then(in_range).map_err(|why| {
         let shown: String = text.chars().take(60).collect();
         OperationError::invalid(format!(
             "`{}` is no interval: {why}; expected for example 10min, 1h, 1d, 2w",
@@ -337,6 +343,8 @@ mod tests {
         assert_eq!(parse_interval("1h30min"), Ok(5_400));
         assert_eq!(parse_interval("-1d"), Ok(-DAY));
         assert!(parse_interval("soon").is_err());
+        let error = parse_interval("101y").expect_err("too long").to_string();
+        assert!(error.contains("100 years"), "{error}");
     }
 
     proptest! {

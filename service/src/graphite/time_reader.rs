@@ -40,7 +40,7 @@ impl<'a> TimeReader<'a> {
         // All rows up to `before` are older than `time`; the first one after `later` is not, or there is none.
         let (mut before, mut later) = (0, newest.0);
         // Near the guess first, in growing strides: rows of a steady sender are found in a few looks.
-        let (mut probe, mut stride, mut strides) = (guess.0, 1, MAX_STRIDES);
+        let (mut probe, mut stride, mut strides) = (guess.0, 1_i64, MAX_STRIDES);
         while before < later {
             let middle =
                 if strides > 0 { probe.clamp(before, later - 1) } else { before + (later - before) / 2 };
@@ -49,14 +49,14 @@ impl<'a> TimeReader<'a> {
                 // Rows at the beginning may have been deleted, so the next one may lie further on.
                 Some(row) if row.timestamp < time => {
                     before = row.row_id.0.max(middle + 1);
-                    probe = before + stride;
+                    probe = before.saturating_add(stride);
                 }
                 Some(_) | None => {
                     later = middle;
-                    probe = later - stride;
+                    probe = later.saturating_sub(stride);
                 }
             }
-            stride *= STRIDE_GROWTH;
+            stride = stride.saturating_mul(STRIDE_GROWTH);
         }
         Ok(Self { repository, id, after: RowId(before), is_done: false })
     }

@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{ApiError, NOSNIFF};
 use super::shared::Shared;
@@ -52,6 +52,11 @@ struct Room {
 }
 
 impl Room {
+    /// A place to render in. It belongs to the work, not to the request, as that may be given up while the work goes on.
+    async fn render_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.renders).acquire_owned().await.map_err(|_| ApiError::stopping())
+    }
+
     /// Carries out `work` with the catalog on a thread that may wait.
     async fn run<T: Send + 'static>(
         &self,

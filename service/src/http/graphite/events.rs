@@ -22,9 +22,10 @@ pub(super) async fn events(
     let zone = parameters.zone()?;
     let filter =
         TagFilter::new(parameters.one("tags").unwrap_or_default(), parameters.one("set") == Some("union"))?;
-    let Ok(_place) = room.renders.acquire().await else { return Err(ApiError::stopping()) };
+    let place = room.render_place().await?;
     let list = room
         .run(&shared, move |operations, catalog| {
+            let _place = place;
             let now = operations.now();
             let from = parse_time(parameters.one("from").unwrap_or("0"), &zone, now)?;
             let until = parse_time(parameters.one("until").unwrap_or("now"), &zone, now)?;

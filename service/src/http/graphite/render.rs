@@ -28,10 +28,11 @@ pub(super) async fn render(
     }
     let options = options(&parameters)?;
     let zone = parameters.zone()?;
-    let Ok(_place) = room.renders.acquire().await else { return Err(ApiError::stopping()) };
+    let place = room.render_place().await?;
     let media_type = options.format.media_type();
     let written = room
         .run(&shared, move |operations, catalog| {
+            let _place = place;
             let now = match parameters.one("now") {
                 None => operations.now(),
                 Some(now) => crate::graphite::time::parse_time(now, &zone, operations.now())?,
