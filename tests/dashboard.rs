@@ -111,8 +111,7 @@ impl Site {
     }
 
     fn is_nothing_wrong(&self) {
-        let mut errors = self.browser.console_errors();
-        errors.retain(|e| !e.contains("/api/v1/alerts"));
+        let errors = self.browser.console_errors();
         assert!(errors.is_empty(), "the console says: {errors:#?}");
         let home = format!("http://{}/", self.address);
         let foreign: Vec<String> = self
@@ -375,7 +374,7 @@ fn pictures_are_taken(site: &Site) {
 
 fn a_lost_engine_is_told(site: Site) {
     site.browser.look_at(1_600, 1_000, false);
-    site.go("#/rejects");
+    site.go("#/settings");
     let Site { browser, server, .. } = site;
     server.kill();
     browser.text_with("#banner:not([hidden])", "does not answer");

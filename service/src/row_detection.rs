@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use htm_core::detection::{Components, Detection};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Longest text of the components' column: six letters with numbers such as `1.234e-7`, and the signs between them.
 pub const MAX_COMPONENTS_CHARS: usize = 120;
@@ -55,12 +56,12 @@ impl RowDetection {
     /// Never: finite numbers are always JSON.
     pub fn components_column(&self) -> Option<String> {
         let components = self.components.as_ref()?;
-        let shown: BTreeMap<&str, f64> = LETTERS
+        let shown: BTreeMap<&str, Value> = LETTERS
             .into_iter()
             .zip(numbers(components))
             .filter(|(_, value)| *value != 0.0 && value.is_finite())
-            .map(|(letter, value)| (letter, four_digits(value)))
-            .chain(self.open_predictions.map(|count| (OPEN_PREDICTIONS, f64::from(count))))
+            .map(|(letter, value)| (letter, four_digits(value).into()))
+            .chain(self.open_predictions.map(|count| (OPEN_PREDICTIONS, count.into())))
             .collect();
         Some(serde_json::to_string(&shown).expect("finite numbers are always JSON"))
     }
@@ -139,11 +140,11 @@ mod tests {
     #[test]
     fn the_column_names_what_is_not_zero_in_four_digits() {
         let text = detection(0.012_345_678, 0.0).components_column().expect("components");
-        assert_eq!(text, r#"{"A":0.01235,"m":1.0}"#);
+        assert_eq!(text, r#"{"A":0.01235,"m":1.0,"p":2048}"#);
         let read = RowDetection::from_columns(Some(0.25), Some(0.0), Some(&text)).expect("a score");
         assert_eq!(read, detection(0.012_35, 0.0));
         assert_eq!(RowDetection::from_columns(None, None, Some(&text)), None);
-        let bare = RowDetection { components: None, ..read };
+        let bare = RowDetection { components: None, open_predictions: None, ..read };
         for foreign in [None, Some(""), Some("null"), Some("[1]")] {
             assert_eq!(RowDetection::from_columns(Some(0.25), None, foreign), Some(bare));
         }

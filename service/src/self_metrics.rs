@@ -4,7 +4,7 @@
 //! it does itself. Gauges are of the moment they are asked for ([`Gauges`]). Counting is switched on by [`switch_on`],
 //! once for a process; before, a count costs the look at an atomic variable and goes nowhere.
 //!
-//! Invariant: labels take only values from this source, so the number of series is bounded.
+//! Invariant: labels take only values from this source or the settings, so the number of series is bounded.
 
 use std::sync::OnceLock;
 use std::time::Duration;

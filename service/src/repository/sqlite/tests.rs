@@ -46,6 +46,7 @@ fn a_file_of_version_1_is_brought_up_and_keeps_its_rows() {
     repository.transact(&mut |tx| tx.append_rows(&id("a"), &samples(0..2)).map(|_| ())).expect("appends");
     drop(repository);
     let raw = Connection::open(&path).expect("opens");
+    raw.execute_batch("DROP INDEX elevated_idx").expect("drops");
     for column in ["detection_score", "alert_score", "detection_components"] {
         raw.execute_batch(&format!("ALTER TABLE metric_data DROP COLUMN {column}")).expect("drops");
     }
@@ -70,7 +71,7 @@ fn a_file_of_version_2_gets_the_tables_of_alerts() {
     let path = folder.path().join("engine.db");
     drop(repository);
     let raw = Connection::open(&path).expect("opens");
-    raw.execute_batch("DROP TABLE alert_delivery; DROP TABLE alert_episode; DROP TABLE alert_cursor")
+    raw.execute_batch("DROP INDEX elevated_idx; DROP TABLE alert_delivery; DROP TABLE alert_episode; DROP TABLE alert_cursor")
         .expect("drops");
     raw.pragma_update(None, "user_version", 2).expect("updates");
     drop(raw);
