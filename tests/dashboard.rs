@@ -196,7 +196,7 @@ fn window_in_address(site: &Site) -> Option<(i64, i64)> {
 
 fn a_stretch_that_is_dragged_over_is_loaded_anew(site: &Site) {
     site.go(&format!("#/metric/{TAXI}"));
-    site.browser.text_with(".span-label", &format!("6\u{202f}500 samples"));
+    site.browser.text_with(".span-label", "6\u{202f}500 samples");
     let place = "const box = document.querySelector('.pane-value .u-over').getBoundingClientRect(); \
                  return [box.left, box.top, box.width, box.height].map(Math.round);";
     let place = site.browser.run(place, &[]);
@@ -217,7 +217,7 @@ fn a_stretch_that_is_dragged_over_is_loaded_anew(site: &Site) {
         "document.querySelector('.pane-value .u-over').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}));",
         &[],
     );
-    site.browser.text_with(".span-label", &format!("6\u{202f}500 samples"));
+    site.browser.text_with(".span-label", "6\u{202f}500 samples");
 }
 
 fn times_are_of_the_chosen_zone(site: &Site) {

@@ -12,6 +12,7 @@ use htm_tests::recording::series;
 use htm_tests::sender::{connect, lines, send};
 use htm_tests::stored::{rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
+use htmengine::repository::metric_data::MetricRow;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -57,100 +58,17 @@ fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
 fn what_was_odd_is_ranked_drawn_and_explained() {
     let site = Site::start(&[]);
     let taxi: Vec<_> = series("nyc_taxi").into_iter().map(|(_, record)| record).collect();
-    let calm = &taxi[..400];
     send(site.server.address(), lines("taxi;city=NYC", &taxi).as_bytes());
-    send(site.server.address(), lines("calm;city=NYC", calm).as_bytes());
+    send(site.server.address(), lines("calm;city=NYC", &taxi[..400]).as_bytes());
     let repository = site.server.repository();
     wait_for_scores(&repository, "taxi;city=NYC", taxi.len());
-    wait_for_scores(&repository, "calm;city=NYC", calm.len());
+    wait_for_scores(&repository, "calm;city=NYC", 400);
     let stored = rows(&repository, "taxi;city=NYC");
-
-    // The marathon of 2 November 2014.
-    let day = "from=2014-11-01&until=2014-11-03";
-    let ranking = site.get(&format!("/api/v1/anomalies?{day}"));
-    let marathon = &ranking["anomalies"][0];
-    assert_eq!(marathon["metric"], "taxi;city=NYC", "{ranking}");
-    let peak =
-        stored.iter().find(|row| Some(row.row_id.0) == marathon["peak_rowid"].as_i64()).expect("a row");
-    let score = peak.detection.expect("scored").score;
-    assert_eq!(
-        (marathon["max_score"].as_f64(), marathon["peak_value"].as_f64()),
-        (Some(score), Some(peak.value))
-    );
-    assert_eq!(marathon["peak_at"].as_i64(), Some(peak.timestamp));
-    assert!((1_414_886_400..1_414_972_800).contains(&peak.timestamp), "2 November: {}", peak.timestamp);
-
-    // All of it: every elevated row is in one episode, and episodes add up by metric and by tag.
-    let all = "from=2014-07-01&until=newest&limit=1000";
-    let elevated =
-        stored.iter().filter(|row| row.detection.is_some_and(|it| it.score >= ALERT_THRESHOLD)).count();
-    let counted = |grouping: &str| -> (usize, u64, u64) {
-        let ranking = site.get(&format!("/api/v1/anomalies?{all}&group_by={grouping}&glob=taxi*"));
-        let entries = ranking["anomalies"].as_array().expect("a list").clone();
-        let scores: Vec<f64> = entries.iter().filter_map(|entry| entry["max_score"].as_f64()).collect();
-        assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
-        let sum = |key: &str| entries.iter().filter_map(|entry| entry[key].as_u64()).sum();
-        (entries.len(), sum("episodes"), sum("rows"))
-    };
-    let (episodes, _, rows_of_episodes) = counted("episode");
-    assert_eq!(rows_of_episodes, elevated as u64);
-    assert_eq!(counted("metric"), (1, episodes as u64, elevated as u64));
-    assert_eq!(counted("tag:city"), (1, episodes as u64, elevated as u64));
-    assert_eq!(counted("tag:country"), (0, 0, 0));
-
-    // The heat's cells are the largest scores of their time.
-    let heat = site.get("/api/v1/heat?from=2014-07-01&until=newest&cells=50&sort=score");
-    assert_eq!(texts(&heat["rows"], "metric"), ["taxi;city=NYC", "calm;city=NYC"]);
-    let (from, cell_s) = (heat["from"].as_i64().expect("a time"), heat["cell_s"].as_i64().expect("seconds"));
-    let mut wanted: BTreeMap<i64, f64> = BTreeMap::new();
-    for row in &stored {
-        let score = row.detection.map_or(0.0, |detection| detection.score);
-        if score >= 0.1 {
-            let cell = wanted.entry((row.timestamp - from) / cell_s).or_default();
-            *cell = cell.max(score);
-        }
-    }
-    let cells = heat["rows"][0]["cells"].as_array().expect("cells");
-    let found: BTreeMap<i64, f64> =
-        (0..).zip(cells).filter_map(|(at, cell)| Some((at, cell.as_f64()?))).collect();
-    assert_eq!((cells.len(), &found), (50, &wanted));
-
-    // A chart of every row has every row; a coarse one keeps the extremes.
-    let name = "/api/v1/metrics/taxi%3Bcity%3DNYC";
-    let fine = site.get(&format!("{name}/series?from=2014-11-01&until=2014-11-03"));
-    let values: Vec<f64> =
-        fine["value"].as_array().expect("values").iter().filter_map(Value::as_f64).collect();
-    let of_days: Vec<f64> = stored
-        .iter()
-        .filter(|row| (1_414_800_000..=1_414_972_800).contains(&row.timestamp))
-        .map(|row| row.value)
-        .collect();
-    assert_eq!(values, of_days);
-    assert_eq!(fine["range"]["learned"], true);
-    let coarse = site.get(&format!("{name}/series?points=200"));
-    let number = |key: &str| -> Vec<f64> {
-        coarse[key].as_array().expect("a column").iter().filter_map(Value::as_f64).collect()
-    };
-    let most = |numbers: Vec<f64>| numbers.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    assert!(number("time").len() <= 200 && coarse["rows"] == 10_320, "{}", coarse["rows"]);
-    let largest =
-        |of: fn(&htmengine::repository::metric_data::MetricRow) -> f64| most(stored.iter().map(of).collect());
-    assert_eq!(most(number("value_max")).to_bits(), largest(|row| row.value).to_bits());
-    let detection = largest(|row| row.detection.map_or(0.0, |detection| detection.score));
-    assert_eq!(most(number("detection")).to_bits(), detection.to_bits());
-    assert_eq!(coarse["anomalies"].as_array().map(Vec::len), Some(episodes));
-
-    let why = site.get(&format!("{name}/explain?rowid={}", peak.row_id));
-    let unpredicted = why["unpredicted_columns"].as_f64().expect("columns") / 40.0;
-    assert!((unpredicted - peak.raw_anomaly_score.expect("scored")).abs() < 1e-6, "{why}");
-    let open = peak.detection.and_then(|detection| detection.open_predictions);
-    assert_eq!(why["open_predictions"].as_u64(), open.map(u64::from));
-    assert!(why["usual_range"]["high"].as_f64().is_some_and(|high| high < peak.value), "{why}");
-    assert!(why["fired"].as_array().is_some_and(|fired| !fired.is_empty()), "{why}");
-    assert!(texts(&json!([{"text": why["text"][0]}]), "text")[0].contains("of the 40 columns"), "{why}");
-    let none = get(site.address, &format!("{name}/explain?rowid=99999"));
-    assert_eq!((none.status, none.json()["error"]["code"].as_i64()), (404, Some(3)));
-
+    let marathon = the_marathon_is_the_oddest_of_its_days(&site, &stored);
+    let episodes = episodes_add_up_by_metric_and_by_tag(&site, &stored);
+    cells_are_the_largest_scores_of_their_time(&site, &stored);
+    charts_keep_what_an_eye_looks_for(&site, &stored, episodes);
+    an_explanation_says_what_is_stored(&site, marathon);
     for bad in [
         "anomalies?group_by=colour",
         "anomalies?from=soon",
@@ -165,6 +83,93 @@ fn what_was_odd_is_ranked_drawn_and_explained() {
     ] {
         site.refused(&format!("/api/v1/{bad}"));
     }
+}
+
+fn detection_of(row: &MetricRow) -> f64 {
+    row.detection.map_or(0.0, |detection| detection.score)
+}
+
+fn the_marathon_is_the_oddest_of_its_days<'a>(site: &Site, stored: &'a [MetricRow]) -> &'a MetricRow {
+    let ranking = site.get("/api/v1/anomalies?from=2014-11-01&until=2014-11-03");
+    let marathon = &ranking["anomalies"][0];
+    assert_eq!(marathon["metric"], "taxi;city=NYC", "{ranking}");
+    let peak = stored.iter().find(|row| Some(row.row_id.0) == marathon["peak_rowid"].as_i64());
+    let peak = peak.expect("a row");
+    assert_eq!(marathon["max_score"].as_f64(), Some(detection_of(peak)));
+    assert_eq!(marathon["peak_value"].as_f64(), Some(peak.value));
+    assert_eq!(marathon["peak_at"].as_i64(), Some(peak.timestamp));
+    assert!((1_414_886_400..1_414_972_800).contains(&peak.timestamp), "2 November: {}", peak.timestamp);
+    peak
+}
+
+/// Returns how many there are.
+fn episodes_add_up_by_metric_and_by_tag(site: &Site, stored: &[MetricRow]) -> usize {
+    let all = "from=2014-07-01&until=newest&limit=1000";
+    let elevated = stored.iter().filter(|row| detection_of(row) >= ALERT_THRESHOLD).count();
+    let counted = |grouping: &str| -> (usize, u64, u64) {
+        let ranking = site.get(&format!("/api/v1/anomalies?{all}&group_by={grouping}&glob=taxi*"));
+        let entries = ranking["anomalies"].as_array().expect("a list").clone();
+        let scores: Vec<f64> = entries.iter().filter_map(|entry| entry["max_score"].as_f64()).collect();
+        assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
+        let sum = |key: &str| entries.iter().filter_map(|entry| entry[key].as_u64()).sum();
+        (entries.len(), sum("episodes"), sum("rows"))
+    };
+    let (episodes, _, rows_of_episodes) = counted("episode");
+    assert_eq!(rows_of_episodes, elevated as u64);
+    assert_eq!(counted("metric"), (1, episodes as u64, elevated as u64));
+    assert_eq!(counted("tag:city"), (1, episodes as u64, elevated as u64));
+    assert_eq!(counted("tag:country"), (0, 0, 0));
+    episodes
+}
+
+fn cells_are_the_largest_scores_of_their_time(site: &Site, stored: &[MetricRow]) {
+    let heat = site.get("/api/v1/heat?from=2014-07-01&until=newest&cells=50&sort=score");
+    assert_eq!(texts(&heat["rows"], "metric"), ["taxi;city=NYC", "calm;city=NYC"]);
+    let (from, seconds) = (heat["from"].as_i64().expect("a time"), heat["cell_s"].as_i64().expect("seconds"));
+    let mut wanted: BTreeMap<i64, f64> = BTreeMap::new();
+    for row in stored.iter().filter(|row| detection_of(row) >= 0.1) {
+        let cell = wanted.entry((row.timestamp - from) / seconds).or_default();
+        *cell = cell.max(detection_of(row));
+    }
+    let cells = heat["rows"][0]["cells"].as_array().expect("cells");
+    let found: BTreeMap<i64, f64> =
+        (0..).zip(cells).filter_map(|(at, cell)| Some((at, cell.as_f64()?))).collect();
+    assert_eq!((cells.len(), &found), (50, &wanted));
+}
+
+fn charts_keep_what_an_eye_looks_for(site: &Site, stored: &[MetricRow], episodes: usize) {
+    let name = "/api/v1/metrics/taxi%3Bcity%3DNYC/series";
+    let fine = site.get(&format!("{name}?from=2014-11-01&until=2014-11-03"));
+    let values: Vec<f64> =
+        fine["value"].as_array().expect("values").iter().filter_map(Value::as_f64).collect();
+    let days = 1_414_800_000..=1_414_972_800;
+    let of_days: Vec<f64> =
+        stored.iter().filter(|row| days.contains(&row.timestamp)).map(|row| row.value).collect();
+    assert_eq!(values, of_days);
+    assert_eq!(fine["range"]["learned"], true);
+    let coarse = site.get(&format!("{name}?points=200"));
+    let column = |key: &str| -> Vec<f64> {
+        coarse[key].as_array().expect("a column").iter().filter_map(Value::as_f64).collect()
+    };
+    let most = |numbers: Vec<f64>| numbers.into_iter().fold(f64::NEG_INFINITY, f64::max).to_bits();
+    assert!(column("time").len() <= 200 && coarse["rows"] == 10_320, "{}", coarse["rows"]);
+    assert_eq!(most(column("value_max")), most(stored.iter().map(|row| row.value).collect()));
+    assert_eq!(most(column("detection")), most(stored.iter().map(detection_of).collect()));
+    assert_eq!(coarse["anomalies"].as_array().map(Vec::len), Some(episodes));
+}
+
+fn an_explanation_says_what_is_stored(site: &Site, row: &MetricRow) {
+    let name = "/api/v1/metrics/taxi%3Bcity%3DNYC/explain";
+    let why = site.get(&format!("{name}?rowid={}", row.row_id));
+    let unpredicted = why["unpredicted_columns"].as_f64().expect("columns") / 40.0;
+    assert!((unpredicted - row.raw_anomaly_score.expect("scored")).abs() < 1e-6, "{why}");
+    let open = row.detection.and_then(|detection| detection.open_predictions);
+    assert_eq!(why["open_predictions"].as_u64(), open.map(u64::from));
+    assert!(why["usual_range"]["high"].as_f64().is_some_and(|high| high < row.value), "{why}");
+    assert!(why["fired"].as_array().is_some_and(|fired| !fired.is_empty()), "{why}");
+    assert!(why["text"][0].as_str().is_some_and(|text| text.contains("of the 40 columns")), "{why}");
+    let none = get(site.address, &format!("{name}?rowid=99999"));
+    assert_eq!((none.status, none.json()["error"]["code"].as_i64()), (404, Some(3)));
 }
 
 #[test]
@@ -226,9 +231,8 @@ fn a_changed_range_starts_the_model_over_and_loses_no_row() {
     let again = wait_for_scores(&repository, "speed", 60);
     let range = site.get("/api/v1/metrics/speed")["range"].clone();
     assert_eq!(range, json!({"min": 0.0, "max": 200.0, "learned": false}));
-    let scores = |rows: &[htmengine::repository::metric_data::MetricRow]| -> Vec<Option<f64>> {
-        rows.iter().map(|row| row.raw_anomaly_score).collect()
-    };
+    let scores =
+        |rows: &[MetricRow]| -> Vec<Option<f64>> { rows.iter().map(|row| row.raw_anomaly_score).collect() };
     assert_ne!(scores(&before), scores(&again), "another range, another model");
     let bad = request(site.address, "PUT", "/api/v1/metrics/speed/range", r#"{"min": 5, "max": 1}"#);
     assert_eq!(bad.status, 400, "{bad:?}");
@@ -256,7 +260,8 @@ fn hostile_names_come_back_as_they_went_in() {
     let listed: BTreeSet<&str> = texts(&listed["metrics"], "name").into_iter().collect();
     assert_eq!(listed, names.into_iter().collect());
     for name in names {
-        let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded: Vec<String> = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = encoded.concat();
         assert_eq!(site.get(&format!("/api/v1/metrics/{encoded}"))["name"], name);
         let csv = get(site.address, &format!("/api/v1/metrics/{encoded}/data?format=csv"));
         assert_eq!(csv.body.lines().count(), 2, "{csv:?}");
@@ -466,9 +471,11 @@ fn every_documented_route_is_there_and_rows_come_as_messagepack_too() {
     assert_eq!(packed.header("content-type"), Some("application/octet-stream"));
     // A map of one; an array of eight with row 1, the time as u32, 1.5, and five times nothing.
     assert_eq!(packed.bytes[0], 0x81);
-    let row =
-        [&[0x98, 1, 0xce][..], &1_700_000_000_u32.to_be_bytes(), &[0xcb], &1.5_f64.to_be_bytes(), &[0xc0; 5]];
-    assert!(packed.bytes.ends_with(&row.concat()), "{:x?}", packed.bytes);
+    let row = [
+        0x98, 1, 0xce, 0x65, 0x53, 0xf1, 0x00, 0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0xc0, 0xc0, 0xc0, 0xc0,
+        0xc0,
+    ];
+    assert!(packed.bytes.ends_with(&row), "{:x?}", packed.bytes);
 }
 
 /// Method and path of every route in the document.

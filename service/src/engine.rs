@@ -65,6 +65,7 @@ const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an engine is to do.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "settings of their own, in any combination")]
 pub struct EngineOptions {
     /// Which roles this process plays.
     pub roles: Roles,

@@ -3,7 +3,7 @@
 //!
 //! Each route has its own free flow, rush hours on working days, quieter weekends and noise that remembers; an incident
 //! slows one route, or all of a borough, for a while. The same seed gives the same samples everywhere, which is why the
-//! generator of random numbers (SplitMix64) is here and not a library's, whose numbers may change with its version.
+//! generator of random numbers (`SplitMix64`) is here and not a library's, whose numbers may change with its version.
 //!
 //! Source: the scenario of htmengine-traffic-tutorial: its 153 routes, up to 5,000 records each, 0 to 80 miles an hour.
 

@@ -1,6 +1,6 @@
 //! A real browser: headless Chromium behind chromedriver, both ended when the test ends in whatever way.
 //!
-//! WebDriver is JSON over HTTP, which our own client speaks; half of what is needed here (its logs, a window narrower
+//! `WebDriver` is JSON over HTTP, which our own client speaks; half of what is needed here (its logs, a window narrower
 //! than a desktop's) are chromedriver's own commands anyway.
 
 use std::fs;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::http_client::request;
 use crate::waiting::wait_for;
 
-/// Keys without a letter, as WebDriver writes them.
+/// Keys without a letter, as `WebDriver` writes them.
 pub mod keys {
     /// Tabulator.
     pub const TAB: char = '\u{E004}';
@@ -60,7 +60,8 @@ pub struct Browser {
     _said: BufReader<ChildStdout>,
     address: SocketAddr,
     session: String,
-    _profile: TempDir,
+    /// Removed after the browser has ended.
+    profile: TempDir,
 }
 
 impl Browser {
@@ -80,16 +81,16 @@ impl Browser {
         let mut said = BufReader::new(driver.stdout.take().expect("piped"));
         let port = announced_port(&mut said);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut browser = Self { driver, _said: said, address, session: String::new(), _profile: profile };
+        let mut browser = Self { driver, _said: said, address, session: String::new(), profile };
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
-        flags.push(format!("--user-data-dir={}", browser._profile.path().display()));
+        flags.push(format!("--user-data-dir={}", browser.profile.path().display()));
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "goog:chromeOptions": {"args": flags},
         }}});
         let session = ask(address, "POST", "/session", &wanted);
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
         browser
     }
 

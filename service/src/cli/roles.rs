@@ -113,7 +113,7 @@ pub(super) struct HttpArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Where to serve dashboard and API [default: 127.0.0.1:8080 unless --web-app is given]; any but a loopback address
-    /// needs an API key (HTMENGINE_HTTP_KEY or `http_key`)
+    /// needs an API key (`HTMENGINE_HTTP_KEY` or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
     /// Serve without a key to whoever reaches the address

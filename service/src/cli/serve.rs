@@ -26,6 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// a model is started over the range seen so far, and the earlier samples are scored too. Stopping drains what was
 /// received and saves all models.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of their own")]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -39,7 +40,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
     /// Serve dashboard and HTTP API here [default: 127.0.0.1:8080]; any but a loopback address needs an API key
-    /// (HTMENGINE_HTTP_KEY or `http_key`)
+    /// (`HTMENGINE_HTTP_KEY` or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
     /// Serve neither dashboard nor HTTP API

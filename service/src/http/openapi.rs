@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use super::shared::Shared;
 
-/// OpenAPI 3.1, as it lies beside this file.
+/// `OpenAPI` 3.1, as it lies beside this file.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) fn routes() -> Router<Shared> {

@@ -40,7 +40,7 @@ pub(super) async fn ingest(State(shared): State<Shared>, Whole(body): Whole) -> 
         .run(move |operations| {
             let judged = operations.judge_graphite(&body, &limits);
             let count = judged.lines.len();
-            operations.hand_over_lines(judged.lines)?;
+            operations.hand_over_lines(&judged.lines)?;
             Ok((count, judged.refused))
         })
         .await?;

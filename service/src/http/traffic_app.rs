@@ -124,7 +124,9 @@ fn each_row(
                     "there are more than {MAX_ROWS} rows; ask for fewer with since, until or borough"
                 ))
             })?;
-            page.iter().for_each(|row| take(at, row));
+            for row in &page {
+                take(at, row);
+            }
         }
     }
     Ok(())
@@ -198,7 +200,9 @@ async fn anomalies(
             })?;
             let zone = new_york();
             let mut text = "timestamp".to_owned();
-            routes.iter().for_each(|route| text.extend([",", &route.id]));
+            for route in &routes {
+                text.extend([",", &route.id]);
+            }
             text.push('\n');
             for (timestamp, scores) in matrix {
                 text.push_str(&local_time(timestamp, &zone));

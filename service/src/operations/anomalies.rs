@@ -167,12 +167,11 @@ impl Operations {
                     },
                 };
                 let entry = anomaly_of(metric, &episode);
-                match entries.get_mut(&key) {
-                    Some(known) => merge(known, entry),
-                    None => {
-                        let group = matches!(query.grouping, Grouping::Tag(_)).then(|| key.0.clone());
-                        entries.insert(key, Anomaly { group, ..entry });
-                    }
+                if let Some(known) = entries.get_mut(&key) {
+                    merge(known, entry);
+                } else {
+                    let group = matches!(query.grouping, Grouping::Tag(_)).then(|| key.0.clone());
+                    entries.insert(key, Anomaly { group, ..entry });
                 }
             }
         }

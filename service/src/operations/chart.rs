@@ -154,10 +154,8 @@ impl Point {
 fn chart_of(rows: &[Point], query: &ChartQuery) -> Chart {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Chart::default() };
     let points = i64::try_from(query.points).unwrap_or(1);
-    let step_s = match rows.len() <= query.points {
-        true => 0,
-        false => (last.timestamp - first.timestamp) / points + 1,
-    };
+    let is_fine = rows.len() <= query.points;
+    let step_s = if is_fine { 0 } else { (last.timestamp - first.timestamp) / points + 1 };
     let mut columns = Columns::default();
     let is_same_part = |one: &Point, other: &Point| {
         step_s > 0

@@ -217,8 +217,7 @@ fn normalised(values: impl Iterator<Item = f64>) -> Option<[f64; SHAPE_ROWS]> {
     let variance: f64 =
         shape.iter().map(|value| ((value - mean) / scale).powi(2)).sum::<f64>() / SHAPE_LENGTH;
     let deviation = scale * variance.sqrt();
-    shape.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
-    Some(shape)
+    Some(shape.map(|value| (value - mean) / deviation))
 }
 
 fn fired(detection: Option<&RowDetection>) -> Vec<Fired> {

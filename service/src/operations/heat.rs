@@ -83,8 +83,8 @@ impl Operations {
             let found = query.cells;
             return Err(OperationError::invalid(format!("cells is {found}; expected 1 to {MAX_HEAT_CELLS}")));
         }
-        let cells = i64::try_from(query.cells).unwrap_or(1);
-        let cell_s = (query.until - query.since + cells - 1) / cells;
+        let parts = i64::try_from(query.cells).unwrap_or(1);
+        let cell_s = (query.until - query.since + parts - 1) / parts;
         let rows = self.repository().elevated_rows(&ElevatedQuery {
             since: query.since,
             until: query.until,
@@ -96,8 +96,8 @@ impl Operations {
         for row in rows {
             let cell =
                 usize::try_from((row.timestamp - query.since) / cell_s).unwrap_or(0).min(query.cells - 1);
-            let cells = scores.entry(row.metric).or_insert_with(|| vec![None; query.cells]);
-            cells[cell] = larger(cells[cell], Some(row.score));
+            let row_cells = scores.entry(row.metric).or_insert_with(|| vec![None; query.cells]);
+            row_cells[cell] = larger(row_cells[cell], Some(row.score));
         }
         let mut metrics = self.repository().metrics(&[])?;
         metrics.retain(|metric| query.filter.matches(metric));
@@ -114,9 +114,10 @@ impl Operations {
         let page = ranked.into_iter().skip(query.offset).take(query.limit.min(MAX_HEAT_ROWS));
         let rows = page
             .map(|(max, metric)| {
-                let cells = scores.remove(&metric.uid).unwrap_or_else(|| vec![None; query.cells]);
+                let found = scores.remove(&metric.uid);
+                let found = found.unwrap_or_else(|| vec![None; query.cells]);
                 let state = metric_state(&metric, None);
-                HeatRow { uid: metric.uid.as_str().to_owned(), metric: metric.name, state, max, cells }
+                HeatRow { uid: metric.uid.as_str().to_owned(), metric: metric.name, state, max, cells: found }
             })
             .collect();
         Ok(Heat { cell_s, total, rows, is_truncated })

@@ -97,7 +97,7 @@ pub struct Gauge {
 struct Look {
     at: Duration,
     stored: i64,
-    scored: i64,
+    completed: i64,
     rates: Option<(f64, f64)>,
 }
 
@@ -113,10 +113,10 @@ impl Gauge {
     }
 
     /// Rows stored and scored a second since a look that is long enough ago.
-    fn rates(&self, now: Duration, stored: i64, scored: i64) -> Option<(f64, f64)> {
+    fn rates(&self, now: Duration, (stored, completed): (i64, i64)) -> Option<(f64, f64)> {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = *looks else {
-            *looks = Some(Look { at: now, stored, scored, rates: None });
+            *looks = Some(Look { at: now, stored, completed, rates: None });
             return None;
         };
         let passed = now.saturating_sub(last.at);
@@ -124,8 +124,8 @@ impl Gauge {
             return last.rates;
         }
         let rate = |more: i64| u32::try_from(more).map_or(0.0, f64::from) / passed.as_secs_f64();
-        let rates = Some((rate(stored - last.stored), rate(scored - last.scored)));
-        *looks = Some(Look { at: now, stored, scored, rates });
+        let rates = Some((rate(stored - last.stored), rate(completed - last.completed)));
+        *looks = Some(Look { at: now, stored, completed, rates });
         rates
     }
 }
@@ -138,7 +138,7 @@ impl Operations {
     pub fn overview(&self, gauge: &Gauge) -> Result<Overview, OperationError> {
         let now = self.now();
         let (metrics, mut rows) = self.counts()?;
-        let rates = gauge.rates(self.monotonic(), rows.stored_total, rows.scored_total);
+        let rates = gauge.rates(self.monotonic(), (rows.stored_total, rows.scored_total));
         rows.stored_per_s = rates.map(|(stored, _)| stored);
         rows.scored_per_s = rates.map(|(_, scored)| scored);
         rows.newest_at = self.repository().newest_timestamp()?;
@@ -212,12 +212,12 @@ mod tests {
     fn rates_are_taken_over_a_while() {
         let gauge = Gauge::new(Path::new("nowhere"));
         let second = Duration::from_secs;
-        assert_eq!(gauge.rates(second(100), 1_000, 900), None);
-        assert_eq!(gauge.rates(second(101), 2_000, 1_900), None, "too soon");
-        assert_eq!(gauge.rates(second(110), 2_000, 1_400), Some((100.0, 50.0)));
-        assert_eq!(gauge.rates(second(111), 9_000, 9_000), Some((100.0, 50.0)), "too soon again");
+        assert_eq!(gauge.rates(second(100), (1_000, 900)), None);
+        assert_eq!(gauge.rates(second(101), (2_000, 1_900)), None, "too soon");
+        assert_eq!(gauge.rates(second(110), (2_000, 1_400)), Some((100.0, 50.0)));
+        assert_eq!(gauge.rates(second(111), (9_000, 9_000)), Some((100.0, 50.0)), "too soon again");
         assert_eq!(
-            gauge.rates(second(120), 1_000, 1_400),
+            gauge.rates(second(120), (1_000, 1_400)),
             Some((0.0, 0.0)),
             "rows were deleted with their metric"
         );

@@ -2,7 +2,7 @@
 //!
 //! In text floats are the shortest text that reads back to the same number, so that nothing is lost on the way out.
 //!
-//! Source: the text form is that of htmengine's skeleton web application; the stream of MessagePack is Taurus': an object
+//! Source: the text form is that of htmengine's skeleton web application; the stream of `MessagePack` is Taurus': an object
 //! with the names of the columns, then an array a row.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub enum RowFormat {
     Csv,
     /// `name value unix_seconds anomaly_score` a line, `None` for a row without a score.
     Text,
-    /// A stream of MessagePack values: `{"names": [..]}`, then an array for each row with what [`COLUMNS`] names.
+    /// A stream of `MessagePack` values: `{"names": [..]}`, then an array for each row with what [`COLUMNS`] names.
     Msgpack,
 }
 
@@ -106,7 +106,7 @@ impl RowFormat {
     }
 }
 
-/// As MessagePack.
+/// As `MessagePack`.
 ///
 /// # Panics
 /// Never: numbers, texts and sequences of known lengths have a form.

@@ -126,14 +126,15 @@ impl Operations {
     /// [`OperationError::BusAway`] if the bus has no room for [`MAX_BUS_WAIT`] or there is none, with how many samples
     /// were handed over before.
     pub fn hand_over(&self, name: &str, samples: &[GoodLine]) -> Result<(), OperationError> {
-        self.hand_over_lines(samples.iter().map(|line| line.graphite(name)).collect())
+        let lines: Vec<Vec<u8>> = samples.iter().map(|line| line.graphite(name)).collect();
+        self.hand_over_lines(&lines)
     }
 
     /// Hands Graphite lines to the storer.
     ///
     /// # Errors
     /// As [`Self::hand_over`].
-    pub fn hand_over_lines(&self, lines: Vec<Vec<u8>>) -> Result<(), OperationError> {
+    pub fn hand_over_lines(&self, lines: &[Vec<u8>]) -> Result<(), OperationError> {
         let Some(bus) = &self.bus else {
             return Err(OperationError::BusAway {
                 reason: "no bus is at hand; send samples to the Graphite port".to_owned(),
