@@ -128,7 +128,7 @@ function tilesOf(now, rates) {
   const share = models.budget_bytes > 0 ? models.resident_bytes / models.budget_bytes : null;
   return [
     tile("Metrics", count(metrics.total), `${count(metrics.active)} active`, null, "#/metrics"),
-    tile("Samples stored", `${figure(rows.stored_per_s)}/s`, `${figure(rows.stored_total)} since the start`, sparkline(rates.stored, "series")),
+    tile("Samples stored", `${figure(rows.stored_per_s)}/s`, `${figure(rows.stored_total)} so far`, sparkline(rates.stored, "series")),
     tile("Samples scored", `${figure(rows.scored_per_s)}/s`, `${count(rows.unscored)} waiting for a score`, sparkline(rates.scored, "likelihood")),
     tile("Models in memory", `${count(models.resident)} of ${count(models.known)}`, share === null ? bytes(models.resident_bytes) : `${bytes(models.resident_bytes)}, ${percent(share)} of the budget`),
     tile("Queues", count((queues.data ?? 0) + (queues.hints ?? 0) + (queues.scores ?? 0)), `${count(queues.data)} data, ${count(queues.hints)} hints, ${count(queues.scores)} scores`),

@@ -39,11 +39,11 @@ function wayOf(now, refused) {
   return [
     step("Refused", count(refused.total), "lines and samples that could not be taken; by reason below", null, refused.total > 0 ? "odd" : ""),
     step("On the way", count(now.queues?.data), "batches received and not stored yet"),
-    step("Stored", figure(rows.stored_total), "rows since the engine started"),
+    step("Stored", figure(rows.stored_total), "rows so far"),
     step("Wait for a model", count((metrics.pending_data ?? 0) + (metrics.learning ?? 0)), "metrics that still learn their range: their samples are kept and scored later", [link("metrics", null, { state: "pending_data" }), "Which?"]),
     step("Not monitored", count(metrics.unmonitored), "metrics stored without a model: no scores", [link("metrics", null, { state: "unmonitored" }), "Which?"]),
     step("Wait for a score", count(rows.unscored), "stored rows of models that have not stepped them yet"),
-    step("Scored", figure(rows.scored_total), "rows since the engine started"),
+    step("Scored", figure(rows.scored_total), "rows so far"),
   ];
 }
 
