@@ -32,7 +32,7 @@ export function metricActions(metric, { windowNow, onDone, onGone }) {
 
   const range = rangeForm(metric, (bounds) => attempt(async () => {
     if (isMonitored) await send("PUT", ["metrics", metric.name, "range"], bounds);
-    else await send("POST", ["models"], { metricSpec: { metric: metric.name }, modelParams: bounds });
+    else await send("POST", ["models"], { datasource: "custom", metricSpec: { metric: metric.name }, modelParams: bounds });
     onDone();
   }, "The range was changed"));
 
@@ -46,7 +46,7 @@ export function metricActions(metric, { windowNow, onDone, onGone }) {
   }
 
   const start = () => attempt(async () => {
-    await send("POST", ["models"], { metricSpec: { metric: metric.name } });
+    await send("POST", ["models"], { datasource: "custom", metricSpec: { metric: metric.name } });
     onDone();
   }, "Monitored");
 
