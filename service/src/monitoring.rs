@@ -38,7 +38,7 @@ use htm_core::ids::{ModelId, RowId};
 use htm_core::params::ValueRange;
 
 use crate::learned_range::{learned_range, outgrown, recent_rows};
-use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelSpec, ModelStart, SpecError};
+use crate::model_params::{ModelSpec, ModelStart, SpecError};
 use crate::repository::metric::{
     DATASOURCE_CUSTOM, MAX_DESCRIPTION_CHARS, MAX_SERVER_CHARS, Metric, MetricStatus,
 };
@@ -213,10 +213,8 @@ pub fn activate_if_ready(
     if metric.status != MetricStatus::PendingData {
         return Ok(Some(metric.status));
     }
-    let spec = metric.parameters.as_deref().map(ModelSpec::from_json);
     // One that cannot be read is told of once there are rows.
-    let learning_rows =
-        spec.and_then(Result::ok).map_or(DEFAULT_LEARNING_ROWS.into(), |spec| spec.rows_to_learn_from());
+    let learning_rows = ModelSpec::stored_rows_to_learn_from(metric.parameters.as_deref());
     if !has_rows(tx, &metric, learning_rows)? {
         return Ok(Some(metric.status));
     }

@@ -6,7 +6,6 @@
 //!
 //! Invariant: it never waits for room in the queue; a minute that finds none is left out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,9 +14,9 @@ use std::time::Duration;
 use crate::bus::Bus;
 use crate::bus::message::DataMessage;
 use crate::clock::Clock;
-use crate::control;
 use crate::operations::Operations;
-use crate::self_metrics::{self, Gauges};
+use crate::operations::overview::Gauge;
+use crate::self_metrics;
 
 /// As carbon's.
 pub const INTERVAL: Duration = Duration::from_secs(60);
@@ -34,7 +33,7 @@ pub struct SelfSeries {
     /// The time of the lines.
     pub clock: Arc<dyn Clock>,
     /// Where the scheduler leaves its figures.
-    pub data_dir: PathBuf,
+    pub gauge: Gauge,
     /// This machine, for the names.
     pub host: String,
 }
@@ -62,15 +61,13 @@ impl SelfSeries {
     }
 
     fn publish(&self) {
-        let (metrics, rows) = match self.operations.counts() {
-            Ok(counts) => counts,
+        let text = match self.operations.figures_text(&self.gauge) {
+            Ok(text) => text,
             Err(error) => {
                 tracing::debug!("the engine's own series miss a minute: {error}");
                 return;
             }
         };
-        let engine = control::read_figures(&self.data_dir).ok().flatten();
-        let text = self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() });
         let lines = graphite_lines(&text, &self.host, self.clock.unix_seconds());
         for part in lines.chunks(MAX_LINES) {
             if self.bus.data().try_publish(DataMessage { lines: part.to_vec() }).is_err() {

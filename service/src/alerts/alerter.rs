@@ -22,7 +22,7 @@ use super::watch::{SeenSignals, Watch};
 use crate::bus::message::{InferenceResults, ResultMessage};
 use crate::bus::{BusError, Subscription};
 use crate::clock::Clock;
-use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelSpec};
+use crate::model_params::ModelSpec;
 use crate::repository::alert::{AlertCursor, EpisodeQuery};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError};
@@ -209,7 +209,7 @@ impl Alerter {
                 if metric.status == MetricStatus::Unmonitored {
                     self.items.extend(watch.abandon(rules, true));
                 } else if watch.status != metric.status {
-                    watch.learning_rows = learning_rows_of(&metric);
+                    watch.learning_rows = ModelSpec::stored_rows_to_learn_from(metric.parameters.as_deref());
                 }
                 watch.status = metric.status;
                 let has_scores = matches!(metric.status, MetricStatus::Active | MetricStatus::Error);
@@ -255,7 +255,12 @@ impl Alerter {
             began_at: 0,
             state: String::new(),
         });
-        let (watch, abandoned) = Watch::new(&metric.name, &cursor, rules, learning_rows_of(metric));
+        let (watch, abandoned) = Watch::new(
+            &metric.name,
+            &cursor,
+            rules,
+            ModelSpec::stored_rows_to_learn_from(metric.parameters.as_deref()),
+        );
         self.items.extend(abandoned);
         self.watches.insert(metric.uid.clone(), watch);
         Ok(())
@@ -412,12 +417,6 @@ impl Alerter {
             tracing::warn!("alerts wait: {error}");
         }
     }
-}
-
-/// Rows that a metric's model learns its range from.
-fn learning_rows_of(metric: &Metric) -> i64 {
-    let spec = metric.parameters.as_deref().and_then(|text| ModelSpec::from_json(text).ok());
-    spec.map_or(i64::from(DEFAULT_LEARNING_ROWS), |spec| spec.rows_to_learn_from())
 }
 
 #[cfg(test)]

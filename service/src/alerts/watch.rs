@@ -187,13 +187,7 @@ impl Watch {
         let mut items = Vec::new();
         for (rule_idx, state) in &mut self.rules {
             let (RuleState::Score(phase), Some(rule)) = (state, rules.get(*rule_idx)) else { continue };
-            let subject = Subject {
-                rule: &rule.name,
-                condition: rule.condition,
-                bounds: rule.bounds,
-                uid: &self.uid,
-                learning_rows: self.learning_rows,
-            };
+            let subject = subject_of(rule, &self.uid, self.learning_rows);
             let mut seen: BTreeMap<String, AlertEpisode> = BTreeMap::new();
             for row in rows {
                 let episode = match phase.step(&subject, row) {
@@ -231,13 +225,7 @@ impl Watch {
         let mut items = Vec::new();
         for (rule_idx, state) in &mut self.rules {
             let (RuleState::Signal(phase), Some(rule)) = (state, rules.get(*rule_idx)) else { continue };
-            let subject = Subject {
-                rule: &rule.name,
-                condition: rule.condition,
-                bounds: rule.bounds,
-                uid: &self.uid,
-                learning_rows: self.learning_rows,
-            };
+            let subject = subject_of(rule, &self.uid, self.learning_rows);
             let episode = match phase.look(&subject, seen.state(rule.condition, now), now, self.began_at) {
                 Some(SignalChange::Opened(open)) => of_signal(rule, &self.uid, &self.name, &open, None),
                 Some(SignalChange::Closed(open, until)) => {
@@ -269,6 +257,10 @@ impl Watch {
         }
         items
     }
+}
+
+fn subject_of<'a>(rule: &'a Rule, uid: &'a ModelId, learning_rows: i64) -> Subject<'a> {
+    Subject { rule: &rule.name, condition: rule.condition, bounds: rule.bounds, uid, learning_rows }
 }
 
 fn of_score(rule: &Rule, uid: &ModelId, name: &str, open: &OpenScore, until: Option<i64>) -> AlertEpisode {

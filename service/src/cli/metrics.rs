@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use super::CliError;
@@ -12,6 +12,7 @@ use crate::config::{ConfigArgs, Settings};
 use crate::operations::listing::status_from_text;
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{DataQuery, MetricRow};
+use crate::repository::reject::RejectEntry;
 use crate::repository::sqlite::OpenMode;
 use crate::repository::{Repository, RepositoryError};
 
@@ -94,7 +95,7 @@ fn table_row(repository: &dyn Repository, metric: &Metric) -> Result<Vec<String>
     ])
 }
 
-fn metric_json(repository: &dyn Repository, metric: &Metric) -> Result<serde_json::Value, RepositoryError> {
+fn metric_json(repository: &dyn Repository, metric: &Metric) -> Result<Value, RepositoryError> {
     let last = last_row(repository, metric)?;
     Ok(json!({
         "uid": metric.uid.as_str(),
@@ -112,18 +113,7 @@ fn metric_json(repository: &dyn Repository, metric: &Metric) -> Result<serde_jso
 fn list_rejects(out: &mut dyn Write, repository: &dyn Repository, as_json: bool) -> Result<(), CliError> {
     let rejects = repository.rejects()?;
     if as_json {
-        let list: Vec<_> = rejects
-            .iter()
-            .map(|entry| {
-                json!({
-                    "reason": entry.reason.name(),
-                    "count": entry.count,
-                    "last_seen": entry.last_seen,
-                    "example": entry.example,
-                    "advice": entry.reason.advice(),
-                })
-            })
-            .collect();
+        let list: Vec<Value> = rejects.iter().map(RejectEntry::to_json).collect();
         serde_json::to_writer_pretty(&mut *out, &list)?;
         writeln!(out)?;
         return Ok(());

@@ -31,6 +31,7 @@ use crate::machine;
 use crate::model_params::DEFAULT_LEARNING_ROWS;
 use crate::monitoring::{RandomBytes, SystemRandom};
 use crate::operations::Operations;
+use crate::operations::overview::Gauge;
 use crate::reject::RejectLedger;
 use crate::repository::Repository;
 use crate::repository::sqlite::OpenMode;
@@ -260,7 +261,7 @@ fn start_self_series(shared: &Shared) -> Result<Option<SelfSeriesThread>, Engine
         operations: Operations::new(Arc::clone(repository), None, Arc::clone(&clock), random),
         bus,
         clock,
-        data_dir: options.data_dir.clone(),
+        gauge: Gauge::new(&options.data_dir),
         host: machine::host_name(),
     };
     let started = series.spawn(self_series::INTERVAL);

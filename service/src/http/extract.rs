@@ -1,5 +1,7 @@
 //! The ways in: path segments, query options and bodies, with errors as JSON.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
@@ -175,7 +177,7 @@ pub(super) fn status(text: &str) -> Result<MetricStatus, ApiError> {
     })
 }
 
-/// Which metrics are meant.
+/// Which metrics are meant; among the options of a struct that this is flattened into.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct FilterOptions {
     glob: Option<String>,
@@ -183,10 +185,20 @@ pub(super) struct FilterOptions {
     search: Option<String>,
     server: Option<String>,
     status: Option<String>,
+    /// What neither these nor the struct around them knows: a flattened struct cannot deny it by itself.
+    #[serde(flatten)]
+    unknown: BTreeMap<String, String>,
 }
 
 impl FilterOptions {
     pub(super) fn filter(self) -> Result<MetricFilter, ApiError> {
+        if let Some(name) = self.unknown.keys().next() {
+            let message = format!(
+                "there is no option `{}`; /api/v1/openapi.json lists those of each path",
+                name.escape_debug()
+            );
+            return Err(ApiError::bad_request(&message));
+        }
         let statuses =
             self.status.as_deref().map_or(Ok(Vec::new()), |text| text.split(',').map(status).collect());
         let pair = |text: &str| match text.split_once('=') {

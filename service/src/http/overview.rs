@@ -12,7 +12,7 @@ use super::answer::{ApiError, json_answer};
 use super::extract::Options;
 use super::shared::Shared;
 use crate::operations::Operations;
-use crate::self_metrics::{self, Gauges};
+use crate::repository::reject::RejectEntry;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -31,18 +31,21 @@ async fn overview(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let inside = shared.clone();
     let overview = shared.run(move |operations| operations.overview(&inside.site.gauge)).await?;
     let mut value = json!(overview);
-    let part = |key: &str| overview.engine.as_ref().map_or(Value::Null, |engine| json!(engine)[key].take());
+    let engine = overview.engine.as_ref();
+    let models = engine.map(|it| &it.models);
     value["queues"] = json!({
-        "data": part("data_queue"), "hints": part("hints_queue"), "scores": part("scores_queue"),
+        "data": engine.map(|it| it.data_queue),
+        "hints": engine.map(|it| it.hints_queue),
+        "scores": engine.map(|it| it.scores_queue),
     });
     value["models"] = json!({
-        "resident": part("resident_models"),
-        "resident_bytes": part("resident_bytes"),
-        "budget_bytes": part("memory_budget_bytes"),
-        "known": part("known_models"),
-        "hungry": part("fresh_models").as_u64().zip(part("backlog_models").as_u64()).map(|(one, other)| one + other),
+        "resident": models.map(|it| it.resident_models),
+        "resident_bytes": models.map(|it| it.resident_bytes),
+        "budget_bytes": models.map(|it| it.memory_budget_bytes),
+        "known": models.map(|it| it.known_models),
+        "hungry": models.map(|it| it.fresh_models + it.backlog_models),
     });
-    value["started_at"] = part("started_at");
+    value["started_at"] = json!(engine.map(|it| it.started_at));
     Ok(json_answer(StatusCode::OK, value))
 }
 
@@ -56,18 +59,7 @@ pub(super) async fn instances(State(shared): State<Shared>) -> Result<Response, 
 async fn rejects(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let entries = shared.run(|operations| Ok(operations.repository().rejects()?)).await?;
     let total: u64 = entries.iter().map(|entry| entry.count).sum();
-    let rejects: Vec<Value> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "reason": entry.reason.name(),
-                "count": entry.count,
-                "last_seen": entry.last_seen,
-                "example": entry.example,
-                "advice": entry.reason.advice(),
-            })
-        })
-        .collect();
+    let rejects: Vec<Value> = entries.iter().map(RejectEntry::to_json).collect();
     Ok(json_answer(StatusCode::OK, json!({"rejects": rejects, "total": total})))
 }
 
@@ -114,13 +106,7 @@ async fn readyz(State(shared): State<Shared>) -> Result<Response, ApiError> {
 /// `GET /metrics`: the engine's own figures, for Prometheus.
 async fn prometheus(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let inside = shared.clone();
-    let text = shared
-        .run(move |operations| {
-            let (metrics, rows) = operations.counts()?;
-            let engine = inside.site.gauge.figures();
-            Ok(self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() }))
-        })
-        .await?;
+    let text = shared.run(move |operations| operations.figures_text(&inside.site.gauge)).await?;
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

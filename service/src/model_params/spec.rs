@@ -108,6 +108,12 @@ impl ModelSpec {
         self.learning_rows.unwrap_or(DEFAULT_LEARNING_ROWS).into()
     }
 
+    /// The same of a metric whose column `parameters` is this; what cannot be read says nothing else than the default.
+    pub fn stored_rows_to_learn_from(parameters: Option<&str>) -> i64 {
+        let spec = parameters.and_then(|text| Self::from_json(text).ok());
+        spec.map_or(DEFAULT_LEARNING_ROWS.into(), |spec| spec.rows_to_learn_from())
+    }
+
     /// The parameters of the model if all of them were given.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use super::metric_json::{metric_json, parsed};
 use super::metric_state::{learning, metric_state};
 use super::row_format::row_json;
 use super::{OperationError, Operations};
-use crate::model_params::{DEFAULT_LEARNING_ROWS, ModelStart};
+use crate::model_params::{ModelSpec, ModelStart};
 use crate::monitoring;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
@@ -126,9 +126,7 @@ impl Operations {
         let scored_rows = self.repository().scored_up_to(&metric.uid)?.0;
         let newest = self.newest_row(&metric.uid)?;
         let mut value = metric_json(metric);
-        let learning_rows = value.pointer("/parameters/modelParams/learningRows").and_then(Value::as_u64);
-        let learning_rows =
-            learning_rows.and_then(|rows| u32::try_from(rows).ok()).unwrap_or(DEFAULT_LEARNING_ROWS);
+        let learning_rows = ModelSpec::stored_rows_to_learn_from(metric.parameters.as_deref());
         value["tags"] = json!(tags_of(&metric.name));
         value["state"] = json!(metric_state(metric, Some(scored_rows)));
         value["learning"] = json!(learning(metric, scored_rows, learning_rows));

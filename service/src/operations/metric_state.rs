@@ -55,9 +55,9 @@ pub fn metric_state(metric: &Metric, scored_rows: Option<i64>) -> MetricState {
 }
 
 /// How far it is; `None` once there is nothing to wait for.
-pub fn learning(metric: &Metric, scored_rows: i64, learning_rows: u32) -> Option<Learning> {
+pub fn learning(metric: &Metric, scored_rows: i64, learning_rows: i64) -> Option<Learning> {
     match metric_state(metric, Some(scored_rows)) {
-        MetricState::Waiting => Some(Learning { rows: metric.last_rowid.0, of: learning_rows.into() }),
+        MetricState::Waiting => Some(Learning { rows: metric.last_rowid.0, of: learning_rows }),
         MetricState::Learning => Some(Learning { rows: scored_rows, of: PROBATION_ROWS }),
         MetricState::Unmonitored | MetricState::Creating | MetricState::Active | MetricState::Error => None,
     }

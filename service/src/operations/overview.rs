@@ -13,6 +13,7 @@ use super::metric_state::PROBATION_ROWS;
 use super::{OperationError, Operations};
 use crate::control::{self, EngineFigures};
 use crate::repository::metric::MetricStatus;
+use crate::self_metrics::{self, Gauges};
 
 /// Figures older than this are those of an engine that does not answer.
 const FIGURES_AGE_S: i64 = 10;
@@ -149,6 +150,16 @@ impl Operations {
         let health = Health { status, problems };
         let version = env!("CARGO_PKG_VERSION");
         Ok(Overview { version, now, health, metrics, rows, engine, rejects_total })
+    }
+
+    /// The engine's own figures as text, in Prometheus' format; see [`self_metrics`].
+    ///
+    /// # Errors
+    /// From the database.
+    pub fn figures_text(&self, gauge: &Gauge) -> Result<String, OperationError> {
+        let (metrics, rows) = self.counts()?;
+        let engine = gauge.figures();
+        Ok(self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() }))
     }
 
     /// Metrics and rows.

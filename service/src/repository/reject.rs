@@ -1,5 +1,7 @@
 //! One line of the reject ledger: how many samples were refused for one reason, with the latest example.
 
+use serde_json::{Value, json};
+
 use crate::reject::RejectReason;
 
 /// Longest example kept, in characters.
@@ -16,4 +18,17 @@ pub struct RejectEntry {
     pub last_seen: i64,
     /// The latest offending line, escaped and cut to [`MAX_EXAMPLE_CHARS`].
     pub example: String,
+}
+
+impl RejectEntry {
+    /// With the advice for its reason.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "reason": self.reason.name(),
+            "count": self.count,
+            "last_seen": self.last_seen,
+            "example": self.example,
+            "advice": self.reason.advice(),
+        })
+    }
 }
