@@ -24,8 +24,11 @@ use crate::clock::Clock;
 use crate::repository::{Repository, RepositoryError};
 use crate::{profiling, self_metrics};
 
-/// Messages completed in one transaction.
-pub const MAX_MESSAGES_PER_TURN: usize = 32;
+/// Messages received at once.
+const MAX_MESSAGES_AT_ONCE: usize = 32;
+/// Scores in hand after which no more messages are taken into a transaction. A message is mostly one score, when many
+/// models have one fresh row each, and a commit costs the disk's sync whatever is in it.
+pub const ROWS_PER_TRANSACTION: usize = 1_000;
 /// How long [`Anomaly::run`] waits for a message.
 const RECEIVE_WAIT: Duration = Duration::from_millis(500);
 /// Pause after the database or the bus was away.
@@ -119,8 +122,8 @@ impl Anomaly {
     /// [`RepositoryError::Fatal`] from the database: stop the role.
     pub fn run_once(&mut self, wait: Duration) -> Result<AnomalyTurn, RepositoryError> {
         if self.pending.is_empty() {
-            match self.bus.scores().receive(MAX_MESSAGES_PER_TURN, wait) {
-                Ok(deliveries) => self.pending = deliveries,
+            match self.receive(wait) {
+                Ok(()) => {}
                 Err(BusError::Closed) => return Ok(AnomalyTurn::Closed),
                 Err(error) => {
                     self.warn(&error.to_string());
@@ -162,6 +165,26 @@ impl Anomaly {
             self.warn(&error.to_string());
         }
         Ok(AnomalyTurn::Completed { rows })
+    }
+
+    /// Takes what waits, up to [`ROWS_PER_TRANSACTION`]. An error after the first messages comes again with the next
+    /// turn.
+    fn receive(&mut self, mut wait: Duration) -> Result<(), BusError> {
+        let mut rows = 0;
+        while rows < ROWS_PER_TRANSACTION {
+            match self.bus.scores().receive(MAX_MESSAGES_AT_ONCE, wait) {
+                Ok(deliveries) if deliveries.is_empty() => break,
+                Ok(deliveries) => {
+                    let weight = |delivery: &Delivery<ModelOutput>| delivery.message.row_count().max(1);
+                    rows += deliveries.iter().map(weight).sum::<usize>();
+                    self.pending.extend(deliveries);
+                }
+                Err(error) if self.pending.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
     }
 
     /// Commits what is in hand; returns what to publish of it, in order. A message that the database refuses costs only

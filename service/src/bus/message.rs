@@ -39,6 +39,14 @@ impl ModelOutput {
             Self::Command(result) => &result.model_id,
         }
     }
+
+    /// Rows it has scores of.
+    pub fn row_count(&self) -> usize {
+        match self {
+            Self::Scores(message) => message.scores.len(),
+            Self::Command(_) => 0,
+        }
+    }
 }
 
 /// How a command to a model ended.

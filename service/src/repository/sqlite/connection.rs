@@ -10,8 +10,10 @@
 //!
 //! Readers never wait for the writer in WAL mode; the pool only bounds how many read at once.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -22,8 +24,9 @@ use crate::repository::RepositoryError;
 
 /// How long SQLite itself waits for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that read at the same time; a fifth reader waits.
-pub(super) const MAX_READERS: usize = 4;
+/// Connections that read at the same time beside one for each processor, which models are stepped on: so that those who
+/// ask never wait for those who step. More readers wait.
+const SPARE_READERS: usize = 4;
 /// Prepared statements kept per connection; more than this file has.
 const MAX_PREPARED_STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.
@@ -83,6 +86,8 @@ const SYNCHRONOUS: &str = "FULL";
 #[derive(Debug)]
 pub(super) struct ReadPool {
     path: PathBuf,
+    /// Connections lent at most.
+    limit: usize,
     state: Mutex<PoolState>,
     returned: Condvar,
 }
@@ -96,10 +101,17 @@ struct PoolState {
 impl ReadPool {
     /// An empty pool for this file.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Mutex::default(), returned: Condvar::new() }
+        let limit = available_parallelism().map_or(1, NonZeroUsize::get) + SPARE_READERS;
+        Self { path: path.to_owned(), limit, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// Runs `work` on a connection, waiting for one if [`MAX_READERS`] are lent.
+    /// How many may read at the same time.
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Runs `work` on a connection, waiting for one if as many as may be are lent.
     ///
     /// # Errors
     /// What `work` returned, or why no connection could be opened.
@@ -118,7 +130,7 @@ impl ReadPool {
     /// An idle connection, or `None` for leave to open one.
     fn take(&self) -> Option<Connection> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let all_lent = |state: &mut PoolState| state.lent >= MAX_READERS;
+        let all_lent = |state: &mut PoolState| state.lent >= self.limit;
         let mut state = self.returned.wait_while(state, all_lent).unwrap_or_else(PoisonError::into_inner);
         state.lent += 1;
         state.idle.pop()

@@ -1,8 +1,8 @@
 //! The embedded repository: one SQLite file in WAL mode.
 //!
 //! Where it stands: storer, anomaly and command line write through [`Repository::transact`]; everyone reads.
-//! One writing connection stands behind a mutex, since SQLite has one write lock per file anyway; up to four
-//! reading connections work beside it and never wait for it. Other processes may open the same file.
+//! One writing connection stands behind a mutex, since SQLite has one write lock per file anyway; a bounded
+//! number of reading ones works beside it and never waits for it. Other processes may open the same file.
 //!
 //! Files: [`schema`](self) has the tables, `connection` opens them, `read` has the SELECTs, `transaction` the
 //! writes, `alert` both for episodes, `error` says what a result code means.

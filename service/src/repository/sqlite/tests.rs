@@ -362,8 +362,9 @@ fn more_readers_than_connections_all_get_their_turn() {
     let fixture = fixture();
     insert(&fixture.repository, "a", "a");
     let (done, finished) = mpsc::channel();
+    let readers = 3 * fixture.repository.readers.limit();
     std::thread::scope(|scope| {
-        for _ in 0..3 * connection::MAX_READERS {
+        for _ in 0..readers {
             let (done, repository) = (done.clone(), &fixture.repository);
             scope.spawn(move || {
                 for _ in 0..20 {
@@ -374,5 +375,5 @@ fn more_readers_than_connections_all_get_their_turn() {
         }
     });
     drop(done);
-    assert_eq!(finished.iter().count(), 3 * connection::MAX_READERS);
+    assert_eq!(finished.iter().count(), readers);
 }
