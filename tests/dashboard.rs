@@ -147,6 +147,7 @@ fn a_recording_is_seen_with_what_was_odd_in_it_and_why() {
     the_heat_strip_leads_to_the_metric_with_keys_alone(&site);
     refused_samples_are_told_with_reason_and_example(&site);
     hostile_names_are_text_and_lead_to_their_metrics(&site);
+    buttons_of_a_metric_do_what_they_say(&site);
     everything_is_reached_with_the_keyboard(&site);
     no_page_is_wider_than_a_telephone(&site);
     all_files_together_are_small(&site);
@@ -297,6 +298,49 @@ fn hostile_names_are_text_and_lead_to_their_metrics(site: &Site) {
         site.browser.run("return document.querySelectorAll('main script, main img, main b').length;", &[]);
     let title = site.browser.run("return document.title;", &[]);
     assert_eq!((made, title), (json!(0), json!("Compare - htmengine")), "a name was taken for markup");
+}
+
+fn buttons_of_a_metric_do_what_they_say(site: &Site) {
+    let name = hostile_names().swap_remove(2);
+    site.go(&format!("#/metric/{}", encoded(site, &name)));
+    let state = || {
+        let path = format!("/api/v1/metrics/{}", encoded(site, &name));
+        let answer = get(site.address, &path);
+        (answer.status == 200).then(|| answer.json())
+    };
+    let press = |label: &str| {
+        let find = "const wanted = [...document.querySelectorAll('.actions button')] \
+                    .find((one) => one.textContent === arguments[0]); \
+                    if (wanted) wanted.click(); return Boolean(wanted);";
+        site.browser.wait(&format!("a button `{label}`"), find, &[label.into()]);
+    };
+    press("Stop monitoring");
+    site.browser.text_with("dialog", "Stop monitoring?");
+    site.browser.click("dialog button.danger");
+    press("Monitor with a range");
+    assert_eq!(state().expect("a metric")["state"], "unmonitored");
+    let fill = "const [low, high] = document.querySelectorAll('.inline-form input'); \
+                low.value = '0'; high.value = '40000';";
+    site.browser.run(fill, &[]);
+    site.browser.click(".inline-form button.main");
+    press("Stop monitoring");
+    let range = &state().expect("a metric")["range"];
+    assert_eq!(
+        (&range["min"], &range["max"], &range["learned"]),
+        (&json!(0.0), &json!(40_000.0), &json!(false))
+    );
+    site.browser.click("dialog button.danger");
+    press("Monitor");
+    site.browser.wait("a monitored metric", "return document.querySelector('.actions button.danger') !== null \
+        && [...document.querySelectorAll('.actions button')].some((one) => one.textContent === 'Stop monitoring');", &[]);
+    assert_ne!(state().expect("a metric")["state"], "unmonitored");
+    press("Delete");
+    site.browser.text_with("dialog", "Delete the metric?");
+    site.browser.click("dialog button.danger");
+    site.browser.text_with("h1", "Metrics");
+    assert_eq!(state(), None, "the metric is still there");
+    send(site.server.address(), format!("{name} 1 1414890000\n").as_bytes());
+    wait_for_rows(&site.server.repository(), &name, 1);
 }
 
 fn everything_is_reached_with_the_keyboard(site: &Site) {
