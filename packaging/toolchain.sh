@@ -67,6 +67,7 @@ prepare_services() {
     local missing=()
     [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
+    [ -e /usr/lib/"$(uname -m)"-linux-gnu/faketime ] || missing+=(libfaketime)
     [ -x /usr/bin/supervisord ] || missing+=(supervisor)
     [ -x /usr/bin/chromedriver ] || missing+=(chromium chromium-driver fonts-dejavu-core)
     has_python_module pika || missing+=(python3-pika)

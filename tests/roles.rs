@@ -3,15 +3,13 @@
 //!
 //! Real processes over a real RabbitMQ and a real MariaDB of this test alone.
 
-#[path = "roles/audit.rs"]
-mod audit;
-#[path = "roles/installation.rs"]
-mod installation;
-
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use htm_tests::audit::Audit;
+use htm_tests::installation::Installation;
+use htm_tests::load::Load;
 use htm_tests::private_mariadb::PrivateMariadb;
 use htm_tests::private_rabbitmq::PrivateRabbitMq;
 use htm_tests::program::{fail, succeed};
@@ -19,9 +17,6 @@ use htm_tests::sender::connect;
 use htm_tests::stored::scored_count;
 use htm_tests::waiting::wait_until;
 use htmengine::engine::MODELS_FOLDER;
-
-use crate::audit::Audit;
-use crate::installation::{Installation, Load};
 
 /// Every role with rows or lines, in the order of a sample.
 const ROLES: [&str; 4] = ["listener", "storer", "scheduler", "anomaly"];

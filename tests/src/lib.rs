@@ -5,8 +5,14 @@
 #[cfg(feature = "engine")]
 pub mod alert_conformance;
 #[cfg(feature = "engine")]
+pub mod audit;
+#[cfg(feature = "engine")]
 pub mod browser;
 pub mod http_client;
+#[cfg(feature = "engine")]
+pub mod installation;
+#[cfg(feature = "engine")]
+pub mod load;
 #[cfg(feature = "engine")]
 pub mod lone_run;
 pub mod memory_invariants;
@@ -36,5 +42,7 @@ pub mod source_tree;
 pub mod state_digest;
 #[cfg(feature = "engine")]
 pub mod stored;
+#[cfg(feature = "engine")]
+pub mod torture;
 pub mod waiting;
 pub mod webhook_receiver;

@@ -27,10 +27,13 @@ pub fn program() -> &'static Path {
 
 /// Cargo only hands out the path of a package's own programs, and does not build those of others; asking for a
 /// program that is fresh costs a fraction of a second. The workspace and a test are named so that the packages get
-/// the features that `cargo test` built them with, and are not built a second time.
+/// the features that `cargo test` built them with, and are not built a second time; a program was built without any test.
 fn build() -> PathBuf {
-    let test = env::current_exe().expect("this test's own path");
-    let profile_folder = test.ancestors().nth(2).expect("a test lies in TARGET/PROFILE/deps");
+    let own = env::current_exe().expect("this program's own path");
+    let folder = own.parent().expect("a program lies in a folder");
+    // A test lies in TARGET/PROFILE/deps, a program in TARGET/PROFILE.
+    let is_test = folder.ends_with("deps");
+    let profile_folder = if is_test { folder.parent().expect("TARGET/PROFILE") } else { folder };
     let profile = profile_folder.file_name().and_then(OsStr::to_str).expect("a profile's name");
     let target_folder = profile_folder
         .ancestors()
@@ -39,7 +42,10 @@ fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(source_tree::root()).args(["build", "--quiet", "--locked", "--workspace"]);
-    command.args(["--bin", "htmengine", "--test", "tidy"]).arg("--target-dir").arg(target_folder);
+    command.args(["--bin", "htmengine"]).arg("--target-dir").arg(target_folder);
+    if is_test {
+        command.args(["--test", "tidy"]);
+    }
     command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     // With `--target`, the profile's folder lies in one named after the target.
     let between = profile_folder.parent().filter(|parent| *parent != target_folder);
@@ -236,6 +242,11 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a known key");
         let kib = line.trim_start_matches(':').trim_end_matches("kB").trim();
         kib.parse::<u64>().expect("a number of kibibytes") * 1024
+    }
+
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
-use htm_tests::private_mariadb::runtime;
-use htm_tests::stored::rows;
-use htm_tests::waiting::wait_for;
 use htmengine::bus::rabbitmq::RabbitSettings;
 use htmengine::repository::Repository;
 use lapin::options::{
@@ -16,12 +13,15 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 
-use crate::installation::Load;
+use crate::load::Load;
+use crate::private_mariadb::runtime;
+use crate::stored::rows;
+use crate::waiting::wait_for;
 
 const QUEUE: &str = "audit";
 
 /// The reader.
-pub(crate) struct Audit {
+pub struct Audit {
     settings: RabbitSettings,
 }
 
@@ -30,14 +30,20 @@ type Published = BTreeMap<String, BTreeMap<i64, (u64, u64)>>;
 
 impl Audit {
     /// From now on every result is kept for it.
-    pub(crate) fn start(settings: &RabbitSettings) -> Self {
+    ///
+    /// # Panics
+    /// If the broker refuses.
+    pub fn start(settings: &RabbitSettings) -> Self {
         runtime().block_on(declare(settings));
         Self { settings: settings.clone() }
     }
 
     /// Whether every row in the database was published, with the scores it has there, and every model announced.
+    ///
+    /// # Panics
+    /// If not.
     #[track_caller]
-    pub(crate) fn check(&self, load: &Load, repository: &dyn Repository) {
+    pub fn check(&self, load: &Load, repository: &dyn Repository) {
         let (mut published, mut defined) = (Published::new(), BTreeMap::<String, usize>::new());
         wait_for("every row among the results", || {
             for (is_command, body) in runtime().block_on(receive(&self.settings)) {

@@ -1,0 +1,156 @@
+//! Faults of an engine in one process over the embedded database.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::fault::{Fault, freeze};
+use super::tally::Tally;
+use super::{Phase, progress, start_sending};
+use crate::load::Load;
+use crate::program::Server;
+use crate::seeded_random::SeededRandom;
+
+/// Space for an engine whose disk is filled.
+const SMALL_DISK: &str = "size=96m";
+/// Longest freeze, and longest time without space.
+const LONGEST_PAUSE_MS: usize = 1_500;
+/// Farthest leap of the clock.
+const FARTHEST_LEAP_S: usize = 86_400;
+/// Rows between two saved models: few, so that faults meet models being saved.
+const CHECKPOINT_ROWS: &str = "25";
+
+/// Runs a phase of one of [`Fault::EMBEDDED`].
+///
+/// # Errors
+/// Why this machine does not let itself be treated so.
+///
+/// # Panics
+/// If the engine does not start, does not end, or stops taking samples.
+pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
+    let place = Place::new(fault)?;
+    let load = phase.load();
+    let mut random = phase.random();
+    let mut tally = Tally::new(fault);
+    let mut server = place.start();
+    load.monitor(&server.repository());
+    for round in 1..=phase.injections {
+        let sent = round * phase.rows_between;
+        let text = load.missing(&server.repository(), sent);
+        let sender = start_sending(server.address(), text);
+        phase.wait(&mut random);
+        let before = progress(&server.repository(), &load);
+        server = place.inject(fault, server, &mut random);
+        tally.note(&before, &progress(&server.repository(), &load), sent);
+        sender.join().expect("a sender does not panic");
+    }
+    finish(&server, &load, &mut tally);
+    Ok(tally)
+}
+
+fn finish(server: &Server, load: &Load, tally: &mut Tally) {
+    // What was sent before may still be on its way, and is then refused as sent already.
+    crate::sender::send(server.address(), load.missing(&server.repository(), load.rows()).as_bytes());
+    load.wait_for_scores(&server.repository());
+    tally.compare(load, &server.repository());
+}
+
+/// Where the engine's data lies, and what is needed to harm it.
+struct Place {
+    folder: TempDir,
+    is_small_disk: bool,
+    /// What the fake clock reads its leap from.
+    leap: Option<PathBuf>,
+}
+
+impl Place {
+    fn new(fault: Fault) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
+        let mut place = Self { folder, is_small_disk: false, leap: None };
+        if fault == Fault::FillDisk {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", SMALL_DISK, "tmpfs"]).arg(place.folder.path());
+            let output = mount.output().map_err(|error| format!("mount: {error}"))?;
+            if !output.status.success() {
+                return Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
+            }
+            place.is_small_disk = true;
+        }
+        if fault == Fault::SkewClock {
+            if !fake_time().is_file() {
+                let library = fake_time();
+                return Err(format!(
+                    "{} is missing: install Debian's package `libfaketime`",
+                    library.display()
+                ));
+            }
+            let leap = place.folder.path().join("leap");
+            fs::write(&leap, "+0\n").map_err(|error| format!("{}: {error}", leap.display()))?;
+            place.leap = Some(leap);
+        }
+        Ok(place)
+    }
+
+    fn start(&self) -> Server {
+        let arguments = ["--checkpoint-rows", CHECKPOINT_ROWS];
+        Server::start_changed(self.folder.path(), arguments, |command| {
+            if let Some(leap) = &self.leap {
+                command.env("LD_PRELOAD", fake_time()).env("FAKETIME_TIMESTAMP_FILE", leap);
+                command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            }
+        })
+    }
+
+    /// Harms the engine; returns it, or the one that took its place.
+    fn inject(&self, fault: Fault, server: Server, random: &mut SeededRandom) -> Server {
+        let pause = Duration::from_millis(random.below(LONGEST_PAUSE_MS) as u64);
+        match fault {
+            Fault::KillEngine => {
+                server.kill();
+                return self.start();
+            }
+            Fault::FreezeEngine => freeze(server.process_id(), pause),
+            Fault::FillDisk => self.fill(pause),
+            Fault::SkewClock => self.leap(random),
+            Fault::KillRole | Fault::FreezeRole | Fault::KillDatabase | Fault::KillBroker => {
+                panic!("{} is no fault of an engine in one process", fault.name())
+            }
+        }
+        server
+    }
+
+    fn fill(&self, pause: Duration) {
+        let path = self.folder.path().join("filler");
+        let mut filler = File::create(&path).expect("a file");
+        let block = vec![0; 1 << 16];
+        while filler.write_all(&block).is_ok() {}
+        thread::sleep(pause);
+        fs::remove_file(&path).expect("our own file");
+    }
+
+    fn leap(&self, random: &mut SeededRandom) {
+        let seconds = random.below(FARTHEST_LEAP_S);
+        let sign = if random.below(2) == 0 { '+' } else { '-' };
+        let path = self.leap.as_ref().expect("a clock to skew");
+        fs::write(path, format!("{sign}{seconds}\n")).expect("our own file");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_small_disk {
+            // Left mounted, it goes with the machine's next start.
+            let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+        }
+    }
+}
+
+/// The library that shows a program another time of the day; Debian's package `libfaketime`.
+fn fake_time() -> PathBuf {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH).into()
+}
