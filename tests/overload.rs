@@ -35,7 +35,8 @@ fn start(folder: &Path, settings: &str) -> Server {
 
 /// Where it takes datagrams.
 fn udp_address(server: &Server) -> SocketAddr {
-    let address = server.announcement()[0].split_once(" and UDP ").and_then(|(_, address)| address.parse().ok());
+    let address =
+        server.announcement()[0].split_once(" and UDP ").and_then(|(_, address)| address.parse().ok());
     address.expect("announced")
 }
 
@@ -223,7 +224,8 @@ fn a_database_that_waits_pushes_senders_back_and_everything_is_stored_or_counted
         wait_until("a pause of reading", || figure(http, "htmengine_back_pressure_pauses_total") > 0);
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         for at in 0..DATAGRAMS {
-            udp.send_to(format!("shed 1 {}", 1_000_000_000 + at).as_bytes(), udp_address(server)).expect("sent");
+            udp.send_to(format!("shed 1 {}", 1_000_000_000 + at).as_bytes(), udp_address(server))
+                .expect("sent");
         }
         assert!(sent.load(Ordering::Relaxed) < LINES, "the sender is pushed back");
         let growth = server.memory_bytes("VmHWM").saturating_sub(before);

@@ -6,6 +6,7 @@
 pub mod alert_conformance;
 #[cfg(feature = "engine")]
 pub mod browser;
+pub mod fuzzing;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod lone_run;
