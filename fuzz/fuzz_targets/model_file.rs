@@ -1,76 +1,16 @@
-//! A model file is hostile input: whatever its bytes, opening it ends in a model or an error, and stepping what the
-//! engine would let through may stop with a panic (which the engine contains) but never reads outside the file.
-//!
-//! The fuzzer's bytes are edits of a real file (three for the place, one for the value, most of them aimed at the
-//! header and the section table), because random bytes would not get past the parameters. The checksums are mended
-//! afterwards, or nothing would get past those.
+//! See `tests/src/fuzzing/model_file.rs`.
 #![no_main]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock};
+use std::panic;
+use std::sync::Once;
 
-use htm_core::encoder::Record;
-use htm_core::format::checkpoint::{self, Trust};
-use htm_core::format::header::{HEADER_BYTES, Header};
-use htm_core::format::mapping::Region;
-use htm_core::ids::RowId;
-use htm_core::model::Model;
-use htm_core::model::template::Templates;
-use htm_core::model::workspace::Workspace;
-use htm_core::params::ModelParams;
+use htm_tests::fuzzing::model_file::check;
 use libfuzzer_sys::fuzz_target;
 
-const GENERATION: &str = "0123456789abcdef0123456789abcdef";
+static SILENCE: Once = Once::new();
 
-struct Base {
-    params: Arc<ModelParams>,
-    templates: Templates,
-    file: Vec<u8>,
-}
-
-static BASE: LazyLock<Base> = LazyLock::new(|| {
-    let params = Arc::new(ModelParams::single_metric(1.0).expect("valid"));
-    let templates = Templates::new();
-    let mut model = Model::new(Arc::clone(&params), &templates);
-    let mut workspace = Workspace::new();
-    for row in 1..=120 {
-        let value = f64::from(row % 24 * 3 + row * row % 7);
-        let record = Record { timestamp: i64::from(row) * 3600, value };
-        model.step(&mut workspace, RowId(row.into()), record).expect("a good record");
-    }
-    let mut file = Vec::new();
-    checkpoint::write(&model, GENERATION, &mut file);
-    // Panics are told from crashes below.
-    std::panic::set_hook(Box::new(|_| {}));
-    Base { params, templates, file }
-});
-
-fuzz_target!(|data: &[u8]| {
-    let base = &*BASE;
-    let mut file = base.file.clone();
-    for edit in data.chunks_exact(4) {
-        let place = usize::from(edit[0]) << 16 | usize::from(edit[1]) << 8 | usize::from(edit[2]);
-        // The top bit chooses between the whole file and its first 4 KiB, where the table and small records are.
-        let limit = if edit[0] & 0x80 == 0 { 4096 } else { file.len() };
-        file[place % limit] = edit[3];
-    }
-    // An odd byte left over cuts the file.
-    if let [cut] = *data.chunks_exact(4).remainder() {
-        file.truncate(HEADER_BYTES.max(file.len() / 256 * usize::from(cut)));
-    }
-    Header::mend(&mut file);
-    for trust in [Trust::Known, Trust::Checksums, Trust::Nothing] {
-        let open = || {
-            let region = Region::copy_of(&file);
-            let model = checkpoint::open(region, &base.params, GENERATION, &base.templates, trust).ok()?;
-            Some(model)
-        };
-        let Ok(opened) = catch_unwind(open) else { std::process::abort() };
-        if let Some(mut model) = opened {
-            let mut workspace = Workspace::new();
-            let record = Record { timestamp: 500_000, value: 12.0 };
-            let row = RowId(model.last_stepped_row_id().0.saturating_add(1));
-            let _ = catch_unwind(AssertUnwindSafe(|| model.step(&mut workspace, row, record)));
-        }
-    }
+fuzz_target!(|bytes: &[u8]| {
+    // A step may panic, which the engine contains; libFuzzer's own hook would take it for a crash.
+    SILENCE.call_once(|| panic::set_hook(Box::new(|_| {})));
+    check(bytes);
 });

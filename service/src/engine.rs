@@ -49,6 +49,7 @@ use crate::sample::SampleLimits;
 use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
 use crate::self_series::SelfSeriesThread;
+use crate::storer::new_names::NewNameLimits;
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
@@ -99,6 +100,8 @@ pub struct EngineOptions {
     pub graphite: SocketAddr,
     /// Whether to listen on UDP too, on the same port.
     pub udp: bool,
+    /// Frames of pickled samples over TCP; `None` for none.
+    pub pickle: Option<SocketAddr>,
     /// Live results as newline-delimited JSON.
     pub results: Option<SocketAddr>,
     /// New metrics whose name matches one of these are monitored.
@@ -120,6 +123,8 @@ pub struct EngineOptions {
     pub file_cache_bytes: Option<u64>,
     /// What a sample may look like.
     pub limits: SampleLimits,
+    /// How many metrics samples may make.
+    pub new_names: NewNameLimits,
     /// Connections and time-outs.
     pub listener: ListenerOptions,
 }
@@ -144,6 +149,7 @@ impl EngineOptions {
             alerts: AlertSettings::default(),
             graphite,
             udp: true,
+            pickle: None,
             results: None,
             monitor: Vec::new(),
             learning_rows: DEFAULT_LEARNING_ROWS,
@@ -154,6 +160,7 @@ impl EngineOptions {
             max_resident_models: None,
             file_cache_bytes: None,
             limits: SampleLimits::default(),
+            new_names: NewNameLimits::default(),
             listener: ListenerOptions::default(),
         }
     }
@@ -166,6 +173,7 @@ pub struct Engine {
     is_local: bool,
     graphite: Option<SocketAddr>,
     udp: Option<SocketAddr>,
+    pickle: Option<SocketAddr>,
     results: Option<ResultStream>,
     http: Option<HttpServer>,
     garbage: Option<GarbageThread>,
@@ -243,6 +251,11 @@ impl Engine {
     /// Where they are taken over UDP.
     pub fn udp_address(&self) -> Option<SocketAddr> {
         self.udp
+    }
+
+    /// Where frames of pickled samples are taken.
+    pub fn pickle_address(&self) -> Option<SocketAddr> {
+        self.pickle
     }
 
     /// Where live results are served.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -121,6 +122,18 @@ pub fn page_faults() -> Option<PageFaults> {
     Some(PageFaults { minor: field(10)?, major: field(12)? })
 }
 
+/// Datagrams that the kernel dropped since a UDP socket was made, because nobody read them in time; `None` if it does not
+/// tell.
+pub fn dropped_datagrams(socket: impl AsFd) -> Option<u64> {
+    let inode = rustix::fs::fstat(socket).ok()?.st_ino.to_string();
+    ["udp", "udp6"].into_iter().find_map(|table| {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).ok()?;
+        // The inode is in the tenth place, the drops are in the last, the thirteenth.
+        let mut lines = text.lines().map(str::split_ascii_whitespace);
+        lines.find_map(|mut fields| (fields.nth(9)? == inode).then(|| fields.nth(2)?.parse().ok())?)
+    })
+}
+
 /// Who holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketHolder {
@@ -184,6 +197,9 @@ mod tests {
         let port = socket.local_addr().expect("bound").port();
         let holder = socket_holder(port, false).expect("ourselves");
         assert_eq!(holder.process_id, std::process::id());
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        assert_eq!(dropped_datagrams(&datagrams), Some(0));
+        assert_eq!(dropped_datagrams(&socket), None, "no UDP socket");
         raise_file_limit().expect("raising to the hard limit is always allowed");
         assert_eq!(file_limit().soft, file_limit().hard);
     }

@@ -42,6 +42,20 @@ pub enum RejectReason {
     DuplicateSample,
     /// The connection limit was reached.
     TooManyConnections,
+    /// A line or frame that was begun was not ended in time.
+    LineTimeout,
+    /// All connections together hold too much that was begun and not ended; this one held most.
+    TooMuchUnfinished,
+    /// A datagram that the kernel dropped because nobody read it in time.
+    DatagramDropped,
+    /// A frame that is no pickled list of samples.
+    BadPickle,
+    /// A pickle that would make objects or call functions.
+    UnsafePickle,
+    /// A new metric beyond the limit of all.
+    TooManyMetrics,
+    /// A new metric beyond the limit of its sender.
+    TooManyNewMetrics,
     /// The repository refused the row.
     NotStorable,
     /// A whole message on the data queue that is no envelope of lines.
@@ -49,7 +63,7 @@ pub enum RejectReason {
 }
 
 /// Every reason, in the order they are listed to people.
-pub const ALL_REASONS: [RejectReason; 17] = [
+pub const ALL_REASONS: [RejectReason; 24] = [
     RejectReason::LineTooLong,
     RejectReason::NotText,
     RejectReason::WrongFieldCount,
@@ -65,6 +79,13 @@ pub const ALL_REASONS: [RejectReason; 17] = [
     RejectReason::LateSample,
     RejectReason::DuplicateSample,
     RejectReason::TooManyConnections,
+    RejectReason::LineTimeout,
+    RejectReason::TooMuchUnfinished,
+    RejectReason::DatagramDropped,
+    RejectReason::BadPickle,
+    RejectReason::UnsafePickle,
+    RejectReason::TooManyMetrics,
+    RejectReason::TooManyNewMetrics,
     RejectReason::NotStorable,
     RejectReason::UnreadableMessage,
 ];
@@ -88,6 +109,13 @@ impl RejectReason {
             Self::LateSample => "late_sample",
             Self::DuplicateSample => "duplicate_sample",
             Self::TooManyConnections => "too_many_connections",
+            Self::LineTimeout => "line_timeout",
+            Self::TooMuchUnfinished => "too_much_unfinished",
+            Self::DatagramDropped => "datagram_dropped",
+            Self::BadPickle => "bad_pickle",
+            Self::UnsafePickle => "unsafe_pickle",
+            Self::TooManyMetrics => "too_many_metrics",
+            Self::TooManyNewMetrics => "too_many_new_metrics",
             Self::NotStorable => "not_storable",
             Self::UnreadableMessage => "unreadable_message",
         }
@@ -118,6 +146,27 @@ impl RejectReason {
             Self::LateSample => "samples of a metric must come in order of time; send the oldest first",
             Self::DuplicateSample => "one sample per metric and second; the first one was kept",
             Self::TooManyConnections => "close idle connections or raise `max_connections`",
+            Self::LineTimeout => {
+                "the connection was closed: end each line with a newline at once, or raise `line_timeout_s`"
+            }
+            Self::TooMuchUnfinished => {
+                "the connection that held most was closed: end each line with a newline, or raise `max_unfinished_mib`"
+            }
+            Self::DatagramDropped => {
+                "datagrams came faster than they were read, and the kernel dropped some: send over TCP, which waits"
+            }
+            Self::BadPickle => {
+                "send a 4-byte length and a pickled list of (name, (timestamp, value)); the connection was closed"
+            }
+            Self::UnsafePickle => {
+                "only numbers, texts, tuples and lists are read, and nothing is executed; the connection was closed"
+            }
+            Self::TooManyMetrics => {
+                "no more metrics are made, known ones go on: delete some, or raise `max_metrics`"
+            }
+            Self::TooManyNewMetrics => {
+                "this sender brings too many new names in an hour, known ones go on: wait, or raise `max_new_metrics`"
+            }
             Self::NotStorable => "the database refused the row; the log says why",
             Self::UnreadableMessage => {
                 "publish {\"protocol\": \"plain\", \"data\": [lines]}; the message is in the queue of rejected messages"
@@ -140,7 +189,12 @@ impl RejectLedger {
 
     /// Counts one refused line.
     pub fn record(&self, reason: RejectReason, line: &[u8], now_unix_seconds: i64) {
-        self_metrics::count_reject(reason.name());
+        self.record_many(reason, 1, line, now_unix_seconds);
+    }
+
+    /// Counts so many of one kind; `line` is the latest, or stands for them.
+    pub fn record_many(&self, reason: RejectReason, count: u64, line: &[u8], now_unix_seconds: i64) {
+        self_metrics::count_rejects(reason.name(), count);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(reason).or_insert_with(|| RejectEntry {
             reason,
@@ -148,7 +202,7 @@ impl RejectLedger {
             last_seen: now_unix_seconds,
             example: String::new(),
         });
-        entry.count += 1;
+        entry.count += count;
         entry.last_seen = now_unix_seconds;
         entry.example = printable(line);
     }

@@ -89,6 +89,8 @@ pub fn written(gauges: &Gauges<'_>) -> String {
 pub struct Gauges<'a> {
     /// Metrics by state.
     pub metrics: &'a MetricCounts,
+    /// Metrics beyond which samples make no more; 0 for no limit.
+    pub max_metrics: usize,
     /// Rows.
     pub rows: &'a RowFigures,
     /// Figures of the scheduler's process, if it leaves any here.
@@ -110,6 +112,7 @@ impl Gauges<'_> {
         for (state, count) in by_state {
             gauge!("htmengine_metrics", "state" => state).set(rounded(count as u64));
         }
+        gauge!("htmengine_metrics_limit").set(rounded(self.max_metrics as u64));
         gauge!("htmengine_rows_unscored").set(rounded(self.rows.unscored.unsigned_abs()));
         gauge!("htmengine_rows").set(rounded(self.rows.stored_total.unsigned_abs()));
         let Some(engine) = self.engine else { return };
@@ -155,9 +158,9 @@ pub fn count_pause() {
     counter!(PAUSES).increment(1);
 }
 
-/// A line was refused.
-pub fn count_reject(reason: &'static str) {
-    counter!(REJECTS, "reason" => reason).increment(1);
+/// Lines were refused.
+pub fn count_rejects(reason: &'static str, lines: u64) {
+    counter!(REJECTS, "reason" => reason).increment(lines);
 }
 
 /// Rows were stored.
@@ -250,6 +253,7 @@ fn describe() {
     }
     for (name, text) in [
         ("htmengine_metrics", "Metrics by state"),
+        ("htmengine_metrics_limit", "Metrics beyond which samples make no more; 0 for no limit"),
         ("htmengine_rows", "Rows stored so far, deleted ones too"),
         ("htmengine_rows_unscored", "Rows of active metrics that wait for their scores"),
         ("htmengine_queue_depth", "Messages that wait in a queue"),

@@ -70,7 +70,7 @@ impl SelfSeries {
         };
         let lines = graphite_lines(&text, &self.host, self.clock.unix_seconds());
         for part in lines.chunks(MAX_LINES) {
-            if self.bus.data().try_publish(DataMessage { lines: part.to_vec() }).is_err() {
+            if self.bus.data().try_publish(DataMessage::new(part.to_vec())).is_err() {
                 tracing::debug!("the engine's own series miss a minute: the data queue has no room");
                 return;
             }

@@ -35,7 +35,7 @@ pub(crate) fn connect(settings: &RabbitSettings) -> RabbitBus {
 
 /// A message of these lines.
 pub(crate) fn lines<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> DataMessage {
-    DataMessage { lines: lines.into_iter().map(|line| line.as_ref().to_vec()).collect() }
+    DataMessage::new(lines.into_iter().map(|line| line.as_ref().to_vec()).collect())
 }
 
 /// A hint at this model.

@@ -8,6 +8,7 @@ pub mod alert_conformance;
 pub mod audit;
 #[cfg(feature = "engine")]
 pub mod browser;
+pub mod fuzzing;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod installation;

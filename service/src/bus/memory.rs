@@ -541,9 +541,9 @@ mod tests {
     fn the_default_limits_are_the_named_ones() {
         let bus = MemoryBus::new(MemoryBusLimits::default());
         for _ in 0..DEFAULT_DATA_MESSAGES {
-            bus.data().try_publish(DataMessage { lines: Vec::new() }).expect("room");
+            bus.data().try_publish(DataMessage::new(Vec::new())).expect("room");
         }
-        let one_more = bus.data().try_publish(DataMessage { lines: Vec::new() });
+        let one_more = bus.data().try_publish(DataMessage::new(Vec::new()));
         assert!(matches!(one_more, Err(TryPublishError::Full(_))));
         bus.close();
         assert_eq!(bus.hints().receive(1, PATIENCE), Err(BusError::Closed));

@@ -1,5 +1,7 @@
 //! What travels on the bus, as plain values. Transports that need bytes encode them in their own file.
 
+use std::net::IpAddr;
+
 use htm_core::ids::{ModelId, RowId};
 
 use crate::best_predictions::BestPredictions;
@@ -7,10 +9,29 @@ use crate::row_detection::RowDetection;
 
 /// Lines as framed by the listener: whitespace-trimmed, not parsed. At most
 /// [`crate::listener::batch::MAX_BATCH_LINES`] of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DataMessage {
     /// One Graphite line each, without its line end. Bytes that are not UTF-8 are kept as they came.
     pub lines: Vec<Vec<u8>>,
+    /// Who sent them, in the order of the lines; nobody is known for lines beyond these. Only within one process: no
+    /// message at a broker has it.
+    pub sources: Vec<SourceRun>,
+}
+
+impl DataMessage {
+    /// Lines of nobody in particular.
+    pub fn new(lines: Vec<Vec<u8>>) -> Self {
+        Self { lines, sources: Vec::new() }
+    }
+}
+
+/// Lines in a row that one address sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceRun {
+    /// Whose.
+    pub source: IpAddr,
+    /// So many.
+    pub line_count: usize,
 }
 
 /// "The model of this metric has rows it has not stepped."

@@ -260,6 +260,9 @@ fn announce(role: Role, engine: &Engine) -> io::Result<()> {
                 "htmengine listener takes Graphite lines on TCP {}{udp}",
                 engine.graphite_address()
             )?;
+            if let Some(pickle) = engine.pickle_address() {
+                writeln!(out, "pickled samples: on TCP {pickle}")?;
+            }
         }
         Role::Results => match engine.results_address() {
             Some(address) => {

@@ -36,6 +36,9 @@ pub(super) struct ServeArgs {
     /// Do not listen on UDP
     #[arg(long)]
     no_udp: bool,
+    /// Take frames of pickled samples here, over TCP, as carbon's relays send them to port 2004
+    #[arg(long, value_name = "ADDR:PORT")]
+    pickle: Option<SocketAddr>,
     /// Serve live results here, as newline-delimited JSON over TCP
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
@@ -87,6 +90,7 @@ impl ServeArgs {
         let flags = Said {
             graphite: flag("--graphite", self.graphite),
             udp: flag("--no-udp", self.no_udp.then_some(false)),
+            pickle: flag("--pickle", self.pickle),
             results: flag("--results", self.results),
             http: flag("--http", self.http),
             http_open: flag("--http-open", self.http_open.then_some(true)),
@@ -158,6 +162,9 @@ fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), C
     let address = engine.graphite_address();
     let udp = engine.udp_address().map_or_else(String::new, |address| format!(" and UDP {address}"));
     writeln!(out, "htmengine takes Graphite lines on TCP {address}{udp}")?;
+    if let Some(pickle) = engine.pickle_address() {
+        writeln!(out, "pickled samples: on TCP {pickle}")?;
+    }
     if let Some(results) = engine.results_address() {
         writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
     }

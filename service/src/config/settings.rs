@@ -36,6 +36,7 @@ use crate::repository::RepositoryError;
 use crate::repository::mysql::MysqlSettings;
 use crate::repository::sqlite::OpenMode;
 use crate::scheduler::model_store::ModelStore;
+use crate::storer::new_names::{DEFAULT_MAX_METRICS, DEFAULT_MAX_NEW_METRICS};
 
 const MIB: usize = 1 << 20;
 
@@ -259,6 +260,7 @@ impl Settings {
         options.retention_days = value(said.retention_days.as_ref(), 0).min(MAX_THRESHOLD_DAYS);
         options.alerts = self.alerts();
         options.udp = value(said.udp.as_ref(), options.udp);
+        options.pickle = said.pickle.as_ref().map(|it| it.value);
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());
         options.self_series = value(said.self_series.as_ref(), false);
@@ -277,10 +279,21 @@ impl Settings {
         if let Some(connections) = &said.max_connections {
             options.listener.max_connections = connections.value;
         }
-        if let Some(seconds) = said.idle_timeout_s.as_ref().map(|it| it.value) {
-            let never = Duration::from_secs(u64::from(u32::MAX));
-            options.listener.idle_timeout = if seconds == 0 { never } else { Duration::from_secs(seconds) };
+        let time = |seconds: u64| {
+            let never = u64::from(u32::MAX);
+            Duration::from_secs(if seconds == 0 { never } else { seconds.min(never) })
+        };
+        if let Some(seconds) = &said.idle_timeout_s {
+            options.listener.idle_timeout = time(seconds.value);
         }
+        if let Some(seconds) = &said.line_timeout_s {
+            options.listener.line_timeout = time(seconds.value);
+        }
+        if let Some(mib) = &said.max_unfinished_mib {
+            options.listener.max_unfinished_bytes = mib.value.saturating_mul(MIB);
+        }
+        options.new_names.max_metrics = value(said.max_metrics.as_ref(), DEFAULT_MAX_METRICS);
+        options.new_names.per_source = value(said.max_new_metrics.as_ref(), DEFAULT_MAX_NEW_METRICS);
         options
     }
 
@@ -438,6 +451,10 @@ fn defaults(has_old_config: bool) -> Said {
         max_future_s: u32::try_from(engine.limits.max_future_seconds).unwrap_or(u32::MAX),
         max_connections: engine.listener.max_connections,
         idle_timeout_s: engine.listener.idle_timeout.as_secs(),
+        line_timeout_s: engine.listener.line_timeout.as_secs(),
+        max_unfinished_mib: engine.listener.max_unfinished_bytes / MIB,
+        max_metrics: DEFAULT_MAX_METRICS,
+        max_new_metrics: DEFAULT_MAX_NEW_METRICS,
         profiling: false,
     };
     Said { http, ..others }

@@ -88,6 +88,8 @@ settings! {
     graphite "graphite": SocketAddr;
     /// Whether to listen on UDP too.
     udp "udp": bool;
+    /// `ADDR:PORT` for frames of pickled samples.
+    pickle "pickle": SocketAddr;
     /// `ADDR:PORT` for live results.
     results "results": SocketAddr;
     /// `ADDR:PORT` for the HTTP interface.
@@ -126,6 +128,14 @@ settings! {
     max_connections "max_connections": usize;
     /// Silent connections are closed after so long; 0 for never.
     idle_timeout_s "idle_timeout_s": u64;
+    /// A line or frame that was begun must end within so long; 0 for never.
+    line_timeout_s "line_timeout_s": u64;
+    /// What all connections together may have begun and not ended, in MiB.
+    max_unfinished_mib "max_unfinished_mib": usize;
+    /// Metrics beyond which samples make no more; 0 for no limit.
+    max_metrics "max_metrics": usize;
+    /// Metrics that the samples of one address may make in an hour; 0 for no limit.
+    max_new_metrics "max_new_metrics": usize;
     /// Whether the log has a line for every stage of the work.
     profiling "profiling": bool;
     /// Rules and channels of alerts.

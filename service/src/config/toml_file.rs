@@ -24,6 +24,7 @@ struct TomlFile {
     rabbitmq_conf: Option<PathBuf>,
     graphite: Option<Spanned<SocketAddr>>,
     udp: Option<Spanned<bool>>,
+    pickle: Option<Spanned<SocketAddr>>,
     results: Option<Spanned<SocketAddr>>,
     http: Option<Spanned<SocketAddr>>,
     http_key: Option<Spanned<Secret>>,
@@ -43,6 +44,10 @@ struct TomlFile {
     max_future_s: Option<Spanned<u32>>,
     max_connections: Option<Spanned<usize>>,
     idle_timeout_s: Option<Spanned<u64>>,
+    line_timeout_s: Option<Spanned<u64>>,
+    max_unfinished_mib: Option<Spanned<usize>>,
+    max_metrics: Option<Spanned<usize>>,
+    max_new_metrics: Option<Spanned<usize>>,
     profiling: Option<Spanned<bool>>,
     alert: Option<Spanned<AlertFile>>,
 }
@@ -129,6 +134,7 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         models_dir: file.models_dir,
         graphite: file.graphite,
         udp: file.udp,
+        pickle: file.pickle,
         results: file.results,
         http: file.http,
         http_key: file.http_key,
@@ -148,6 +154,10 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         max_future_s: file.max_future_s,
         max_connections: file.max_connections,
         idle_timeout_s: file.idle_timeout_s,
+        line_timeout_s: file.line_timeout_s,
+        max_unfinished_mib: file.max_unfinished_mib,
+        max_metrics: file.max_metrics,
+        max_new_metrics: file.max_new_metrics,
         profiling: file.profiling,
     }
 }

@@ -89,6 +89,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     let Some(bus) = connected else { return Ok(None) };
     let results = results.map(|bound| serve_results(bound, &bus)).transpose()?;
     let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
+    let pickle = listener.as_ref().and_then(BoundListener::pickle_address);
     let is_local = options.bus == BusChoice::Memory;
     let shared = Shared {
         options,
@@ -110,6 +111,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         is_local,
         graphite: addresses.map(|(tcp, _)| tcp),
         udp: addresses.and_then(|(_, udp)| udp),
+        pickle,
         results,
         http,
         garbage,
@@ -164,8 +166,12 @@ fn start_threads(shared: &Shared, listener: Option<BoundListener>) -> Result<Thr
 }
 
 fn bind_listener(options: &EngineOptions) -> Result<BoundListener, EngineError> {
-    listener::bind(options.graphite, options.udp.then_some(options.graphite))
-        .map_err(|error| EngineError { reason: error.to_string() })
+    let bound = listener::bind(options.graphite, options.udp.then_some(options.graphite));
+    let bound = bound.and_then(|bound| match options.pickle {
+        Some(address) => bound.with_pickle(address),
+        None => Ok(bound),
+    });
+    bound.map_err(|error| EngineError { reason: error.to_string() })
 }
 
 fn bind_results(address: SocketAddr) -> Result<TcpListener, EngineError> {
@@ -225,7 +231,8 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
     let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random)
         .with_model_store(model_store(options))
-        .with_alerts(options.alerts.clone());
+        .with_alerts(options.alerts.clone())
+        .with_max_metrics(options.new_names.max_metrics);
     let started = HttpServer::start(wanted, Arc::new(operations), runtime);
     started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
 }
@@ -284,6 +291,7 @@ fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<Rol
             monitor: options.monitor.clone(),
             learning_rows: Some(options.learning_rows).filter(|rows| *rows != DEFAULT_LEARNING_ROWS),
             limits: options.limits,
+            new_names: options.new_names,
         },
     });
     let signals = Arc::clone(&shared.signals);

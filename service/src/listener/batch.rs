@@ -11,8 +11,9 @@
 //! 64 KiB would be 13 GiB.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
-use crate::bus::message::DataMessage;
+use crate::bus::message::{DataMessage, SourceRun};
 use crate::bus::{Queue, TryPublishError};
 
 /// Most lines in one message.
@@ -34,7 +35,7 @@ pub enum Publishing {
 /// Lines on their way from the sockets to the bus.
 #[derive(Debug, Default)]
 pub struct Batcher {
-    open: Vec<Vec<u8>>,
+    open: DataMessage,
     open_bytes: usize,
     /// Full or closed by [`Batcher::close_open`], oldest first.
     closed: VecDeque<DataMessage>,
@@ -46,20 +47,24 @@ impl Batcher {
         Self::default()
     }
 
-    /// Adds a line to the open batch, which is closed when that fills it.
-    pub fn add(&mut self, line: &[u8]) {
-        self.open.push(line.to_vec());
+    /// Adds a line of this sender to the open batch, which is closed when that fills it.
+    pub fn add(&mut self, line: &[u8], source: IpAddr) {
+        self.open.lines.push(line.to_vec());
+        match self.open.sources.last_mut() {
+            Some(run) if run.source == source => run.line_count += 1,
+            _ => self.open.sources.push(SourceRun { source, line_count: 1 }),
+        }
         self.open_bytes += line.len();
-        if self.open.len() >= MAX_BATCH_LINES || self.open_bytes >= MAX_BATCH_BYTES {
+        if self.open.lines.len() >= MAX_BATCH_LINES || self.open_bytes >= MAX_BATCH_BYTES {
             self.close_open();
         }
     }
 
     /// Closes the open batch, full or not; nothing if it is empty.
     pub fn close_open(&mut self) {
-        if !self.open.is_empty() {
+        if !self.open.lines.is_empty() {
             self.open_bytes = 0;
-            self.closed.push_back(DataMessage { lines: std::mem::take(&mut self.open) });
+            self.closed.push_back(std::mem::take(&mut self.open));
         }
     }
 
@@ -84,21 +89,24 @@ impl Batcher {
 
     /// Lines not yet taken by the bus.
     pub fn line_count(&self) -> usize {
-        self.open.len() + self.closed.iter().map(|message| message.lines.len()).sum::<usize>()
+        self.open.lines.len() + self.closed.iter().map(|message| message.lines.len()).sum::<usize>()
     }
 
     /// Whether the bus has taken every line.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.closed.is_empty()
+        self.open.lines.is_empty() && self.closed.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use super::*;
     use crate::bus::memory::MemoryQueue;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn drained(queue: &MemoryQueue<DataMessage>) -> Vec<Vec<Vec<u8>>> {
         let deliveries = queue.receive(usize::MAX, Duration::ZERO).expect("open");
@@ -109,7 +117,7 @@ mod tests {
     fn a_batch_closes_at_its_line_limit() {
         let (mut batcher, queue) = (Batcher::new(), MemoryQueue::new(9));
         for number in 0..=2 * MAX_BATCH_LINES {
-            batcher.add(number.to_string().as_bytes());
+            batcher.add(number.to_string().as_bytes(), HERE);
         }
         assert_eq!(batcher.publish(&queue), (2, Publishing::Done));
         assert_eq!((batcher.line_count(), batcher.is_empty()), (1, false));
@@ -127,12 +135,12 @@ mod tests {
     fn a_batch_closes_at_its_byte_limit() {
         let (mut batcher, queue) = (Batcher::new(), MemoryQueue::new(9));
         for _ in 0..5 {
-            batcher.add(&vec![b'x'; MAX_BATCH_BYTES / 4]);
+            batcher.add(&vec![b'x'; MAX_BATCH_BYTES / 4], HERE);
         }
         assert_eq!(batcher.publish(&queue), (1, Publishing::Done));
         assert_eq!(drained(&queue)[0].len(), 4);
         for _ in 0..3 {
-            batcher.add(&vec![b'x'; MAX_BATCH_BYTES / 4]);
+            batcher.add(&vec![b'x'; MAX_BATCH_BYTES / 4], HERE);
         }
         assert_eq!(batcher.publish(&queue), (1, Publishing::Done), "the count starts again with each batch");
     }
@@ -149,7 +157,7 @@ mod tests {
     fn what_a_full_or_closed_bus_refuses_is_kept_in_order() {
         let (mut batcher, queue) = (Batcher::new(), MemoryQueue::new(1));
         for line in [b"a", b"b", b"c"] {
-            batcher.add(line);
+            batcher.add(line, HERE);
             batcher.close_open();
         }
         assert_eq!(batcher.publish(&queue), (1, Publishing::Blocked));
@@ -160,5 +168,24 @@ mod tests {
         assert_eq!(batcher.publish(&queue), (0, Publishing::Closed));
         assert_eq!(batcher.line_count(), 1);
         assert_eq!(drained(&queue), [[b"b"]]);
+    }
+
+    #[test]
+    fn each_message_says_who_sent_which_lines() {
+        let (mut batcher, queue) = (Batcher::new(), MemoryQueue::new(9));
+        let there = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        for source in [HERE, HERE, there, HERE] {
+            batcher.add(b"a 1 2", source);
+        }
+        batcher.close_open();
+        batcher.add(b"b 1 2", there);
+        batcher.close_open();
+        batcher.publish(&queue);
+        let deliveries = queue.receive(9, Duration::ZERO).expect("open");
+        let runs: Vec<Vec<(IpAddr, usize)>> = deliveries
+            .iter()
+            .map(|it| it.message.sources.iter().map(|run| (run.source, run.line_count)).collect())
+            .collect();
+        assert_eq!(runs, [vec![(HERE, 2), (there, 1), (HERE, 1)], vec![(there, 1)]]);
     }
 }

@@ -11,7 +11,10 @@
 //! Source: the per-connection reader of htmengine's metric listener (LF ends a line, whitespace around it is
 //! dropped, the last line needs no LF). Departures: lines are bounded, blank lines are not passed on.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use super::framer::Framer;
 
 /// Longest line in bytes, counted without its LF but with any whitespace around it.
 pub const MAX_LINE_BYTES: usize = 65_536;
@@ -45,8 +48,8 @@ impl LineFramer {
         Self::default()
     }
 
-    /// Takes the next bytes and hands on every line that ends in them, in order.
-    pub fn push(&mut self, bytes: &[u8], mut hand_on: impl FnMut(Framed<'_>)) {
+    /// Takes the next bytes and hands on every line that ends in them, in order. Returns whether there was one.
+    pub fn push(&mut self, bytes: &[u8], mut hand_on: impl FnMut(Framed<'_>)) -> bool {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             self.complete(&rest[..end], &mut hand_on);
@@ -55,6 +58,7 @@ impl LineFramer {
         if !rest.is_empty() && !self.is_skipping {
             self.keep(rest, &mut hand_on);
         }
+        rest.len() < bytes.len()
     }
 
     /// The stream has ended: a line without LF counts as a line. The framer is as new afterwards.
@@ -65,6 +69,11 @@ impl LineFramer {
     /// Whether a line was begun (blanks count, skipped bytes do not).
     pub fn has_partial(&self) -> bool {
         !self.partial.is_empty()
+    }
+
+    /// Memory taken by the line that was begun.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity()
     }
 
     fn complete(&mut self, end_of_line: &[u8], hand_on: &mut impl FnMut(Framed<'_>)) {
@@ -130,9 +139,15 @@ fn hand_on_line(line: &[u8], hand_on: &mut impl FnMut(Framed<'_>)) {
 /// One client.
 pub(super) struct Connection {
     pub(super) stream: mio::net::TcpStream,
-    pub(super) framer: LineFramer,
+    pub(super) framer: Framer,
+    /// Who it is.
+    pub(super) source: IpAddr,
     /// Monotonic time of the last byte received.
     pub(super) last_activity: Duration,
+    /// Since when something is begun and not ended.
+    pub(super) partial_since: Option<Duration>,
+    /// What the framer held when it was last looked at.
+    pub(super) held_bytes: usize,
 }
 
 #[cfg(test)]

@@ -7,20 +7,27 @@
 //! - At most one timer per slot, so that timers are bounded by the most connections ever open at once, not by how
 //!   fast connections come and go. A timer that fires early looks at the last activity and arms itself again, so
 //!   that receiving a byte costs no timer work.
+//! - What is begun and not ended on all connections together stays within a budget: beyond it, whoever holds most goes.
+//!   Senders of lines hold next to nothing between two of them, so it is never one of those.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::connection::{Connection, LineFramer};
+use super::connection::Connection;
+use super::framer::{Framer, Patience, Protocol};
 use super::poll_loop::FIRST_CONNECTION_TOKEN;
 
 pub(super) struct ConnectionTable {
-    idle_timeout: Duration,
+    patience: Patience,
+    max_held_bytes: usize,
+    /// What all framers hold.
+    held_bytes: usize,
     slots: Vec<Slot>,
     free_slots: Vec<usize>,
     ready_slots: VecDeque<usize>,
@@ -41,12 +48,17 @@ struct Slot {
 pub(super) struct Closed {
     pub(super) connection_count: u64,
     pub(super) unfinished_line_count: u64,
+    /// Of these connections, those that began something and did not end it in time, and one of them.
+    pub(super) late_count: u64,
+    pub(super) latest_late: Option<IpAddr>,
 }
 
 impl ConnectionTable {
-    pub(super) fn new(idle_timeout: Duration) -> Self {
+    pub(super) fn new(patience: Patience, max_held_bytes: usize) -> Self {
         Self {
-            idle_timeout,
+            patience,
+            max_held_bytes,
+            held_bytes: 0,
             slots: Vec::new(),
             free_slots: Vec::new(),
             ready_slots: VecDeque::new(),
@@ -64,6 +76,8 @@ impl ConnectionTable {
     pub(super) fn insert(
         &mut self,
         mut stream: TcpStream,
+        protocol: Protocol,
+        source: IpAddr,
         registry: &Registry,
         now: Duration,
     ) -> io::Result<()> {
@@ -73,13 +87,51 @@ impl ConnectionTable {
             self.slots.push(Slot::default());
         }
         let slot = &mut self.slots[slot_idx];
-        slot.connection = Some(Connection { stream, framer: LineFramer::new(), last_activity: now });
+        slot.connection = Some(Connection {
+            stream,
+            framer: Framer::new(protocol),
+            source,
+            last_activity: now,
+            partial_since: None,
+            held_bytes: 0,
+        });
         slot.is_finished = false;
         if !slot.has_timer {
             slot.has_timer = true;
-            self.timers.push(Reverse((now + self.idle_timeout, slot_idx)));
+            self.timers.push(Reverse((now + self.look_interval(), slot_idx)));
         }
         Ok(())
+    }
+
+    /// A connection is looked at so often: what it begins just after a look is late at the one after the next.
+    fn look_interval(&self) -> Duration {
+        self.patience.idle_timeout.min(self.patience.line_timeout)
+    }
+
+    /// Takes note of what a read has left; `has_ended` says whether a line or frame ended in it.
+    pub(super) fn settle(&mut self, slot_idx: usize, has_ended: bool, now: Duration) {
+        let Some(connection) = self.slots.get_mut(slot_idx).and_then(|slot| slot.connection.as_mut()) else {
+            return;
+        };
+        let held_bytes = connection.framer.held_bytes();
+        self.held_bytes = self.held_bytes + held_bytes - connection.held_bytes;
+        connection.held_bytes = held_bytes;
+        let since = connection.partial_since.filter(|_| !has_ended).unwrap_or(now);
+        connection.partial_since = connection.framer.has_partial().then_some(since);
+    }
+
+    /// Closes the connection that holds most, if all together hold too much; `None` if they do not.
+    pub(super) fn close_greediest(&mut self) -> Option<(Closed, IpAddr)> {
+        if self.held_bytes <= self.max_held_bytes {
+            return None;
+        }
+        let held = |slot: &Slot| {
+            slot.connection.as_ref().filter(|_| !slot.is_finished).map_or(0, |it| it.held_bytes)
+        };
+        let (slot_idx, slot) = self.slots.iter().enumerate().max_by_key(|(_, slot)| held(slot))?;
+        let source = slot.connection.as_ref()?.source;
+        // It may still be listed as ready; whoever comes into its slot is then read once in vain.
+        Some((self.remove(slot_idx), source))
     }
 
     pub(super) fn get_mut(&mut self, slot_idx: usize) -> Option<&mut Connection> {
@@ -132,7 +184,9 @@ impl ConnectionTable {
         // Dropping the stream closes it, which also ends its registration.
         let Some(connection) = self.slots[slot_idx].connection.take() else { return Closed::default() };
         self.free_slots.push(slot_idx);
-        Closed { connection_count: 1, unfinished_line_count: u64::from(connection.framer.has_partial()) }
+        self.held_bytes -= connection.held_bytes;
+        let unfinished_line_count = u64::from(connection.framer.has_partial());
+        Closed { connection_count: 1, unfinished_line_count, ..Closed::default() }
     }
 
     /// When [`ConnectionTable::close_idle`] next has something to look at.
@@ -140,7 +194,8 @@ impl ConnectionTable {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Closes the connections that have been silent for the timeout. Those that wait for us are not silent.
+    /// Closes the connections that have been silent for the timeout, and those that have not ended what they began. Those
+    /// that wait for us are neither.
     pub(super) fn close_idle(&mut self, now: Duration) -> Closed {
         let mut closed = Closed::default();
         while let Some(&Reverse((at, slot_idx))) = self.timers.peek()
@@ -152,15 +207,23 @@ impl ConnectionTable {
                 slot.has_timer = false;
                 continue;
             };
-            let silent_since = if slot.is_ready || slot.is_finished { now } else { connection.last_activity };
-            let next_at = silent_since + self.idle_timeout;
-            if next_at > now {
+            let is_waiting = slot.is_ready || slot.is_finished;
+            let silent_since = if is_waiting { now } else { connection.last_activity };
+            let partial_since = connection.partial_since.filter(|_| !is_waiting);
+            let late_at = partial_since.map(|since| since + self.patience.line_timeout);
+            let closes_at =
+                late_at.into_iter().fold(silent_since + self.patience.idle_timeout, Duration::min);
+            if closes_at > now {
+                let next_at = closes_at.min(now + self.look_interval());
                 self.timers.push(Reverse((next_at, slot_idx)));
             } else {
+                let (is_late, source) = (late_at.is_some_and(|at| at <= now), connection.source);
                 slot.has_timer = false;
                 let one = self.remove(slot_idx);
                 closed.connection_count += one.connection_count;
                 closed.unfinished_line_count += one.unfinished_line_count;
+                closed.late_count += u64::from(is_late);
+                closed.latest_late = closed.latest_late.or(is_late.then_some(source));
             }
         }
         closed
@@ -176,13 +239,17 @@ impl ConnectionTable {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
-    use std::net::{TcpListener, TcpStream as StdTcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdTcpStream};
 
     use mio::Poll;
 
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(10);
+    const PATIENCE: Patience = Patience { idle_timeout: TIMEOUT, line_timeout: Duration::from_secs(4) };
+    const MAX_HELD_BYTES: usize = 10_000;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     struct Fixture {
         poll: Poll,
@@ -197,7 +264,7 @@ mod tests {
                 poll: Poll::new().unwrap(),
                 server: TcpListener::bind("127.0.0.1:0").unwrap(),
                 clients: Vec::new(),
-                table: ConnectionTable::new(TIMEOUT),
+                table: ConnectionTable::new(PATIENCE, MAX_HELD_BYTES),
             }
         }
 
@@ -206,7 +273,17 @@ mod tests {
             let stream = self.server.accept().unwrap().0;
             stream.set_nonblocking(true).unwrap();
             let stream = TcpStream::from_std(stream);
-            self.table.insert(stream, self.poll.registry(), Duration::from_secs(now_s)).unwrap();
+            let (registry, now) = (self.poll.registry(), Duration::from_secs(now_s));
+            self.table.insert(stream, Protocol::Plaintext, HERE, registry, now).unwrap();
+        }
+
+        /// A client sends so many bytes, which are read at once.
+        fn receive(&mut self, slot_idx: usize, bytes: &[u8], now_s: u64) {
+            let connection = self.table.get_mut(slot_idx).unwrap();
+            connection.last_activity = Duration::from_secs(now_s);
+            let Framer::Lines(framer) = &mut connection.framer else { panic!("lines") };
+            let has_ended = framer.push(bytes, |_| ());
+            self.table.settle(slot_idx, has_ended, Duration::from_secs(now_s));
         }
 
         fn close_idle(&mut self, now_s: u64) -> u64 {
@@ -221,8 +298,7 @@ mod tests {
         fixture.connect(3);
         assert_eq!(fixture.close_idle(9), 0);
         assert_eq!(fixture.close_idle(10), 1);
-        assert_eq!(fixture.table.next_timer(), Some(Duration::from_secs(13)));
-        assert_eq!((fixture.close_idle(13), fixture.table.len()), (1, 0));
+        assert_eq!((fixture.close_idle(12), fixture.close_idle(13), fixture.table.len()), (0, 1, 0));
         assert_eq!(fixture.table.next_timer(), None);
     }
 
@@ -260,9 +336,46 @@ mod tests {
     fn an_unfinished_line_is_counted_when_its_connection_goes() {
         let mut fixture = Fixture::new();
         fixture.connect(0);
-        fixture.table.get_mut(0).unwrap().framer.push(b"a 1", |_| ());
+        fixture.receive(0, b"a 1", 1);
         let closed = fixture.table.close_idle(TIMEOUT);
-        assert_eq!(closed, Closed { connection_count: 1, unfinished_line_count: 1 });
+        let (connection_count, unfinished_line_count) = (1, 1);
+        let late = (1, Some(HERE));
+        let expected =
+            Closed { connection_count, unfinished_line_count, late_count: late.0, latest_late: late.1 };
+        assert_eq!(closed, expected);
+    }
+
+    #[test]
+    fn a_line_must_end_in_time_however_busy_its_connection_is() {
+        let mut fixture = Fixture::new();
+        fixture.connect(0);
+        fixture.connect(0);
+        for second in 1..=5 {
+            fixture.receive(0, b"x", second);
+            // The other one ends a line each time, and begins the next.
+            fixture.receive(1, b"x\nx", second);
+            assert_eq!(fixture.close_idle(second), u64::from(second == 5), "{second}");
+        }
+        assert_eq!((fixture.close_idle(8), fixture.close_idle(9)), (0, 1), "begun at 5");
+    }
+
+    #[test]
+    fn whoever_holds_most_goes_when_all_hold_too_much() {
+        let mut fixture = Fixture::new();
+        for (slot_idx, length) in [100, 8_000, 100, 300].into_iter().enumerate() {
+            fixture.connect(0);
+            fixture.receive(slot_idx, &vec![b'x'; length], 0);
+        }
+        assert_eq!(fixture.table.close_greediest(), None);
+        fixture.receive(2, &vec![b'x'; 2_000], 0);
+        let (closed, source) = fixture.table.close_greediest().unwrap();
+        assert_eq!((closed.connection_count, closed.unfinished_line_count, source), (1, 1, HERE));
+        assert!(fixture.table.get_mut(1).is_none(), "the one with 8,000 bytes");
+        assert_eq!((fixture.table.close_greediest(), fixture.table.len()), (None, 3));
+        for slot_idx in [0, 2, 3] {
+            fixture.table.remove(slot_idx);
+        }
+        assert_eq!(fixture.table.held_bytes, 0);
     }
 
     #[test]

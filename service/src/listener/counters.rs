@@ -18,8 +18,10 @@ pub struct ListenerCounters {
     pub lines: AtomicU64,
     /// Bytes read from all sockets.
     pub bytes: AtomicU64,
-    /// UDP datagrams read. Those the kernel dropped are not known here.
+    /// UDP datagrams read.
     pub datagrams: AtomicU64,
+    /// UDP datagrams that the kernel dropped because nobody read them in time.
+    pub datagrams_dropped: AtomicU64,
     /// Messages the bus has taken.
     pub batches: AtomicU64,
     /// How often reading was paused because the bus was full.

@@ -3,17 +3,25 @@
 //! The poll loop passes every chunk it reads through [`Intake::take`], and asks [`Intake::has_room`] before it reads
 //! the next: that question is the whole of back-pressure. What one chunk holds is the most that ever waits here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batcher, Publishing};
 use super::connection::{Framed, LineFramer};
 use super::counters::ListenerCounters;
+use super::framer::Framer;
 use super::gate::LogPacer;
+use super::pickle::{self, PickleError, Pickled};
+use super::pickle_framer::{BadLength, PickleFramer};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::reject::{RejectLedger, RejectReason};
 use crate::{profiling, self_metrics};
+
+/// A stream that cannot be read on: its connection is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken;
 
 pub(super) struct Intake {
     bus: Arc<dyn Bus>,
@@ -49,23 +57,76 @@ impl Intake {
         self.clock.monotonic()
     }
 
-    /// Frames the next bytes of a connection and publishes the batches they fill.
-    pub(super) fn take(&mut self, framer: &mut LineFramer, bytes: &[u8]) {
+    /// Frames the next bytes of a connection and publishes the batches they fill. Returns whether something ended in them.
+    pub(super) fn take(&mut self, framer: &mut Framer, source: IpAddr, bytes: &[u8]) -> Result<bool, Broken> {
         ListenerCounters::add(&self.counters.bytes, bytes.len().try_into().unwrap_or(u64::MAX));
-        self.gather(|hand_on| framer.push(bytes, hand_on));
+        match framer {
+            Framer::Lines(framer) => Ok(self.gather(source, |hand_on| framer.push(bytes, hand_on))),
+            Framer::Pickle(framer) => self.take_frames(framer, source, bytes),
+        }
     }
 
-    /// The stream of this framer has ended: its last line needs no line end.
-    pub(super) fn take_end(&mut self, framer: &mut LineFramer) {
-        self.gather(|hand_on| framer.finish(hand_on));
+    /// The stream of this framer has ended: its last line needs no line end. Half a frame is nothing.
+    pub(super) fn take_end(&mut self, framer: &mut Framer, source: IpAddr) {
+        match framer {
+            Framer::Lines(framer) => self.gather(source, |hand_on| framer.finish(hand_on)),
+            Framer::Pickle(framer) => {
+                ListenerCounters::add(&self.counters.unfinished_lines, u64::from(framer.has_partial()));
+                *framer = PickleFramer::new();
+            }
+        }
     }
 
     /// Frames one datagram: whole lines, of which the last needs no line end.
-    pub(super) fn take_datagram(&mut self, bytes: &[u8]) {
+    pub(super) fn take_datagram(&mut self, bytes: &[u8], source: IpAddr) {
         ListenerCounters::add(&self.counters.datagrams, 1);
+        ListenerCounters::add(&self.counters.bytes, bytes.len().try_into().unwrap_or(u64::MAX));
         let mut framer = LineFramer::new();
-        self.take(&mut framer, bytes);
-        self.take_end(&mut framer);
+        self.gather(source, |hand_on| {
+            framer.push(bytes, &mut *hand_on);
+            framer.finish(hand_on);
+        });
+    }
+
+    fn take_frames(
+        &mut self,
+        framer: &mut PickleFramer,
+        source: IpAddr,
+        bytes: &[u8],
+    ) -> Result<bool, Broken> {
+        let now = self.clock.unix_seconds();
+        let mut line_count = 0;
+        let pushed = framer.push(bytes, |frame| {
+            for sample in pickle::samples(frame)?.iter() {
+                match sample {
+                    Pickled::Line(line) => {
+                        line_count += 1;
+                        self.batcher.add(line, source);
+                    }
+                    Pickled::Refused(reason, shown) => self.ledger.record(reason, shown, now),
+                }
+            }
+            Ok(())
+        });
+        self.count_lines(line_count);
+        self.publish();
+        pushed.map_err(|refused: FrameRefused| {
+            self.ledger.record(refused.reason, format!("{source}: {}", refused.found).as_bytes(), now);
+            Broken
+        })
+    }
+
+    /// Counts connections that were closed because all held too much, or because they did not end what they began.
+    pub(super) fn reject_unfinished(&self, reason: RejectReason, count: u64, source: IpAddr) {
+        self.ledger.record_many(reason, count, source.to_string().as_bytes(), self.clock.unix_seconds());
+    }
+
+    /// Counts datagrams that the kernel dropped.
+    pub(super) fn reject_datagrams(&self, count: u64, socket: &str) {
+        ListenerCounters::add(&self.counters.datagrams_dropped, count);
+        let shown = format!("{count} datagrams to {socket}");
+        let now = self.clock.unix_seconds();
+        self.ledger.record_many(RejectReason::DatagramDropped, count, shown.as_bytes(), now);
     }
 
     /// Closes the open batch as well, so that a lone line does not wait for company.
@@ -120,19 +181,42 @@ impl Intake {
         self.ledger.record(RejectReason::TooManyConnections, peer.as_bytes(), self.clock.unix_seconds());
     }
 
-    fn gather(&mut self, frame: impl FnOnce(&mut dyn FnMut(Framed<'_>))) {
+    fn gather<T>(&mut self, source: IpAddr, frame: impl FnOnce(&mut dyn FnMut(Framed<'_>)) -> T) -> T {
         let mut line_count = 0;
-        frame(&mut |framed| match framed {
+        let framed = frame(&mut |framed| match framed {
             Framed::Line(line) => {
                 line_count += 1;
-                self.batcher.add(line);
+                self.batcher.add(line, source);
             }
             Framed::TooLong(head) => {
                 self.ledger.record(RejectReason::LineTooLong, head, self.clock.unix_seconds());
             }
         });
+        self.count_lines(line_count);
+        self.publish();
+        framed
+    }
+
+    fn count_lines(&self, line_count: u64) {
         ListenerCounters::add(&self.counters.lines, line_count);
         self_metrics::count_lines(line_count);
-        self.publish();
+    }
+}
+
+/// Why a frame ended its stream.
+struct FrameRefused {
+    reason: RejectReason,
+    found: String,
+}
+
+impl From<BadLength> for FrameRefused {
+    fn from(error: BadLength) -> Self {
+        Self { reason: RejectReason::BadPickle, found: error.to_string() }
+    }
+}
+
+impl From<PickleError> for FrameRefused {
+    fn from(error: PickleError) -> Self {
+        Self { reason: error.reason(), found: error.to_string() }
     }
 }

@@ -1,18 +1,21 @@
 //! Receives Graphite lines over TCP and UDP and hands them to the bus, unparsed.
 //!
 //! One thread polls all sockets: bytes -> [`connection::LineFramer`] -> [`batch::Batcher`] -> the bus's data queue,
-//! where the storer picks them up. [`bind`] reserves the ports, [`BoundListener::spawn`] starts the thread,
+//! where the storer picks them up. On a port of their own, [`pickle_framer::PickleFramer`] and [`pickle`] make the same lines
+//! of pickled samples. [`bind`] reserves the ports, [`BoundListener::spawn`] starts the thread,
 //! [`ListenerHandle::stop`] ends it in order.
 //!
 //! Invariants:
 //! - Nothing is ever written to a client. When a client that has half-closed sees our end of stream, everything it
 //!   sent has been handed to the bus; when that was not possible it sees a reset instead.
 //! - When the bus is full nothing more is read, from anyone, until it has room: TCP senders are pushed back, UDP
-//!   datagrams are dropped by the kernel. No line is dropped here except over-long ones (counted as rejected) and
+//!   datagrams are dropped by the kernel, and counted. No line is dropped here except over-long ones (counted as rejected) and
 //!   the unfinished line of a connection that broke, fell silent or was open at the stop (it may be cut short in
 //!   the middle of a number; counted in [`ListenerCounters::unfinished_lines`]).
-//! - Memory is bounded by the connection limit times [`connection::MAX_LINE_BYTES`]; an idle connection costs a
-//!   few hundred bytes.
+//! - Memory is bounded: what all connections have begun and not ended by [`ListenerOptions::max_unfinished_bytes`] and one
+//!   read, a connection by [`connection::MAX_LINE_BYTES`] or [`pickle_framer::MAX_FRAME_BYTES`]; an idle one costs a few
+//!   hundred bytes.
+//! - What is begun must end within [`ListenerOptions::line_timeout`]; what is shed is counted with its reason.
 //!
 //! Source: htmengine's metric listener (never writes, LF lines, batches of 200, a lone line at once, last line
 //! without LF kept). Departures: one thread instead of one per connection; limits on connections, silence and line
@@ -22,8 +25,12 @@ pub mod batch;
 pub mod connection;
 mod connection_table;
 pub mod counters;
+mod drop_watch;
+mod framer;
 mod gate;
 mod intake;
+pub mod pickle;
+pub mod pickle_framer;
 mod poll_loop;
 #[cfg(test)]
 mod tests;
@@ -41,7 +48,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use self::counters::ListenerCounters;
 use self::intake::Intake;
-use self::poll_loop::{PollLoop, TCP_TOKEN, UDP_TOKEN, WAKER_TOKEN};
+use self::poll_loop::{PICKLE_TOKEN, PollLoop, Sockets, TCP_TOKEN, UDP_TOKEN, WAKER_TOKEN};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::reject::RejectLedger;
@@ -49,7 +56,14 @@ use crate::reject::RejectLedger;
 /// Default of [`ListenerOptions::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
 /// Default of [`ListenerOptions::idle_timeout`].
-pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+///
+/// Three times the interval of 5 minutes in which the original's metrics come: a sender that keeps its connection open
+/// between two samples would otherwise lose the second one.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(900);
+/// Default of [`ListenerOptions::line_timeout`].
+pub const DEFAULT_LINE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Default of [`ListenerOptions::max_unfinished_bytes`]: 64 MiB, 4 KiB for each connection of the default limit.
+pub const DEFAULT_MAX_UNFINISHED_BYTES: usize = 64 << 20;
 /// Connections the kernel holds for us before they are accepted.
 const BACKLOG_CONNECTIONS: i32 = 1_024;
 /// What we ask the kernel to hold of datagrams while the bus is full; it may grant less.
@@ -63,11 +77,22 @@ pub struct ListenerOptions {
     pub max_connections: usize,
     /// A connection that has sent nothing for so long is closed.
     pub idle_timeout: Duration,
+    /// A connection that has begun a line or a frame and not ended it for so long is closed, at the latest after twice
+    /// that, and counted as [`crate::reject::RejectReason::LineTimeout`].
+    pub line_timeout: Duration,
+    /// What all connections together may have begun and not ended. Beyond it, the connection that holds most is closed and
+    /// counted as [`crate::reject::RejectReason::TooMuchUnfinished`].
+    pub max_unfinished_bytes: usize,
 }
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { max_connections: DEFAULT_MAX_CONNECTIONS, idle_timeout: DEFAULT_IDLE_TIMEOUT }
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            line_timeout: DEFAULT_LINE_TIMEOUT,
+            max_unfinished_bytes: DEFAULT_MAX_UNFINISHED_BYTES,
+        }
     }
 }
 
@@ -172,10 +197,10 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 pub struct BoundListener {
     poll: Poll,
     waker: Arc<Waker>,
-    tcp: mio::net::TcpListener,
-    udp: Option<mio::net::UdpSocket>,
+    sockets: Sockets,
     tcp_address: SocketAddr,
     udp_address: Option<SocketAddr>,
+    pickle_address: Option<SocketAddr>,
 }
 
 impl BoundListener {
@@ -190,7 +215,23 @@ impl BoundListener {
         if let Some(socket) = &mut udp {
             poll.registry().register(socket, UDP_TOKEN, Interest::READABLE)?;
         }
-        Ok(Self { poll, waker, tcp, udp, tcp_address, udp_address })
+        let sockets = Sockets { tcp, pickle: None, udp };
+        Ok(Self { poll, waker, sockets, tcp_address, udp_address, pickle_address: None })
+    }
+
+    /// Reserves a port for pickled samples too.
+    ///
+    /// # Errors
+    /// As [`bind`].
+    pub fn with_pickle(mut self, address: SocketAddr) -> Result<Self, ListenerError> {
+        let bound =
+            bind_tcp(address).map_err(|source| ListenerError::Bind { protocol: "TCP", address, source })?;
+        let failed = |source| ListenerError::Poll { source };
+        self.pickle_address = Some(bound.local_addr().map_err(failed)?);
+        let mut socket = mio::net::TcpListener::from_std(bound);
+        self.poll.registry().register(&mut socket, PICKLE_TOKEN, Interest::READABLE).map_err(failed)?;
+        self.sockets.pickle = Some(socket);
+        Ok(self)
     }
 
     /// Where TCP clients connect.
@@ -201,6 +242,11 @@ impl BoundListener {
     /// Where datagrams go, if UDP was asked for.
     pub fn udp_address(&self) -> Option<SocketAddr> {
         self.udp_address
+    }
+
+    /// Where frames of pickled samples go, if they were asked for.
+    pub fn pickle_address(&self) -> Option<SocketAddr> {
+        self.pickle_address
     }
 
     /// Starts serving on a thread of its own. Lines go to [`Bus::data`], over-long lines and refused connections
@@ -218,8 +264,7 @@ impl BoundListener {
         let counters = Arc::new(ListenerCounters::default());
         let is_stopping = Arc::new(AtomicBool::new(false));
         let intake = Intake::new(bus, ledger, clock, Arc::clone(&counters));
-        let poll_loop =
-            PollLoop::new(self.poll, self.tcp, self.udp, intake, options, Arc::clone(&is_stopping));
+        let poll_loop = PollLoop::new(self.poll, self.sockets, intake, options, Arc::clone(&is_stopping));
         let thread = thread::Builder::new()
             .name("listener".to_owned())
             .spawn(move || poll_loop.run())

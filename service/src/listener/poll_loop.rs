@@ -21,13 +21,17 @@ use socket2::SockRef;
 use super::ListenerOptions;
 use super::connection_table::{Closed, ConnectionTable};
 use super::counters::ListenerCounters;
+use super::drop_watch::DropWatch;
+use super::framer::{Patience, Protocol};
 use super::gate::{Gate, LogPacer};
-use super::intake::Intake;
+use super::intake::{Broken, Intake};
+use crate::reject::RejectReason;
 
 pub(super) const TCP_TOKEN: Token = Token(0);
 pub(super) const UDP_TOKEN: Token = Token(1);
 pub(super) const WAKER_TOKEN: Token = Token(2);
-pub(super) const FIRST_CONNECTION_TOKEN: usize = 3;
+pub(super) const PICKLE_TOKEN: Token = Token(3);
+pub(super) const FIRST_CONNECTION_TOKEN: usize = 4;
 
 /// Read at once; also the largest datagram, which holds at most 65,535 bytes.
 const READ_CHUNK_BYTES: usize = 65_536;
@@ -52,12 +56,33 @@ const MAX_DRAIN_ACCEPT_TURNS: usize = 5;
 /// Attempts of a stop to publish to a full bus; with the pause between them, one second.
 const MAX_DRAIN_RETRIES: u32 = 200;
 
+/// The sockets of a listener.
+pub(super) struct Sockets {
+    pub(super) tcp: TcpListener,
+    pub(super) pickle: Option<TcpListener>,
+    pub(super) udp: Option<UdpSocket>,
+}
+
+/// A socket that connections come from.
+struct Acceptor {
+    socket: TcpListener,
+    gate: Gate,
+    protocol: Protocol,
+}
+
+impl Acceptor {
+    fn new(socket: TcpListener, protocol: Protocol) -> Self {
+        Self { socket, gate: Gate::default(), protocol }
+    }
+}
+
 pub(super) struct PollLoop {
     poll: Poll,
-    tcp: TcpListener,
+    /// That of lines, then that of pickles, if there is one.
+    acceptors: Vec<Acceptor>,
     udp: Option<UdpSocket>,
-    accept_gate: Gate,
     udp_gate: Gate,
+    drop_watch: DropWatch,
     table: ConnectionTable,
     options: ListenerOptions,
     chunk: Box<[u8]>,
@@ -71,19 +96,22 @@ pub(super) struct PollLoop {
 impl PollLoop {
     pub(super) fn new(
         poll: Poll,
-        tcp: TcpListener,
-        udp: Option<UdpSocket>,
+        sockets: Sockets,
         intake: Intake,
         options: ListenerOptions,
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
+        let Sockets { tcp, pickle, udp } = sockets;
+        let pickle = pickle.map(|socket| Acceptor::new(socket, Protocol::Pickle));
+        let acceptors = [Acceptor::new(tcp, Protocol::Plaintext)].into_iter().chain(pickle).collect();
+        let patience = Patience { idle_timeout: options.idle_timeout, line_timeout: options.line_timeout };
         Self {
             poll,
-            tcp,
+            acceptors,
             udp,
-            accept_gate: Gate::default(),
             udp_gate: Gate::default(),
-            table: ConnectionTable::new(options.idle_timeout),
+            drop_watch: DropWatch::default(),
+            table: ConnectionTable::new(patience, options.max_unfinished_bytes),
             options,
             chunk: vec![0; READ_CHUNK_BYTES].into_boxed_slice(),
             intake,
@@ -126,11 +154,18 @@ impl PollLoop {
 
     fn note(&mut self, event: &Event) {
         match event.token() {
-            TCP_TOKEN => self.accept_gate.mark_ready(),
+            TCP_TOKEN => self.mark_acceptor(0),
+            PICKLE_TOKEN => self.mark_acceptor(1),
             UDP_TOKEN => self.udp_gate.mark_ready(),
             WAKER_TOKEN => {}
             // An event of a connection that has just gone may reach the next user of its slot: it reads nothing.
             Token(number) => self.table.mark_ready(number - FIRST_CONNECTION_TOKEN),
+        }
+    }
+
+    fn mark_acceptor(&mut self, acceptor_idx: usize) {
+        if let Some(acceptor) = self.acceptors.get_mut(acceptor_idx) {
+            acceptor.gate.mark_ready();
         }
     }
 
@@ -142,8 +177,9 @@ impl PollLoop {
         if self.table.ready_count() > 0 {
             return Duration::ZERO;
         }
-        let wake_ups = [self.accept_gate.opens_at(), self.udp_gate.opens_at(), self.table.next_timer()];
-        let sleeps = wake_ups.into_iter().flatten().map(|at| at.saturating_sub(now));
+        let accepts = self.acceptors.iter().map(|acceptor| acceptor.gate.opens_at());
+        let others = [self.udp_gate.opens_at(), self.table.next_timer()];
+        let sleeps = accepts.chain(others).flatten().map(|at| at.saturating_sub(now));
         sleeps.min().map_or(MAX_SLEEP, |sleep| sleep.min(MAX_SLEEP))
     }
 
@@ -152,6 +188,7 @@ impl PollLoop {
         let closed = self.table.close_idle(now);
         ListenerCounters::add(&self.intake.counters.connections_idled_out, closed.connection_count);
         self.count_closed(closed);
+        self.watch_drops(now);
         self.accept(now);
         self.intake.publish();
         self.read_udp(now);
@@ -170,13 +207,20 @@ impl PollLoop {
     }
 
     fn accept(&mut self, now: Duration) {
-        if !self.accept_gate.is_open(now) {
-            return;
+        for acceptor_idx in 0..self.acceptors.len() {
+            if self.acceptors[acceptor_idx].gate.is_open(now) {
+                self.accept_from(acceptor_idx, now);
+            }
         }
+    }
+
+    fn accept_from(&mut self, acceptor_idx: usize, now: Duration) {
         for _ in 0..MAX_ACCEPTS_PER_TURN {
-            let accepted = self.tcp.accept().and_then(|(stream, peer)| {
+            let Acceptor { socket, protocol, .. } = &self.acceptors[acceptor_idx];
+            let protocol = *protocol;
+            let accepted = socket.accept().and_then(|(stream, peer)| {
                 if self.table.len() < self.options.max_connections {
-                    self.table.insert(stream, self.poll.registry(), now)?;
+                    self.table.insert(stream, protocol, peer.ip(), self.poll.registry(), now)?;
                     ListenerCounters::add(&self.intake.counters.connections_accepted, 1);
                 } else {
                     self.refuse(&peer.to_string(), now);
@@ -186,11 +230,11 @@ impl PollLoop {
             match accepted.map_err(|error| (accept_remedy(&error), error)) {
                 Ok(()) | Err((AcceptRemedy::Next, _)) => {}
                 Err((AcceptRemedy::Wait, _)) => {
-                    self.accept_gate.mark_drained();
+                    self.acceptors[acceptor_idx].gate.mark_drained();
                     return;
                 }
                 Err((AcceptRemedy::Pause, error)) => {
-                    self.accept_gate.pause(now);
+                    self.acceptors[acceptor_idx].gate.pause(now);
                     if self.accept_log.is_due(now) {
                         let open = self.table.len();
                         tracing::error!(%error, open, "connections cannot be accepted; raise `ulimit -n` if files ran out");
@@ -212,6 +256,18 @@ impl PollLoop {
         }
     }
 
+    fn watch_drops(&mut self, now: Duration) {
+        let Some(socket) = &self.udp else { return };
+        let dropped = self.drop_watch.look(socket, now);
+        if dropped > 0 {
+            let address = socket.local_addr().map_or_else(|_| "UDP".to_owned(), |it| format!("UDP {it}"));
+            self.intake.reject_datagrams(dropped, &address);
+            if self.udp_log.is_due(now) {
+                tracing::warn!(dropped, "datagrams came faster than they were read; the kernel dropped some");
+            }
+        }
+    }
+
     fn read_udp(&mut self, now: Duration) -> usize {
         let mut read_bytes = 0;
         let Some(socket) = &self.udp else { return read_bytes };
@@ -223,9 +279,9 @@ impl PollLoop {
                 break;
             }
             match socket.recv_from(&mut self.chunk) {
-                Ok((size_bytes, _)) => {
+                Ok((size_bytes, peer)) => {
                     read_bytes += size_bytes;
-                    self.intake.take_datagram(&self.chunk[..size_bytes]);
+                    self.intake.take_datagram(&self.chunk[..size_bytes], peer.ip());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.udp_gate.mark_drained();
@@ -251,27 +307,43 @@ impl PollLoop {
             }
             let Some(slot_idx) = self.table.pop_ready() else { break };
             read_bytes += self.read_share(slot_idx, now);
+            while let Some((closed, source)) = self.table.close_greediest() {
+                self.count_closed(closed);
+                self.intake.reject_unfinished(RejectReason::TooMuchUnfinished, 1, source);
+            }
         }
         read_bytes
     }
 
     /// Reads one connection until it has no more, its share is used up, or the bus is full.
     fn read_share(&mut self, slot_idx: usize, now: Duration) -> usize {
-        let mut read_bytes = 0;
+        let (mut read_bytes, mut has_ended) = (0, false);
         let Some(connection) = self.table.get_mut(slot_idx) else { return read_bytes };
         while read_bytes < MAX_SHARE_BYTES && self.intake.has_room() {
             match connection.stream.read(&mut self.chunk) {
                 Ok(0) => {
-                    self.intake.take_end(&mut connection.framer);
+                    self.intake.take_end(&mut connection.framer, connection.source);
                     self.table.finish(slot_idx);
+                    self.table.settle(slot_idx, true, now);
                     return read_bytes;
                 }
                 Ok(size_bytes) => {
                     read_bytes += size_bytes;
                     connection.last_activity = now;
-                    self.intake.take(&mut connection.framer, &self.chunk[..size_bytes]);
+                    let (framer, source) = (&mut connection.framer, connection.source);
+                    match self.intake.take(framer, source, &self.chunk[..size_bytes]) {
+                        Ok(ended) => has_ended |= ended,
+                        Err(Broken) => {
+                            let closed = self.table.remove(slot_idx);
+                            self.count_closed(closed);
+                            return read_bytes;
+                        }
+                    }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return read_bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.table.settle(slot_idx, has_ended, now);
+                    return read_bytes;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::debug!(%error, "a connection broke");
@@ -281,19 +353,23 @@ impl PollLoop {
                 }
             }
         }
+        self.table.settle(slot_idx, has_ended, now);
         self.table.mark_ready(slot_idx);
         read_bytes
     }
 
     fn count_closed(&self, closed: Closed) {
         ListenerCounters::add(&self.intake.counters.unfinished_lines, closed.unfinished_line_count);
+        if let Some(source) = closed.latest_late {
+            self.intake.reject_unfinished(RejectReason::LineTimeout, closed.late_count, source);
+        }
     }
 
     /// Takes in what clients have sent so far. Bounded in bytes, in attempts, and in time if the clock moves.
     fn drain(&mut self, events: &mut Events) {
         let deadline = self.intake.now() + MAX_DRAIN_TIME;
         // Clients in the backlog believe that they are connected: their lines count as sent.
-        self.accept_gate.mark_ready();
+        self.acceptors.iter_mut().for_each(|acceptor| acceptor.gate.mark_ready());
         self.udp_gate.mark_ready();
         for _ in 0..MAX_DRAIN_ACCEPT_TURNS {
             self.accept(self.intake.now());

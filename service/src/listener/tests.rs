@@ -80,7 +80,7 @@ impl Fixture {
     }
 
     fn fill_queue(&self) {
-        while self.bus.data().try_publish(DataMessage { lines: vec![b"filler".to_vec()] }).is_ok() {}
+        while self.bus.data().try_publish(DataMessage::new(vec![b"filler".to_vec()])).is_ok() {}
     }
 }
 

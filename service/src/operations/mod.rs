@@ -61,6 +61,8 @@ pub struct Operations {
     /// Where model files lie, to look at them.
     model_store: Option<ModelStore>,
     alerts: AlertSettings,
+    /// Metrics beyond which samples make no more; 0 for no limit.
+    max_metrics: usize,
 }
 
 impl fmt::Debug for Operations {
@@ -90,7 +92,7 @@ impl Operations {
         random: Arc<dyn RandomBytes>,
     ) -> Self {
         let alerts = AlertSettings::default();
-        Self { repository, bus, clock, random, model_store: None, alerts }
+        Self { repository, bus, clock, random, model_store: None, alerts, max_metrics: 0 }
     }
 
     /// The same, where model files can be looked at.
@@ -103,6 +105,12 @@ impl Operations {
     #[must_use]
     pub fn with_alerts(self, alerts: AlertSettings) -> Self {
         Self { alerts, ..self }
+    }
+
+    /// The same where samples make only so many metrics; 0 for no limit.
+    #[must_use]
+    pub fn with_max_metrics(self, max_metrics: usize) -> Self {
+        Self { max_metrics, ..self }
     }
 
     /// The repository, for reading.

@@ -145,7 +145,8 @@ impl Operations {
         rows.newest_at = self.repository().newest_timestamp()?;
         let engine = gauge.figures();
         let rejects_total = self.repository().rejects()?.iter().map(|entry| entry.count).sum();
-        let problems = problems(now, &metrics, &rows, engine.as_ref());
+        let mut problems = problems(now, &metrics, &rows, engine.as_ref());
+        problems.extend(limit_problem(metrics.total, self.max_metrics));
         let status = if problems.is_empty() { "ok" } else { "degraded" };
         let health = Health { status, problems };
         let version = env!("CARGO_PKG_VERSION");
@@ -159,7 +160,9 @@ impl Operations {
     pub fn figures_text(&self, gauge: &Gauge) -> Result<String, OperationError> {
         let (metrics, rows) = self.counts()?;
         let engine = gauge.figures();
-        Ok(self_metrics::written(&Gauges { metrics: &metrics, rows: &rows, engine: engine.as_ref() }))
+        let max_metrics = self.max_metrics;
+        let engine = engine.as_ref();
+        Ok(self_metrics::written(&Gauges { metrics: &metrics, max_metrics, rows: &rows, engine }))
     }
 
     /// Metrics and rows.
@@ -213,6 +216,16 @@ fn problems(
         problems.push(format!("{} metrics are in error; their pages say why", metrics.error));
     }
     problems
+}
+
+/// That there is no room for new metrics.
+fn limit_problem(metrics: usize, max_metrics: usize) -> Option<String> {
+    (max_metrics > 0 && metrics >= max_metrics).then(|| {
+        format!(
+            "there are {metrics} metrics and max_metrics is {max_metrics}: samples of new names are refused, known \
+             metrics go on; delete some metrics, or raise max_metrics"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Operations {
         };
         let started = self.clock.monotonic();
         for (index, part) in lines.chunks(MAX_LINES_PER_MESSAGE).enumerate() {
-            let mut message = DataMessage { lines: part.to_vec() };
+            let mut message = DataMessage::new(part.to_vec());
             let gone = |why: &str| OperationError::BusAway {
                 reason: format!(
                     "{why}; {} of {} samples were handed over: send the rest again",

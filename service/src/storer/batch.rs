@@ -4,6 +4,7 @@
 //! as the database is away.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::StorerOptions;
@@ -30,6 +31,8 @@ pub(super) struct Batch {
     pub(super) last_tag: DeliveryTag,
     /// Every line received.
     pub(super) lines: Vec<Vec<u8>>,
+    /// Up to which line they are whose, ascending.
+    sources: Vec<(usize, Option<IpAddr>)>,
     /// One per metric, in order of first appearance.
     pub(super) groups: Vec<Group>,
     /// Runs of groups that are still to be stored, each in a transaction of its own; the last one is next.
@@ -46,8 +49,17 @@ impl Batch {
         mut refuse: impl FnMut(RejectReason, &[u8]),
     ) -> Option<Self> {
         let last_tag = deliveries.last()?.tag;
-        let lines: Vec<Vec<u8>> =
-            deliveries.into_iter().flat_map(|delivery| delivery.message.lines).collect();
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let mut sources = Vec::new();
+        for message in deliveries.into_iter().map(|delivery| delivery.message) {
+            let mut up_to = lines.len();
+            for run in message.sources {
+                up_to += run.line_count;
+                sources.push((up_to, Some(run.source)));
+            }
+            lines.extend(message.lines);
+            sources.push((lines.len(), None));
+        }
         let mut groups: Vec<Group> = Vec::new();
         let mut group_by_name: HashMap<String, usize> = HashMap::new();
         for (line_idx, line) in lines.iter().enumerate() {
@@ -69,7 +81,13 @@ impl Batch {
             });
             groups[group_idx].samples.push(LineSample { sample, line_idx });
         }
-        Some(Self { last_tag, lines, groups, todo: Vec::new() })
+        Some(Self { last_tag, lines, sources, groups, todo: Vec::new() })
+    }
+
+    /// Who sent a line, if that is known.
+    pub(super) fn source_of(&self, line_idx: usize) -> Option<IpAddr> {
+        let at = self.sources.partition_point(|(up_to, _)| *up_to <= line_idx);
+        self.sources.get(at)?.1
     }
 
     /// Plans transactions of at most `max_rows` rows (more only where one metric alone has more).
@@ -94,13 +112,14 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::message::SourceRun;
 
     fn deliveries(messages: &[&[&str]]) -> Vec<Delivery<DataMessage>> {
         (1..)
             .zip(messages)
             .map(|(tag, lines)| Delivery {
                 tag: DeliveryTag(tag),
-                message: DataMessage { lines: lines.iter().map(|line| line.as_bytes().to_vec()).collect() },
+                message: DataMessage::new(lines.iter().map(|line| line.as_bytes().to_vec()).collect()),
             })
             .collect()
     }
@@ -127,6 +146,19 @@ mod tests {
         assert_eq!(refused, [RejectReason::WrongFieldCount]);
         assert_eq!(batch.groups[0].samples[1].sample, StoredSample { timestamp: 12, value: 3.0 });
         assert!(parse(&[]).0.is_none());
+    }
+
+    #[test]
+    fn each_line_knows_who_sent_it() {
+        let [first, second] =
+            ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        let mut received = deliveries(&[&["a 1 1", "b 1 1", "c 1 1"], &["d 1 1"], &["e 1 1"]]);
+        let run = |source, line_count| SourceRun { source, line_count };
+        received[0].message.sources = vec![run(first, 1), run(second, 1)];
+        received[2].message.sources = vec![run(second, 1)];
+        let batch = Batch::parse(received, 10, &StorerOptions::default(), |_, _| ()).expect("lines came");
+        let sources: Vec<_> = (0..6).map(|line_idx| batch.source_of(line_idx)).collect();
+        assert_eq!(sources, [Some(first), Some(second), None, None, Some(second), None]);
     }
 
     #[test]

@@ -20,6 +20,7 @@
 
 mod batch;
 pub mod metric_cache;
+pub mod new_names;
 mod scrub;
 
 #[cfg(test)]
@@ -36,8 +37,9 @@ use std::time::Duration;
 use htm_core::ids::ModelId;
 use wildmatch::WildMatch;
 
-use self::batch::{Batch, Group};
+use self::batch::Batch;
 use self::metric_cache::{CACHED_METRICS_TO_KEEP, MAX_CACHED_METRICS, MetricCache};
+use self::new_names::{Asked, NewNameLimits, NewNames};
 use self::scrub::scrub;
 use crate::bus::message::ModelHint;
 use crate::bus::{Bus, BusError};
@@ -93,6 +95,8 @@ pub struct StorerOptions {
     pub learning_rows: Option<u32>,
     /// What a sample may look like.
     pub limits: SampleLimits,
+    /// How many metrics samples may make.
+    pub new_names: NewNameLimits,
 }
 
 /// What one turn did.
@@ -121,6 +125,7 @@ pub struct Storer {
     parts: StorerParts,
     patterns: Vec<WildMatch>,
     cache: MetricCache,
+    new_names: NewNames,
     /// Received and not yet wholly stored.
     batch: Option<Batch>,
     last_flush: Option<Duration>,
@@ -133,12 +138,19 @@ impl fmt::Debug for Storer {
     }
 }
 
-/// What became of one group in a transaction; acted upon once it committed.
+/// What a transaction did; acted upon once it committed.
+#[derive(Debug, Default)]
+struct Outcome {
+    groups: Vec<GroupOutcome>,
+    made: Asked,
+}
+
+/// What became of one group.
 #[derive(Debug)]
 struct GroupOutcome {
     group_idx: usize,
-    uid: ModelId,
-    status: MetricStatus,
+    /// The metric; `None` if it is a new one beyond the limits.
+    metric: Option<(ModelId, MetricStatus)>,
     rows: usize,
     refused: Vec<(usize, RejectReason)>,
 }
@@ -147,10 +159,12 @@ impl Storer {
     /// A storer that has received nothing yet.
     pub fn new(parts: StorerParts) -> Self {
         let patterns = parts.options.monitor.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        let new_names = NewNames::new(parts.options.new_names);
         Self {
             parts,
             patterns,
             cache: MetricCache::new(MAX_CACHED_METRICS, CACHED_METRICS_TO_KEEP),
+            new_names,
             batch: None,
             last_flush: None,
             last_warning: None,
@@ -234,7 +248,7 @@ impl Storer {
         let mut rows = 0;
         while let Some(run) = batch.todo.pop() {
             match self.store(&batch, run.clone()) {
-                Ok(outcomes) => rows += self.settle(&batch, outcomes),
+                Ok(outcome) => rows += self.settle(&batch, outcome),
                 Err(RepositoryError::Rejected { reason }) => self.halve_or_refuse(&mut batch, run, &reason),
                 Err(RepositoryError::Transient { reason }) => {
                     batch.todo.push(run);
@@ -273,26 +287,42 @@ impl Storer {
     }
 
     /// Stores a run of groups in one transaction.
-    fn store(&self, batch: &Batch, run: Range<usize>) -> Result<Vec<GroupOutcome>, RepositoryError> {
-        let mut outcomes = Vec::new();
+    fn store(&mut self, batch: &Batch, run: Range<usize>) -> Result<Outcome, RepositoryError> {
+        self.new_names.refresh(&*self.parts.repository, self.parts.clock.monotonic())?;
+        let mut outcome = Outcome::default();
         self.parts.repository.transact(&mut |tx| {
             // The work may be run again from the start.
-            outcomes.clear();
+            outcome = Outcome::default();
             for group_idx in run.clone() {
-                outcomes.push(self.store_group(tx, group_idx, &batch.groups[group_idx])?);
+                let stored = self.store_group(tx, batch, group_idx, &mut outcome.made)?;
+                outcome.groups.push(stored);
             }
             Ok(())
         })?;
-        Ok(outcomes)
+        Ok(outcome)
     }
 
     fn store_group(
         &self,
         tx: &mut dyn Transaction,
+        batch: &Batch,
         group_idx: usize,
-        group: &Group,
+        made: &mut Asked,
     ) -> Result<GroupOutcome, RepositoryError> {
-        let metric = self.find_or_create(tx, &group.name)?;
+        let group = &batch.groups[group_idx];
+        let metric = match self.find(tx, &group.name)? {
+            Some(metric) => metric,
+            None => {
+                let lines = group.samples.iter().map(|sample| sample.line_idx);
+                let sources = lines.clone().map(|line_idx| batch.source_of(line_idx));
+                let now = self.parts.clock.monotonic();
+                if let Err(reason) = self.new_names.ask(made, sources, now) {
+                    let refused = lines.map(|line_idx| (line_idx, reason)).collect();
+                    return Ok(GroupOutcome { group_idx, metric: None, rows: 0, refused });
+                }
+                self.create(tx, &group.name)?
+            }
+        };
         let tail = tx.tail_timestamp(&metric.uid)?;
         let scrubbed = scrub(tail, &group.samples);
         let mut status = metric.status;
@@ -305,23 +335,23 @@ impl Storer {
         }
         Ok(GroupOutcome {
             group_idx,
-            uid: metric.uid,
-            status,
+            metric: Some((metric.uid, status)),
             rows: scrubbed.accepted.len(),
             refused: scrubbed.refused,
         })
     }
 
-    fn find_or_create(&self, tx: &mut dyn Transaction, name: &str) -> Result<Metric, RepositoryError> {
+    fn find(&self, tx: &mut dyn Transaction, name: &str) -> Result<Option<Metric>, RepositoryError> {
         if let Some(uid) = self.cache.get(name) {
             // Deleted, or its name given away, behind our back: then the name decides.
             if let Some(metric) = tx.metric(uid)?.filter(|metric| metric.name == name) {
-                return Ok(metric);
+                return Ok(Some(metric));
             }
         }
-        if let Some(metric) = tx.metric_by_name(name)? {
-            return Ok(metric);
-        }
+        tx.metric_by_name(name)
+    }
+
+    fn create(&self, tx: &mut dyn Transaction, name: &str) -> Result<Metric, RepositoryError> {
         let random = self.parts.random.as_ref();
         let mut metric = monitoring::create_metric(tx, name, random)?;
         if self.patterns.iter().any(|pattern| pattern.matches(name)) {
@@ -338,22 +368,23 @@ impl Storer {
     }
 
     /// After the commit: remember, count, hint. Returns the rows stored.
-    fn settle(&mut self, batch: &Batch, outcomes: Vec<GroupOutcome>) -> usize {
+    fn settle(&mut self, batch: &Batch, outcome: Outcome) -> usize {
         let now = self.parts.clock.unix_seconds();
+        self.new_names.settle(outcome.made, self.parts.clock.monotonic());
         let mut rows = 0;
-        for outcome in outcomes {
-            self.cache.put(&batch.groups[outcome.group_idx].name, &outcome.uid);
+        for outcome in outcome.groups {
             for (line_idx, reason) in outcome.refused {
                 self.parts.ledger.record(reason, &batch.lines[line_idx], now);
             }
             rows += outcome.rows;
-            let has_model = matches!(outcome.status, MetricStatus::Active | MetricStatus::CreatePending);
+            let Some((uid, status)) = outcome.metric else { continue };
+            self.cache.put(&batch.groups[outcome.group_idx].name, &uid);
+            let has_model = matches!(status, MetricStatus::Active | MetricStatus::CreatePending);
             if has_model && outcome.rows > 0 {
                 // Waits for room: a hint that is dropped would leave its rows unscored until the metric's next sample.
                 // The scheduler never waits for this role, so room comes. A queue that is closed or away loses the
                 // hint all the same, and the rows are found at the next start.
-                let _ =
-                    self.parts.bus.hints().publish(ModelHint { model_id: outcome.uid, is_changed: false });
+                let _ = self.parts.bus.hints().publish(ModelHint { model_id: uid, is_changed: false });
             }
         }
         rows

@@ -60,7 +60,7 @@ impl Fixture {
 
     fn publish(&self, lines: &[&str]) {
         let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-        self.bus.data.publish(DataMessage { lines }).expect("there is room");
+        self.bus.data.publish(DataMessage::new(lines)).expect("there is room");
     }
 
     fn turn(&mut self) -> StorerTurn {
@@ -360,7 +360,7 @@ fn two_storers_on_one_file_do_not_break_row_ids() {
             let bus = Arc::new(ListBus::new(usize::MAX));
             for second in 0..SECONDS {
                 let line = format!("a {first} {second}").into_bytes();
-                bus.data.publish(DataMessage { lines: vec![line] }).expect("there is room");
+                bus.data.publish(DataMessage::new(vec![line])).expect("there is room");
             }
             bus.data.close();
             let storer = Storer::new(StorerParts {

@@ -49,7 +49,7 @@ pub fn from_bytes(body: &[u8]) -> Result<DataMessage, Unreadable> {
         let found = envelope.protocol.escape_debug();
         return Err(Unreadable::new(format!("the protocol is `{found}`, expected `{PROTOCOL}`")));
     }
-    Ok(DataMessage { lines: envelope.data.into_iter().map(|line| line.0).collect() })
+    Ok(DataMessage::new(envelope.data.into_iter().map(|line| line.0).collect()))
 }
 
 fn push_escaped(text: &mut String, line: &[u8]) {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn message(lines: &[&[u8]]) -> DataMessage {
-        DataMessage { lines: lines.iter().map(|line| line.to_vec()).collect() }
+        DataMessage::new(lines.iter().map(|line| line.to_vec()).collect())
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_come_back(lines in proptest::collection::vec(any::<Vec<u8>>(), 0..5)) {
-            let sent = DataMessage { lines };
+            let sent = DataMessage::new(lines);
             let body = to_bytes(&sent);
             prop_assert!(body.is_ascii());
             prop_assert_eq!(from_bytes(&body), Ok(sent));
@@ -198,7 +198,7 @@ mod tests {
         #[test]
         fn surrogates_in_bytes_come_back(line in proptest::collection::vec(
             prop_oneof![Just(0xED_u8), 0xA0..=0xBF_u8, Just(b'\\'), Just(b'u'), Just(0xF0)], 0..12)) {
-            let sent = DataMessage { lines: vec![line] };
+            let sent = DataMessage::new(vec![line]);
             prop_assert_eq!(from_bytes(&to_bytes(&sent)), Ok(sent));
         }
 

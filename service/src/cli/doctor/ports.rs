@@ -18,6 +18,7 @@ impl Report {
         for (what, setting, address, is_udp) in [
             ("Graphite lines", "graphite", Some(options.graphite), false),
             ("Graphite lines", "graphite", udp, true),
+            ("pickled samples", "pickle", options.pickle, false),
             ("live results", "results", options.results, false),
             ("the HTTP interface", "http", options.http, false),
             ("the web application", "web_app", options.web_app, false),
