@@ -61,13 +61,14 @@ prepare_toolchain() {
 }
 
 # What the tests run against besides the engine: a database, a broker, the original's process supervisor, a browser with
-# its driver, and Python with the libraries that its users' scripts import. Only the programs are needed; the tests start
+# its driver, openssl to make certificates, and Python with the libraries that its users' scripts import. Only the programs are needed; the tests start
 # instances of their own.
 prepare_services() {
     local missing=()
     [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     [ -x /usr/bin/supervisord ] || missing+=(supervisor)
+    command -v openssl >/dev/null || missing+=(openssl)
     [ -x /usr/bin/chromedriver ] || missing+=(chromium chromium-driver fonts-dejavu-core)
     has_python_module pika || missing+=(python3-pika)
     has_python_module pymysql || missing+=(python3-pymysql)

@@ -42,6 +42,8 @@ pub enum RejectReason {
     DuplicateSample,
     /// The connection limit was reached.
     TooManyConnections,
+    /// The sender's address is in no network that may send.
+    NetworkNotAllowed,
     /// The repository refused the row.
     NotStorable,
     /// A whole message on the data queue that is no envelope of lines.
@@ -49,7 +51,7 @@ pub enum RejectReason {
 }
 
 /// Every reason, in the order they are listed to people.
-pub const ALL_REASONS: [RejectReason; 17] = [
+pub const ALL_REASONS: [RejectReason; 18] = [
     RejectReason::LineTooLong,
     RejectReason::NotText,
     RejectReason::WrongFieldCount,
@@ -65,6 +67,7 @@ pub const ALL_REASONS: [RejectReason; 17] = [
     RejectReason::LateSample,
     RejectReason::DuplicateSample,
     RejectReason::TooManyConnections,
+    RejectReason::NetworkNotAllowed,
     RejectReason::NotStorable,
     RejectReason::UnreadableMessage,
 ];
@@ -88,6 +91,7 @@ impl RejectReason {
             Self::LateSample => "late_sample",
             Self::DuplicateSample => "duplicate_sample",
             Self::TooManyConnections => "too_many_connections",
+            Self::NetworkNotAllowed => "network_not_allowed",
             Self::NotStorable => "not_storable",
             Self::UnreadableMessage => "unreadable_message",
         }
@@ -118,6 +122,7 @@ impl RejectReason {
             Self::LateSample => "samples of a metric must come in order of time; send the oldest first",
             Self::DuplicateSample => "one sample per metric and second; the first one was kept",
             Self::TooManyConnections => "close idle connections or raise `max_connections`",
+            Self::NetworkNotAllowed => "add the sender's network to `graphite_allow` if it may send",
             Self::NotStorable => "the database refused the row; the log says why",
             Self::UnreadableMessage => {
                 "publish {\"protocol\": \"plain\", \"data\": [lines]}; the message is in the queue of rejected messages"

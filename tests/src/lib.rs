@@ -6,6 +6,8 @@
 pub mod alert_conformance;
 #[cfg(feature = "engine")]
 pub mod browser;
+#[cfg(feature = "engine")]
+pub mod certificates;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod lone_run;

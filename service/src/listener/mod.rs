@@ -18,6 +18,7 @@
 //! without LF kept). Departures: one thread instead of one per connection; limits on connections, silence and line
 //! length; a datagram may hold many lines; bytes that are not UTF-8 cost only their own line, later in the storer.
 
+pub mod allow_list;
 pub mod batch;
 pub mod connection;
 mod connection_table;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use mio::{Interest, Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::allow_list::Network;
 use self::counters::ListenerCounters;
 use self::intake::Intake;
 use self::poll_loop::{PollLoop, TCP_TOKEN, UDP_TOKEN, WAKER_TOKEN};
@@ -63,11 +65,18 @@ pub struct ListenerOptions {
     pub max_connections: usize,
     /// A connection that has sent nothing for so long is closed.
     pub idle_timeout: Duration,
+    /// Networks that may send; empty for everybody. Others are counted as
+    /// [`crate::reject::RejectReason::NetworkNotAllowed`].
+    pub allowed_networks: Vec<Network>,
 }
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { max_connections: DEFAULT_MAX_CONNECTIONS, idle_timeout: DEFAULT_IDLE_TIMEOUT }
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            allowed_networks: Vec::new(),
+        }
     }
 }
 

@@ -19,10 +19,12 @@ use mio::{Events, Poll, Token};
 use socket2::SockRef;
 
 use super::ListenerOptions;
+use super::allow_list::Doorkeeper;
 use super::connection_table::{Closed, ConnectionTable};
 use super::counters::ListenerCounters;
 use super::gate::{Gate, LogPacer};
 use super::intake::Intake;
+use crate::reject::RejectReason;
 
 pub(super) const TCP_TOKEN: Token = Token(0);
 pub(super) const UDP_TOKEN: Token = Token(1);
@@ -59,6 +61,7 @@ pub(super) struct PollLoop {
     accept_gate: Gate,
     udp_gate: Gate,
     table: ConnectionTable,
+    doorkeeper: Doorkeeper,
     options: ListenerOptions,
     chunk: Box<[u8]>,
     intake: Intake,
@@ -84,6 +87,7 @@ impl PollLoop {
             accept_gate: Gate::default(),
             udp_gate: Gate::default(),
             table: ConnectionTable::new(options.idle_timeout),
+            doorkeeper: Doorkeeper::new(options.allowed_networks.clone()),
             options,
             chunk: vec![0; READ_CHUNK_BYTES].into_boxed_slice(),
             intake,
@@ -175,6 +179,9 @@ impl PollLoop {
         }
         for _ in 0..MAX_ACCEPTS_PER_TURN {
             let accepted = self.tcp.accept().and_then(|(stream, peer)| {
+                if !self.doorkeeper.admits(peer, &self.intake, now) {
+                    return Ok(());
+                }
                 if self.table.len() < self.options.max_connections {
                     self.table.insert(stream, self.poll.registry(), now)?;
                     ListenerCounters::add(&self.intake.counters.connections_accepted, 1);
@@ -202,7 +209,7 @@ impl PollLoop {
     }
 
     fn refuse(&mut self, peer: &str, now: Duration) {
-        self.intake.reject_connection(peer);
+        self.intake.reject_peer(RejectReason::TooManyConnections, peer);
         if self.limit_log.is_due(now) {
             tracing::warn!(
                 peer,
@@ -223,9 +230,11 @@ impl PollLoop {
                 break;
             }
             match socket.recv_from(&mut self.chunk) {
-                Ok((size_bytes, _)) => {
+                Ok((size_bytes, peer)) => {
                     read_bytes += size_bytes;
-                    self.intake.take_datagram(&self.chunk[..size_bytes]);
+                    if self.doorkeeper.admits(peer, &self.intake, now) {
+                        self.intake.take_datagram(&self.chunk[..size_bytes]);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.udp_gate.mark_drained();
