@@ -61,7 +61,7 @@ prepare_toolchain() {
 }
 
 # What the tests run against besides the engine: a database, a broker, the original's process supervisor, a browser with
-# its driver, and Python with the libraries that its users' scripts import. Only the programs are needed; the tests start
+# its driver, openssl to make certificates, and Python with the libraries that its users' scripts import. Only the programs are needed; the tests start
 # instances of their own.
 prepare_services() {
     local missing=()
@@ -69,6 +69,7 @@ prepare_services() {
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     [ -e /usr/lib/"$(uname -m)"-linux-gnu/faketime ] || missing+=(libfaketime)
     [ -x /usr/bin/supervisord ] || missing+=(supervisor)
+    command -v openssl >/dev/null || missing+=(openssl)
     [ -x /usr/bin/chromedriver ] || missing+=(chromium chromium-driver fonts-dejavu-core)
     has_python_module pika || missing+=(python3-pika)
     has_python_module pymysql || missing+=(python3-pymysql)

@@ -33,6 +33,7 @@ pub use self::lock::LOCK_FILE;
 use self::role::{Role, Roles};
 use crate::alerts::AlertSettings;
 use crate::alerts::role::AlertThreads;
+use crate::api_key::ApiKey;
 use crate::backends::{BusChoice, RepositoryChoice};
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -50,6 +51,7 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
 use crate::self_series::SelfSeriesThread;
 use crate::storer::new_names::NewNameLimits;
+use crate::tls::TlsFiles;
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
@@ -84,8 +86,14 @@ pub struct EngineOptions {
     pub is_http_asked_for: bool,
     /// What requests to it must show; `None` lets everybody in.
     pub http_key: Option<Secret>,
+    /// Further keys, each with what its holder may do.
+    pub api_keys: Vec<ApiKey>,
     /// Whether everybody may be let in on an address that others can reach.
     pub http_open: bool,
+    /// Certificate and key of the HTTP servers; `None` for plain HTTP.
+    pub http_tls: Option<TlsFiles>,
+    /// Names by which requests may call the HTTP servers, beside those of this machine.
+    pub http_hosts: Vec<String>,
     /// The effective settings, for people who ask over HTTP.
     pub shown_settings: Vec<Entry>,
     /// The routes of the original's skeleton web application, on a port of their own; `None` for none.
@@ -98,10 +106,12 @@ pub struct EngineOptions {
     pub alerts: AlertSettings,
     /// Graphite lines over TCP, and over UDP if `udp`.
     pub graphite: SocketAddr,
-    /// Whether to listen on UDP too, on the same port.
+    /// Whether to listen on UDP too.
     pub udp: bool,
     /// Frames of pickled samples over TCP; `None` for none.
     pub pickle: Option<SocketAddr>,
+    /// Where, if not on the address of `graphite`.
+    pub graphite_udp: Option<SocketAddr>,
     /// Live results as newline-delimited JSON.
     pub results: Option<SocketAddr>,
     /// New metrics whose name matches one of these are monitored.
@@ -141,7 +151,10 @@ impl EngineOptions {
             http: None,
             is_http_asked_for: true,
             http_key: None,
+            api_keys: Vec::new(),
             http_open: false,
+            http_tls: None,
+            http_hosts: Vec::new(),
             shown_settings: Vec::new(),
             web_app: None,
             web_app_slash_names: false,
@@ -150,6 +163,7 @@ impl EngineOptions {
             graphite,
             udp: true,
             pickle: None,
+            graphite_udp: None,
             results: None,
             monitor: Vec::new(),
             learning_rows: DEFAULT_LEARNING_ROWS,
@@ -266,6 +280,11 @@ impl Engine {
     /// Where the HTTP API is served.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http.as_ref().and_then(HttpServer::api_address)
+    }
+
+    /// What addresses of the HTTP servers begin with.
+    pub fn http_scheme(&self) -> &'static str {
+        if self.http.as_ref().is_some_and(HttpServer::is_tls) { "https" } else { "http" }
     }
 
     /// Where the skeleton web application is served.

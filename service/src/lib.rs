@@ -15,6 +15,8 @@ pub mod self_series;
 
 pub mod machine;
 
+pub mod tls;
+
 pub mod file_system;
 
 pub mod timestamp;
@@ -40,6 +42,8 @@ pub mod model_params;
 pub mod learned_range;
 
 pub mod monitoring;
+
+pub mod api_key;
 
 pub mod signals;
 

@@ -56,6 +56,8 @@ pub enum RejectReason {
     TooManyMetrics,
     /// A new metric beyond the limit of its sender.
     TooManyNewMetrics,
+    /// The sender's address is in no network that may send.
+    NetworkNotAllowed,
     /// The repository refused the row.
     NotStorable,
     /// A whole message on the data queue that is no envelope of lines.
@@ -63,7 +65,7 @@ pub enum RejectReason {
 }
 
 /// Every reason, in the order they are listed to people.
-pub const ALL_REASONS: [RejectReason; 24] = [
+pub const ALL_REASONS: [RejectReason; 25] = [
     RejectReason::LineTooLong,
     RejectReason::NotText,
     RejectReason::WrongFieldCount,
@@ -86,6 +88,7 @@ pub const ALL_REASONS: [RejectReason; 24] = [
     RejectReason::UnsafePickle,
     RejectReason::TooManyMetrics,
     RejectReason::TooManyNewMetrics,
+    RejectReason::NetworkNotAllowed,
     RejectReason::NotStorable,
     RejectReason::UnreadableMessage,
 ];
@@ -116,6 +119,7 @@ impl RejectReason {
             Self::UnsafePickle => "unsafe_pickle",
             Self::TooManyMetrics => "too_many_metrics",
             Self::TooManyNewMetrics => "too_many_new_metrics",
+            Self::NetworkNotAllowed => "network_not_allowed",
             Self::NotStorable => "not_storable",
             Self::UnreadableMessage => "unreadable_message",
         }
@@ -167,6 +171,7 @@ impl RejectReason {
             Self::TooManyNewMetrics => {
                 "this sender brings too many new names in an hour, known ones go on: wait, or raise `max_new_metrics`"
             }
+            Self::NetworkNotAllowed => "add the sender's network to `graphite_allow` if it may send",
             Self::NotStorable => "the database refused the row; the log says why",
             Self::UnreadableMessage => {
                 "publish {\"protocol\": \"plain\", \"data\": [lines]}; the message is in the queue of rejected messages"

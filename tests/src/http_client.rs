@@ -57,18 +57,33 @@ pub fn request_with(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let mut stream = connect(address);
+    exchange(&mut connect(address), &address.to_string(), method, path, headers, body)
+}
+
+/// As [`request_with`], over a connection that is there, to the host that the request is to name.
+///
+/// # Panics
+/// If what the server says is no HTTP.
+#[track_caller]
+pub fn exchange(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let more: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let more = more.concat();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n"
     );
     stream.write_all(head.as_bytes()).expect("sent");
     // A server that refuses a large body answers and closes before it has read it all.
     let _ = stream.write_all(body.as_bytes());
     let mut answer = Vec::new();
-    let read = read_answer(&mut stream, &mut answer);
+    let read = read_answer(stream, &mut answer);
     assert!(read.is_ok() || !answer.is_empty(), "{read:?}");
     parse(&answer)
 }

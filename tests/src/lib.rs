@@ -8,6 +8,8 @@ pub mod alert_conformance;
 pub mod audit;
 #[cfg(feature = "engine")]
 pub mod browser;
+#[cfg(feature = "engine")]
+pub mod certificates;
 pub mod fuzzing;
 pub mod http_client;
 #[cfg(feature = "engine")]

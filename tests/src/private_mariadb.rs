@@ -26,6 +26,7 @@ use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 
+use crate::certificates::Certificate;
 use crate::waiting::wait_for;
 
 /// Ports tried before giving up: another process may take one between our asking for it and the server's start.
@@ -56,6 +57,8 @@ fi
 pub struct PrivateMariadb {
     folder: TempDir,
     port: u16,
+    /// Of the server, beside those that all have.
+    arguments: Vec<String>,
     server: Mutex<Option<Watched>>,
 }
 
@@ -81,14 +84,31 @@ impl PrivateMariadb {
     /// # Panics
     /// If it does not start.
     pub fn start_own() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// As [`PrivateMariadb::start_own`], of a server that shows this certificate to clients who ask for TLS.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        let option = |name: &str, file: &Path| format!("--ssl-{name}={}", file.display());
+        Self::start_with(vec![
+            option("ca", &certificate.authority),
+            option("cert", &certificate.certificate),
+            option("key", &certificate.key),
+        ])
+    }
+
+    fn start_with(arguments: Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("mariadb").tempdir().expect("a temporary directory");
         install(folder.path());
         let tried = (0..MAX_PORTS_TRIED).find_map(|_| {
             let port = free_port();
-            Watched::start(folder.path(), port).map(|server| (port, server))
+            Watched::start(folder.path(), port, &arguments).map(|server| (port, server))
         });
         let (port, server) = tried.unwrap_or_else(|| panic!("{}", server_log(folder.path())));
-        Self { folder, port, server: Mutex::new(Some(server)) }
+        Self { folder, port, arguments, server: Mutex::new(Some(server)) }
     }
 
     /// Its port on 127.0.0.1; the same after [`PrivateMariadb::start`].
@@ -188,7 +208,7 @@ impl PrivateMariadb {
     pub fn start(&self) {
         let mut watched = self.watched();
         assert!(watched.is_none(), "the server runs already");
-        let started = Watched::start(self.folder.path(), self.port);
+        let started = Watched::start(self.folder.path(), self.port, &self.arguments);
         *watched = Some(started.unwrap_or_else(|| panic!("{}", server_log(self.folder.path()))));
     }
 
@@ -206,7 +226,7 @@ impl PrivateMariadb {
 
 impl Watched {
     /// Starts the server and waits until it takes connections; `None` if it gave up, such as over a port taken.
-    fn start(folder: &Path, port: u16) -> Option<Self> {
+    fn start(folder: &Path, port: u16, arguments: &[String]) -> Option<Self> {
         let data = data_of(folder);
         // Left by a server that was killed; a new one writes it when it is ready.
         let ready = data.join("mariadbd.pid");
@@ -217,7 +237,9 @@ impl Watched {
         command.args(server_arguments(folder)).args(["--bind-address=127.0.0.1"]);
         // Relative to the data, so that a long path of temporary directories does not matter.
         command.args(["--socket=mariadbd.sock", "--pid-file=mariadbd.pid"]).arg(format!("--port={port}"));
-        command.args(["--innodb-buffer-pool-size=64M", "--skip-name-resolve", "--performance-schema=OFF"]);
+        command
+            .args(["--innodb-buffer-pool-size=64M", "--skip-name-resolve", "--performance-schema=OFF"])
+            .args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut shell = command.spawn().expect("a shell");
         let mut server_id = String::new();

@@ -25,6 +25,7 @@ use std::time::Duration;
 use htmengine::bus::rabbitmq::RabbitSettings;
 use tempfile::TempDir;
 
+use crate::certificates::Certificate;
 use crate::waiting::wait_for;
 
 /// Where Debian's package `rabbitmq-server` has its programs.
@@ -47,6 +48,7 @@ const AFTER_A_LINE: &str = r#"read -r go && exec "$@" </dev/null"#;
 #[derive(Debug)]
 pub struct PrivateRabbitMq {
     amqp_port: u16,
+    tls_port: u16,
     epmd_port: u16,
     dist_port: u16,
     node: String,
@@ -79,6 +81,18 @@ impl PrivateRabbitMq {
     /// # Panics
     /// If RabbitMQ is not installed, or does not start.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// As [`PrivateRabbitMq::start`], of a broker that speaks TLS too, with this certificate.
+    ///
+    /// # Panics
+    /// As [`PrivateRabbitMq::start`].
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Self {
         let server = Path::new(PROGRAMS).join("rabbitmq-server");
         assert!(
             server.exists(),
@@ -88,7 +102,7 @@ impl PrivateRabbitMq {
         );
         let mut failures = Vec::new();
         for _ in 0..START_ATTEMPTS {
-            let broker = Self::prepare();
+            let broker = Self::prepare(certificate);
             match broker.start_processes() {
                 Ok(()) => return broker,
                 Err(reason) => failures.push(reason),
@@ -100,6 +114,11 @@ impl PrivateRabbitMq {
     /// Where it speaks AMQP. The same over all of its lives.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.amqp_port))
+    }
+
+    /// Where it speaks AMQP with TLS, if it does.
+    pub fn tls_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.tls_port))
     }
 
     /// A new and empty virtual host, which user and password `guest` may use.
@@ -196,16 +215,22 @@ impl PrivateRabbitMq {
         fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
     }
 
-    fn prepare() -> Self {
+    fn prepare(certificate: Option<&Certificate>) -> Self {
         let directory = tempfile::Builder::new().prefix("htmengine-rabbitmq-").tempdir();
         let directory = directory.expect("a temporary directory");
-        let [amqp_port, epmd_port, dist_port] = free_ports();
+        let [amqp_port, tls_port, epmd_port, dist_port] = free_ports();
         let node = format!("htmengine-{amqp_port}@localhost");
         let path = directory.path();
         for folder in ["mnesia", "log"] {
             fs::create_dir(path.join(folder)).expect("a folder in it");
         }
-        let conf = format!("listeners.tcp.1 = 127.0.0.1:{amqp_port}\nloopback_users.guest = true\n");
+        let mut conf = format!("listeners.tcp.1 = 127.0.0.1:{amqp_port}\nloopback_users.guest = true\n");
+        if let Some(Certificate { authority, certificate, key }) = certificate {
+            let options = [("cacertfile", authority), ("certfile", certificate), ("keyfile", key)];
+            let options = options.map(|(name, file)| format!("ssl_options.{name} = {}\n", file.display()));
+            conf += &format!("listeners.ssl.1 = 127.0.0.1:{tls_port}\n{}", options.concat());
+            conf += "ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n";
+        }
         fs::write(path.join("rabbitmq.conf"), conf).expect("a file in it");
         fs::write(path.join("enabled_plugins"), "[].").expect("a file in it");
         let cookie = path.join(".erlang.cookie");
@@ -219,7 +244,16 @@ impl PrivateRabbitMq {
         let watchdog_input = watchdog.stdin.take();
         let state = State { watchdog, watchdog_input, epmd: None, broker: None };
         let vhost_count = AtomicUsize::new(0);
-        Self { amqp_port, epmd_port, dist_port, node, vhost_count, state: Mutex::new(state), directory }
+        Self {
+            amqp_port,
+            tls_port,
+            epmd_port,
+            dist_port,
+            node,
+            vhost_count,
+            state: Mutex::new(state),
+            directory,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -12,15 +12,21 @@ use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::SystemClock;
 use crate::config::Settings;
 
 /// Environment variable with the log filter, for example `debug` or `htmengine::storer=debug`.
 const LOG_VARIABLE: &str = "HTMENGINE_LOG";
+
+/// The broker's client, which at its most verbose shows whole frames, passwords in them.
+const FRAME_LOGGER: &str = "lapin";
 
 /// How a service logs.
 #[derive(Debug, Args)]
@@ -62,13 +68,15 @@ impl LogArgs {
 pub(super) fn start_log(format: LogFormat, filter: &str, service: Option<&'static str>) {
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(filter));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let is_told =
+        filter_fn(|event| !(*event.level() == Level::TRACE && event.target().starts_with(FRAME_LOGGER)));
     // A second subscriber in one process is only possible in tests.
     let _ = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => log.finish().with(is_told).try_init(),
+        LogFormat::Json => log.json().finish().with(is_told).try_init(),
         LogFormat::Original => {
             let original = OriginalLines { service, clock: SystemClock::new() };
-            log.event_format(original).try_init()
+            log.event_format(original).finish().with(is_told).try_init()
         }
     };
 }

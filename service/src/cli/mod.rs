@@ -19,6 +19,7 @@ mod export;
 mod import;
 mod inspect;
 mod instances;
+mod key;
 mod log;
 mod metrics;
 mod migrate;
@@ -101,6 +102,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigVerbArgs),
+    Key(key::KeyVerbArgs),
     Migrate(migrate::MigrateArgs),
     QueueDepths(queue_depths::QueueDepthsArgs),
 }
@@ -193,6 +195,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Config(args) => config::run(&args),
+        Verb::Key(args) => key::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
         Verb::QueueDepths(args) => queue_depths::run(&args),
     }

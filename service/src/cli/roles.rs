@@ -113,7 +113,7 @@ pub(super) struct HttpArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Where to serve dashboard and API [default: 127.0.0.1:8080 unless --web-app is given]; any but a loopback address
-    /// needs an API key (`HTMENGINE_HTTP_KEY` or `http_key`)
+    /// needs an API key (`htmengine key new`, `HTMENGINE_HTTP_KEY` or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
     /// Serve without a key to whoever reaches the address
@@ -271,11 +271,12 @@ fn announce(role: Role, engine: &Engine) -> io::Result<()> {
             None => writeln!(out, "htmengine results raises alerts")?,
         },
         Role::Http => {
+            let scheme = engine.http_scheme();
             if let Some(http) = engine.http_address() {
-                writeln!(out, "HTTP API: http://{http}")?;
+                writeln!(out, "HTTP API: {scheme}://{http}")?;
             }
             if let Some(web_app) = engine.web_app_address() {
-                writeln!(out, "web application: http://{web_app}")?;
+                writeln!(out, "web application: {scheme}://{web_app}")?;
             }
         }
         Role::Storer | Role::Scheduler | Role::Anomaly => writeln!(out, "htmengine {role} runs")?,

@@ -33,6 +33,9 @@ pub(super) struct ServeArgs {
     /// Where to take Graphite lines, over TCP and UDP [default: 0.0.0.0:2003]
     #[arg(long, value_name = "ADDR:PORT")]
     graphite: Option<SocketAddr>,
+    /// Where to take them over UDP, if not there
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_udp")]
+    graphite_udp: Option<SocketAddr>,
     /// Do not listen on UDP
     #[arg(long)]
     no_udp: bool,
@@ -43,7 +46,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     results: Option<SocketAddr>,
     /// Serve dashboard and HTTP API here [default: 127.0.0.1:8080]; any but a loopback address needs an API key
-    /// (`HTMENGINE_HTTP_KEY` or `http_key`)
+    /// (`htmengine key new`, `HTMENGINE_HTTP_KEY` or `http_key`)
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<SocketAddr>,
     /// Serve neither dashboard nor HTTP API
@@ -89,6 +92,7 @@ impl ServeArgs {
         };
         let flags = Said {
             graphite: flag("--graphite", self.graphite),
+            graphite_udp: flag("--graphite-udp", self.graphite_udp),
             udp: flag("--no-udp", self.no_udp.then_some(false)),
             pickle: flag("--pickle", self.pickle),
             results: flag("--results", self.results),
@@ -168,12 +172,13 @@ fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), C
     if let Some(results) = engine.results_address() {
         writeln!(out, "live results: newline-delimited JSON on TCP {results}")?;
     }
+    let scheme = engine.http_scheme();
     if let Some(http) = engine.http_address() {
-        writeln!(out, "dashboard: http://{http}/")?;
-        writeln!(out, "HTTP API: http://{http}")?;
+        writeln!(out, "dashboard: {scheme}://{http}/")?;
+        writeln!(out, "HTTP API: {scheme}://{http}")?;
     }
     if let Some(web_app) = engine.web_app_address() {
-        writeln!(out, "web application: http://{web_app}")?;
+        writeln!(out, "web application: {scheme}://{web_app}")?;
     }
     writeln!(out, "data: {data_dir}")?;
     if monitor.is_empty() {

@@ -3,6 +3,8 @@
 //! User, password and name may hold any characters, written as `%XX` where they are not plain. What is left out has the
 //! template's value, never that of a weaker layer. A refused address is told without its password.
 
+use std::path::PathBuf;
+
 use super::layer::{Layer, Secret, Setting};
 use super::table::Said;
 use crate::bus::rabbitmq::RabbitSettings;
@@ -49,7 +51,7 @@ struct Address {
 /// # Errors
 /// What was found and expected, without the password.
 pub fn database(text: &str, layer: &Layer) -> Result<Said, String> {
-    let expected = "expected mysql://user:password@host:port/database[?tls=true], or sqlite";
+    let expected = "expected mysql://user:password@host:port/database[?tls=true[&ca=FILE]], or sqlite";
     let mut said = Said::default();
     let is = |kind| Some(Setting::new(kind, layer.clone()));
     if text == SQLITE {
@@ -64,13 +66,17 @@ pub fn database(text: &str, layer: &Layer) -> Result<Said, String> {
     if address.name.is_empty() {
         return Err(refused("names no database after the host".to_owned()));
     }
-    let mut tls = false;
+    let (mut tls, mut ca) = (false, None);
     for (name, value) in &address.options {
         match (name.as_str(), value.as_str()) {
             ("tls", "true") => tls = true,
             ("tls", "false") => tls = false,
-            _ => return Err(refused(format!("has the unknown option {name}={value}"))),
+            ("ca", file) if !file.is_empty() => ca = Some(PathBuf::from(file)),
+            _ => return Err(refused(format!("has the unknown option {name}"))),
         }
+    }
+    if ca.is_some() && !tls {
+        return Err(refused("names authorities with ca= and asks for no TLS with tls=true".to_owned()));
     }
     said.database = is(DatabaseKind::Mysql);
     said.database_host = Some(Setting::new(address.host, layer.clone()));
@@ -81,6 +87,7 @@ pub fn database(text: &str, layer: &Layer) -> Result<Said, String> {
     said.database_password = Some(Setting::new(password, layer.clone()));
     said.database_name = Some(Setting::new(address.name, layer.clone()));
     said.database_tls = Some(Setting::new(tls, layer.clone()));
+    said.database_ca = ca.map(|file| Setting::new(file, layer.clone()));
     Ok(said)
 }
 
@@ -89,7 +96,7 @@ pub fn database(text: &str, layer: &Layer) -> Result<Said, String> {
 /// # Errors
 /// What was found and expected, without the password.
 pub fn broker(text: &str, layer: &Layer) -> Result<Said, String> {
-    let expected = "expected amqp://user:password@host:port/vhost, amqps:// for TLS, or memory";
+    let expected = "expected amqp://user:password@host:port/vhost, amqps://...[?ca=FILE] for TLS, or memory";
     let mut said = Said::default();
     let is = |kind| Some(Setting::new(kind, layer.clone()));
     if text == MEMORY {
@@ -103,8 +110,13 @@ pub fn broker(text: &str, layer: &Layer) -> Result<Said, String> {
         "amqps" => true,
         other => return Err(refused(format!("begins with {other}://"))),
     };
-    if let Some((name, value)) = address.options.first() {
-        return Err(refused(format!("has the unknown option {name}={value}")));
+    let mut ca = None;
+    for (name, value) in &address.options {
+        match name.as_str() {
+            "ca" if is_tls && !value.is_empty() => ca = Some(PathBuf::from(value)),
+            "ca" => return Err(refused("has ca= without a file, or without amqps://".to_owned())),
+            _ => return Err(refused(format!("has the unknown option {name}"))),
+        }
     }
     let name = if address.name.is_empty() { "/".to_owned() } else { address.name };
     let port = address.port.unwrap_or(if is_tls { 5671 } else { 5672 });
@@ -118,6 +130,7 @@ pub fn broker(text: &str, layer: &Layer) -> Result<Said, String> {
     said.broker_user = Some(Setting::new(user, layer.clone()));
     said.broker_password = Some(Setting::new(Secret::new(password), layer.clone()));
     said.broker_tls = Some(Setting::new(is_tls, layer.clone()));
+    said.broker_ca = ca.map(|file| Setting::new(file, layer.clone()));
     Ok(said)
 }
 
@@ -136,7 +149,7 @@ impl Address {
         let options = options.into_iter().flat_map(|options| options.split('&'));
         let option = |text: &str| {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
-            (name.to_owned(), value.to_owned())
+            Ok::<_, String>((name.to_owned(), decoded(value)?))
         };
         Ok(Self {
             scheme: scheme.to_lowercase(),
@@ -145,7 +158,7 @@ impl Address {
             host,
             port,
             name: decoded(name)?,
-            options: options.map(option).collect(),
+            options: options.map(option).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -163,7 +176,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     if host.is_empty() {
         return Err("names no host".to_owned());
     }
-    let number = |port: &str| port.parse().map_err(|_| format!("has the port '{port}', which is none"));
+    // Not told what stands there: a password with a '/' that is not written as %2F ends there.
+    let number = |port: &str| port.parse().map_err(|_| "has no port, 0 to 65535, after the ':'".to_owned());
     Ok((host, port.map(number).transpose()?))
 }
 
@@ -184,10 +198,21 @@ fn decoded(text: &str) -> Result<String, String> {
 
 /// The address as it may be shown.
 fn without_password(text: &str) -> String {
-    let Some((login, host)) = text.rsplit_once('@') else { return text.to_owned() };
-    let (scheme, login) = login.split_once("://").unwrap_or(("", login));
-    let user = login.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***@{host}")
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let (host, options) = rest.split_once('?').map_or((rest, ""), |(host, _)| (host, "?***"));
+    if let Some(login) = login {
+        let user = login.split(':').next().unwrap_or_default();
+        return format!("{scheme}://{user}:***@{host}{options}");
+    }
+    // Without a host after it, a login looks like a host with a port.
+    match host.split_once(':') {
+        Some((name, port)) if !port.starts_with(|c: char| c.is_ascii_digit()) => {
+            format!("{scheme}://{name}:***")
+        }
+        _ if scheme.is_empty() => format!("{host}{options}"),
+        _ => format!("{scheme}://{host}{options}"),
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +234,12 @@ mod tests {
         assert_eq!(value(said.database_password).reveal(), "p/w:%");
         assert_eq!(value(said.database_name), "my db");
         assert!(value(said.database_tls));
+        let said = database("mysql://h/d?tls=true&ca=/a%20b.pem", &Layer::Default).expect("valid");
+        assert_eq!(value(said.database_ca), PathBuf::from("/a b.pem"));
+        let said = broker("amqps://h?ca=/ca.pem", &Layer::Default).expect("valid");
+        assert_eq!(value(said.broker_ca), PathBuf::from("/ca.pem"));
+        let refused = broker("amqp://h?ca=/ca.pem", &Layer::Default).expect_err("no TLS");
+        assert!(refused.contains("amqps://"), "{refused}");
         let said = database("mysql://db.example/x", &Layer::Default).expect("valid");
         assert_eq!(value(said.database_port), 3306, "a whole address leaves nothing to weaker layers");
         assert_eq!(value(said.database_user), "root");
@@ -236,10 +267,14 @@ mod tests {
         for (text, part) in [
             ("postgres://u:geheim@h/d", "begins with postgres://"),
             ("mysql://u:geheim@h", "names no database"),
-            ("mysql://u:geheim@h:x/d", "has the port 'x'"),
+            ("mysql://u:geheim@h:x/d", "has no port"),
+            ("mysql://u:geheim/x@h/d", "has no port"),
+            ("mysql://u:geheim", "has no port"),
             ("mysql://u:geheim@/d", "names no host"),
             ("mysql://u:geheim%@h/d", "a '%' that is not followed"),
-            ("mysql://u:geheim@h/d?ssl=1", "the unknown option ssl=1"),
+            ("mysql://u:geheim@h/d?ssl=1", "the unknown option ssl"),
+            ("mysql://u:geheim@h/d?ca=/a.pem", "asks for no TLS"),
+            ("mysql://u:geheim@h/d?password=geheim", "the unknown option password;"),
             ("h/d", "has no scheme"),
         ] {
             let error = database(text, &Layer::Default).expect_err("refused");

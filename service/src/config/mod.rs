@@ -7,6 +7,7 @@
 //!
 //! Everything that is wrong is told at once. What has no effect is a warning, never silence.
 
+mod access;
 pub mod address;
 pub mod environment;
 pub mod flags;

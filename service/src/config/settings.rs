@@ -8,6 +8,7 @@ use std::time::Duration;
 use htm_core::ids::ModelId;
 use tokio::runtime::Runtime;
 
+use super::access;
 use super::address::{self, BrokerKind, DatabaseKind};
 use super::environment::{
     BROKER_VARIABLE, DATABASE_VARIABLE, Environment, HTTP_KEY_VARIABLE, OLD_CONFIG_VARIABLE,
@@ -113,6 +114,10 @@ impl Settings {
                 format!("learning_rows ({}) is {}; expected {least} to {most}", rows.layer, rows.value);
             return Err(ConfigError { problems: vec![problem] });
         }
+        let problems = access::problems(&said);
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
         let settings = Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() };
         settings.check_alerts()?;
         Ok(settings)
@@ -214,6 +219,7 @@ impl Settings {
             password: password.map_or(default.password, |it| it.value.reveal().to_owned()),
             database: value(said.database_name.as_ref(), default.database),
             use_tls: value(said.database_tls.as_ref(), default.use_tls),
+            ca: said.database_ca.as_ref().map(|it| it.value.clone()),
             max_connections: default.max_connections,
         })
     }
@@ -232,6 +238,7 @@ impl Settings {
             user: value(said.broker_user.as_ref(), default.user),
             password: password.map_or(default.password, |it| it.value.reveal().to_owned()),
             use_tls: value(said.broker_tls.as_ref(), default.use_tls),
+            ca: said.broker_ca.as_ref().map(|it| it.value.clone()),
             data_queue: value(said.data_queue.as_ref(), default.data_queue),
             hints_queue: value(said.hints_queue.as_ref(), default.hints_queue),
             scores_queue: value(said.scores_queue.as_ref(), default.scores_queue),
@@ -252,7 +259,10 @@ impl Settings {
         options.http = said.http.as_ref().map(|it| it.value);
         options.is_http_asked_for = said.http.as_ref().is_some_and(|it| it.layer != Layer::Default);
         options.http_key = said.http_key.as_ref().map(|it| it.value.clone());
+        options.api_keys = value(said.api_keys.as_ref(), Vec::new());
         options.http_open = value(said.http_open.as_ref(), false);
+        options.http_tls = access::http_tls(said);
+        options.http_hosts = value(said.http_hosts.as_ref(), Vec::new());
         options.shown_settings = self.entries();
         options.web_app = said.web_app.as_ref().map(|it| it.value);
         options.web_app_slash_names = value(said.web_app_slash_names.as_ref(), false);
@@ -261,6 +271,8 @@ impl Settings {
         options.alerts = self.alerts();
         options.udp = value(said.udp.as_ref(), options.udp);
         options.pickle = said.pickle.as_ref().map(|it| it.value);
+        options.graphite_udp = said.graphite_udp.as_ref().map(|it| it.value);
+        options.listener.allowed_networks = value(said.graphite_allow.as_ref(), Vec::new());
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());
         options.self_series = value(said.self_series.as_ref(), false);

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::access::shown_networks;
 use super::address::{BrokerKind, DatabaseKind, MEMORY, SQLITE};
 use super::layer::{Layer, Secret, Setting, Shown};
 use crate::alerts::AlertSettings;
+use crate::api_key::ApiKey;
+use crate::listener::allow_list::Network;
 
 /// One setting as it is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,8 @@ settings! {
     database_name "database.name": String;
     /// Whether to speak TLS with it.
     database_tls "database.tls": bool;
+    /// Certificates of the authorities that may vouch for it, alone.
+    database_ca "database.ca": PathBuf;
     /// Where roles meet.
     broker "broker": BrokerKind;
     /// Host name or address of the broker.
@@ -72,6 +77,8 @@ settings! {
     broker_password "broker.password": Secret;
     /// Whether to speak TLS with it.
     broker_tls "broker.tls": bool;
+    /// Certificates of authorities that may vouch for it, beside those of this machine.
+    broker_ca "broker.ca": PathBuf;
     /// Queue of the listener's lines.
     data_queue "queues.data": String;
     /// Queue of hints to the scheduler.
@@ -90,14 +97,26 @@ settings! {
     udp "udp": bool;
     /// `ADDR:PORT` for frames of pickled samples.
     pickle "pickle": SocketAddr;
+    /// `ADDR:PORT` for datagrams, if not that of `graphite`.
+    graphite_udp "graphite_udp": SocketAddr;
+    /// Networks whose addresses may send lines; without any, everybody.
+    graphite_allow "graphite_allow": Vec<Network>;
     /// `ADDR:PORT` for live results.
     results "results": SocketAddr;
     /// `ADDR:PORT` for the HTTP interface.
     http "http": SocketAddr;
     /// What requests to the HTTP interface must show.
     http_key "http_key": Secret;
+    /// Further keys, by name and role.
+    api_keys "api_key": Vec<ApiKey>;
     /// Whether the HTTP interface may be served without a key on an address that others can reach.
     http_open "http_open": bool;
+    /// PEM file with the certificate that the HTTP servers show.
+    http_tls_cert "http_tls_cert": PathBuf;
+    /// PEM file with its private key.
+    http_tls_key "http_tls_key": PathBuf;
+    /// Names by which requests may call the HTTP servers, beside those of this machine.
+    http_hosts "http_hosts": Vec<String>;
     /// `ADDR:PORT` for the routes of the original's skeleton web application.
     web_app "web_app": SocketAddr;
     /// Whether rows published at the broker carry the detection score, a key that the original's schema does not allow.
@@ -153,6 +172,19 @@ impl Shown for AlertSettings {
     /// Without what is secret of addresses, and without headers.
     fn shown(&self) -> Value {
         AlertSettings::shown(self)
+    }
+}
+
+impl Shown for Vec<ApiKey> {
+    /// Names and roles, no hashes.
+    fn shown(&self) -> Value {
+        self.iter().map(ApiKey::to_string).collect()
+    }
+}
+
+impl Shown for Vec<Network> {
+    fn shown(&self) -> Value {
+        Value::from(shown_networks(self))
     }
 }
 

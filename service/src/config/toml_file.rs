@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::access::AccessStanzas;
 use super::layer::{Layer, Secret, Setting};
 use super::table::Said;
 use super::{address, read_text};
 use crate::alerts::settings::{AlertFile, AlertSettings};
+use crate::api_key::KeyStanza;
 
 /// The file as it is written. What the keys mean is said in `table.rs`.
 #[derive(Debug, Default, Deserialize)]
@@ -25,10 +27,16 @@ struct TomlFile {
     graphite: Option<Spanned<SocketAddr>>,
     udp: Option<Spanned<bool>>,
     pickle: Option<Spanned<SocketAddr>>,
+    graphite_udp: Option<Spanned<SocketAddr>>,
+    graphite_allow: Option<Spanned<Vec<String>>>,
     results: Option<Spanned<SocketAddr>>,
     http: Option<Spanned<SocketAddr>>,
     http_key: Option<Spanned<Secret>>,
+    api_key: Option<Spanned<Vec<KeyStanza>>>,
     http_open: Option<Spanned<bool>>,
+    http_tls_cert: Option<Spanned<PathBuf>>,
+    http_tls_key: Option<Spanned<PathBuf>>,
+    http_hosts: Option<Spanned<Vec<String>>>,
     web_app: Option<Spanned<SocketAddr>>,
     extended_results: Option<Spanned<bool>>,
     web_app_slash_names: Option<Spanned<bool>>,
@@ -78,8 +86,8 @@ pub(super) struct FromToml {
 pub(super) fn read(path: &Path) -> Result<FromToml, String> {
     let shown = path.display();
     let text = read_text(path).map_err(|reason| format!("the settings file {shown} {reason}"))?;
-    let file: TomlFile =
-        toml::from_str(&text).map_err(|e| format!("the settings file {shown} is not right:\n{e}"))?;
+    let file: TomlFile = toml::from_str(&text)
+        .map_err(|error| format!("the settings file {shown} is not right:\n{}", told(&text, &error)))?;
     let layer = |span: Range<usize>| {
         let line = 1 + text.get(..span.start).unwrap_or_default().matches('\n').count();
         Layer::File { path: path.to_owned(), line }
@@ -87,8 +95,38 @@ pub(super) fn read(path: &Path) -> Result<FromToml, String> {
     let rabbitmq_conf = file.rabbitmq_conf.clone();
     let addresses = addresses(&file, &layer)?;
     let alert = alert(file.alert.as_ref(), &layer)?;
-    let said = addresses.or(alert).or(said(file, &layer));
+    let access = AccessStanzas {
+        api_key: file.api_key.as_ref(),
+        graphite_allow: file.graphite_allow.as_ref(),
+        http_hosts: file.http_hosts.as_ref(),
+    };
+    let access = access.said(&layer)?;
+    let said = addresses.or(alert).or(access).or(said(file, &layer));
     Ok(FromToml { said, rabbitmq_conf })
+}
+
+/// Parts of the names of settings that are secret, or that hold secrets.
+const SECRET_NAMES: [&str; 7] = ["key", "database", "broker", "url", "headers", "hash", "authorization"];
+/// What the reader says without telling a value.
+const VALUELESS: [&str; 3] = ["unknown field", "missing field", "duplicate key"];
+
+/// What is wrong with the file. The reader shows the line, and the value in it; not where that may be a secret.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let span = error.span().unwrap_or_default();
+    let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let end = text.get(span.end..).and_then(|after| after.find('\n')).map_or(text.len(), |at| span.end + at);
+    let lines = text.get(start..end).unwrap_or(text).to_lowercase();
+    if !SECRET_NAMES.iter().any(|name| lines.contains(name)) {
+        return error.to_string();
+    }
+    let line = 1 + text.get(..span.start).unwrap_or_default().matches('\n').count();
+    let message = error.message();
+    let what = if VALUELESS.iter().any(|start| message.starts_with(start)) {
+        message
+    } else {
+        "it cannot be read as the setting that it is"
+    };
+    format!("line {line} (not shown, as it may hold a secret): {what}")
 }
 
 fn addresses(file: &TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Result<Said, String> {
@@ -135,10 +173,13 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         graphite: file.graphite,
         udp: file.udp,
         pickle: file.pickle,
+        graphite_udp: file.graphite_udp,
         results: file.results,
         http: file.http,
         http_key: file.http_key,
         http_open: file.http_open,
+        http_tls_cert: file.http_tls_cert,
+        http_tls_key: file.http_tls_key,
         web_app: file.web_app,
         extended_results: file.extended_results,
         web_app_slash_names: file.web_app_slash_names,

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::alerts::role::AlertThreads;
 use crate::anomaly::Anomaly;
+use crate::api_key::{ApiKey, KeyRole, PLAIN_KEY_NAME};
 use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository, start_runtime};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
@@ -166,7 +167,8 @@ fn start_threads(shared: &Shared, listener: Option<BoundListener>) -> Result<Thr
 }
 
 fn bind_listener(options: &EngineOptions) -> Result<BoundListener, EngineError> {
-    let bound = listener::bind(options.graphite, options.udp.then_some(options.graphite));
+    let udp = options.graphite_udp.unwrap_or(options.graphite);
+    let bound = listener::bind(options.graphite, options.udp.then_some(udp));
     let bound = bound.and_then(|bound| match options.pickle {
         Some(address) => bound.with_pickle(address),
         None => Ok(bound),
@@ -210,6 +212,13 @@ fn start_alerts(shared: &Shared) -> Result<Option<AlertThreads>, EngineError> {
     started.map_err(|error| EngineError::new("starting the threads of alerts", &error))
 }
 
+/// The one plain key may do everything, as it could when it was the only one.
+fn http_keys(options: &EngineOptions) -> Vec<ApiKey> {
+    let plain = options.http_key.as_ref();
+    let plain = plain.map(|key| ApiKey::of_plain(PLAIN_KEY_NAME, KeyRole::Admin, key.reveal()));
+    plain.into_iter().chain(options.api_keys.iter().cloned()).collect()
+}
+
 /// Beside all other roles in one process, or in a process of its own.
 fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, EngineError> {
     let options = &shared.options;
@@ -219,8 +228,10 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
         web_app: options.web_app,
         slash_names: options.web_app_slash_names,
         limits: options.limits,
-        key: options.http_key.clone(),
+        keys: http_keys(options),
         is_open: options.http_open,
+        tls: options.http_tls.clone(),
+        hosts: options.http_hosts.clone(),
         data_dir: options.data_dir.clone(),
         settings: options.shown_settings.clone(),
     };

@@ -1,62 +1,118 @@
-//! Who may ask: whoever knows the API key, if there is one; and no page of another site.
+//! Who may ask: whoever shows a key whose role suffices, if there are keys; and no page of another site.
 //!
-//! The key comes as `Authorization: Bearer KEY`, as `X-API-Key: KEY`, or as the user name of `Authorization: Basic`, as
-//! Taurus took it; so a browser asks for it by itself. Without a key everybody who reaches the port may do everything,
-//! which is why `server.rs` then serves on loopback addresses only, unless told otherwise.
+//! The key comes as `Authorization: Bearer KEY`, as `X-API-Key: KEY`, or as the user name or the password of
+//! `Authorization: Basic`: as Taurus took it, as a browser asks for it by itself, and as Grafana sends one. Without a key
+//! everybody who reaches the port may do everything, which is why `server.rs` then serves on loopback addresses only,
+//! unless told otherwise. What a request needs is said in `needed_role.rs`.
 //!
 //! A browser sends what another site's page makes it send, to loopback addresses too, and with the key it remembers. So a
-//! request that changes something is refused if the browser says that it comes from elsewhere.
+//! request that changes something is refused if the browser says that it comes from elsewhere, and one for a host that is
+//! not ours (`host.rs`).
+//!
+//! Invariant: keys are told by name, in the log too; nothing here shows a key or a part of one.
 
-use axum::extract::{Request, State};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use subtle::ConstantTimeEq;
 
-use crate::config::layer::Secret;
+use super::host::Hosts;
+use super::needed_role::NeededRole;
+use crate::api_key::{ApiKey, KeyRole};
 
-/// Paths that need no key: whether the process is there is no secret.
-const OPEN_PATHS: [&str; 1] = ["/healthz"];
 /// What browsers show when they ask.
 const REALM: &str = "Basic realm=\"htmengine: the API key is the user name\", charset=\"UTF-8\"";
+/// Keys in one request that are looked at.
+const MAX_GIVEN: usize = 4;
 
 /// Who is let in.
 #[derive(Clone)]
 pub(super) struct Access {
-    key: Option<Secret>,
+    /// Without any, everybody.
+    pub(super) keys: Arc<[ApiKey]>,
+    /// What requests need.
+    pub(super) needed_role: NeededRole,
+    /// What hosts they may name.
+    pub(super) hosts: Hosts,
     /// What a refusal looks like.
-    refusal: fn(StatusCode, &str, &str) -> Response,
+    pub(super) refusal: fn(StatusCode, &str, &str) -> Response,
 }
 
 impl Access {
-    pub(super) fn new(key: Option<Secret>, refusal: fn(StatusCode, &str, &str) -> Response) -> Self {
-        Self { key, refusal }
+    /// The key that the request shows, if it is known; of several, the one that may do most.
+    fn known_key(&self, headers: &HeaderMap) -> Option<&ApiKey> {
+        let given = given_keys(headers);
+        let known = given.iter().take(MAX_GIVEN).filter_map(|given| ApiKey::find(&self.keys, given));
+        known.max_by_key(|key| key.role())
     }
 
-    fn is_known(&self, headers: &HeaderMap) -> bool {
-        let Some(key) = &self.key else { return true };
-        given_keys(headers).iter().any(|given| is_equal(given.as_bytes(), key.reveal().as_bytes()))
+    /// Whether the request may go on; else the answer to it.
+    fn admit(&self, request: &Request) -> Result<(), Response> {
+        if let Some(host) = self.hosts.refused(request.uri(), request.headers()) {
+            let message = format!(
+                "the request is for the host '{host}', which is none of ours: ask for localhost or 127.0.0.1, or name \
+                 the host in the setting `http_hosts`"
+            );
+            return Err((self.refusal)(StatusCode::MISDIRECTED_REQUEST, "UnknownHost", &message));
+        }
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        if let Some(needed) = (self.needed_role)(path, request.method())
+            && !self.keys.is_empty()
+        {
+            self.admit_with(needed, request)?;
+        }
+        let is_reading = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if !is_reading && is_from_elsewhere(request.headers()) {
+            let message = "a page of another site asked for this; changes are taken from our own pages and from programs";
+            return Err((self.refusal)(StatusCode::FORBIDDEN, "OtherSite", message));
+        }
+        Ok(())
+    }
+
+    fn admit_with(&self, needed: KeyRole, request: &Request) -> Result<(), Response> {
+        let (method, path) = (request.method(), request.uri().path());
+        let role = needed.name();
+        let Some(key) = self.known_key(request.headers()) else {
+            tracing::debug!(%method, path, "a request without a known key was refused");
+            let found =
+                if given_keys(request.headers()).is_empty() { "no key" } else { "a key that is not known" };
+            let message = format!(
+                "this needs an API key with the role {role}, and the request shows {found}: send \
+                 `Authorization: Bearer KEY`, `X-API-Key: KEY`, or the key as user name where a browser asks; \
+                 `htmengine key new` makes one"
+            );
+            let mut refusal = (self.refusal)(StatusCode::UNAUTHORIZED, "KeyNeeded", &message);
+            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(REALM));
+            return Err(refusal);
+        };
+        let (name, has) = (key.name(), key.role().name());
+        if key.role() < needed {
+            tracing::debug!(%method, path, key = name, role = has, needed = role, "a key's role did not suffice");
+            let message = format!(
+                "the key '{name}' has the role {has}, and this needs {role}: use a key with that role; `htmengine key \
+                 new --role {role}` makes one"
+            );
+            return Err((self.refusal)(StatusCode::FORBIDDEN, "RoleNeeded", &message));
+        }
+        if needed == KeyRole::Admin {
+            tracing::info!(%method, path, key = name, "an admin's request");
+        } else {
+            tracing::debug!(%method, path, key = name, "a request with a key");
+        }
+        Ok(())
     }
 }
 
 /// The middleware.
 pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
-    if !OPEN_PATHS.contains(&request.uri().path()) && !access.is_known(request.headers()) {
-        let message = "this needs the API key: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or the key as user name \
-                       where a browser asks";
-        let mut refusal = (access.refusal)(StatusCode::UNAUTHORIZED, "KeyNeeded", message);
-        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(REALM));
-        return refusal;
+    match access.admit(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal,
     }
-    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !is_reading && is_from_elsewhere(request.headers()) {
-        let message =
-            "a page of another site asked for this; changes are taken from our own pages and from programs";
-        return (access.refusal)(StatusCode::FORBIDDEN, "OtherSite", message);
-    }
-    next.run(request).await
 }
 
 /// Keys that the request shows, wherever it does.
@@ -70,15 +126,12 @@ fn given_keys(headers: &HeaderMap) -> Vec<String> {
             && let Ok(decoded) = STANDARD.decode(rest.trim())
             && let Ok(pair) = String::from_utf8(decoded)
         {
-            keys.push(pair.split_once(':').map_or(pair.as_str(), |(user, _)| user).to_owned());
+            let (user, password) = pair.split_once(':').unwrap_or((pair.as_str(), ""));
+            keys.extend([user, password].map(str::to_owned));
         }
     }
+    keys.retain(|key| !key.is_empty());
     keys
-}
-
-/// Takes the same time wherever they differ; only their lengths may be told from it.
-fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.ct_eq(other).into()
 }
 
 /// Whether a browser says that another site's page asked.
@@ -104,25 +157,32 @@ mod tests {
             .collect()
     }
 
-    fn refusal(status: StatusCode, _: &str, _: &str) -> Response {
-        Response::builder().status(status).body("".into()).expect("a response")
+    fn is_known(key: &str, pairs: &[(&'static str, &'static str)]) -> bool {
+        let access = Access {
+            keys: Arc::from([ApiKey::of_plain("key", KeyRole::Read, key)]),
+            needed_role: |_, _| Some(KeyRole::Read),
+            hosts: Hosts::default(),
+            refusal: |_, _, _| Response::default(),
+        };
+        access.known_key(&headers(pairs)).is_some()
     }
 
     #[test]
     fn the_key_is_taken_wherever_it_may_stand() {
-        let access = Access::new(Some(Secret::new("k:e y".to_owned())), refusal);
-        let open = Access::new(None, refusal);
-        assert!(open.is_known(&headers(&[])) && !access.is_known(&headers(&[])));
-        assert!(access.is_known(&headers(&[("x-api-key", "k:e y")])));
-        assert!(access.is_known(&headers(&[("authorization", "bearer k:e y")])));
+        assert!(!is_known("k:e y", &[]));
+        assert!(is_known("k:e y", &[("x-api-key", "k:e y")]));
+        assert!(is_known("k:e y", &[("authorization", "bearer k:e y")]));
         for wrong in ["k:e ", "k:e y2", "", "K:E Y"] {
-            assert!(!access.is_known(&headers(&[("x-api-key", wrong)])), "{wrong}");
+            assert!(!is_known("k:e y", &[("x-api-key", wrong)]), "{wrong}");
         }
-        let simple = Access::new(Some(Secret::new("key".to_owned())), refusal);
-        assert!(simple.is_known(&headers(&[("authorization", "Basic a2V5Og==")])), "key:");
-        assert!(simple.is_known(&headers(&[("authorization", "Basic a2V5")])), "key");
-        assert!(!simple.is_known(&headers(&[("authorization", "Basic OmtleQ==")])), ":key");
-        assert!(!simple.is_known(&headers(&[("authorization", "Basic %%%")])));
+        let basic = |value| is_known("key", &[("authorization", value)]);
+        assert!(basic("Basic a2V5Og=="), "key:");
+        assert!(basic("Basic a2V5"), "key");
+        assert!(basic("Basic OmtleQ=="), ":key");
+        assert!(basic("Basic Z3JhZmFuYTprZXk="), "grafana:key");
+        assert!(!basic("Basic Z3JhZmFuYTprZXky"), "grafana:key2");
+        assert!(!basic("Basic %%%") && !basic("Basic Og=="));
+        assert!(!is_known("", &[("authorization", "Basic Og==")]), "nothing is no key");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha1::{Digest, Sha1};
 
-use super::answer::{NOSNIFF, no_such_route};
+use super::answer::no_such_route;
 use super::shared::Shared;
 
 /// The only document.
@@ -116,12 +116,10 @@ pub(super) fn routes() -> Router<Shared> {
 /// The file, or that the copy at hand is still right.
 async fn answer(path: &str, headers: &HeaderMap) -> Response {
     let Some(asset) = ASSETS.get(path) else { return no_such_route().await.into_response() };
-    let about: [(HeaderName, HeaderValue); 5] = [
+    let about: [(HeaderName, HeaderValue); 3] = [
         (header::ETAG, asset.etag.clone()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        NOSNIFF,
     ];
     if has_copy(headers, &asset.etag) {
         return (StatusCode::NOT_MODIFIED, about).into_response();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use htm_core::ids::RowId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,8 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 pub(super) const MAX_SAMPLES_BYTES: usize = 8 << 20;
 /// Largest body of an import.
 pub(super) const MAX_IMPORT_BYTES: usize = 32 << 20;
+/// Largest body of any request.
+const MAX_ANY_BYTES: usize = MAX_IMPORT_BYTES;
 
 /// The one parameter of a path, percent-decoded.
 pub(super) struct Segment(pub(super) String);
@@ -69,10 +71,19 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let too_large = || {
+            let message = "the body is too large; send it in several parts";
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", message)
+        };
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        // No route takes so much: nothing of it is waited for.
+        if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > MAX_ANY_BYTES)
+        {
+            return Err(too_large());
+        }
         Bytes::from_request(request, state).await.map(Self).map_err(|error| {
             if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let message = "the body is too large; send it in several parts";
-                return ApiError::new(error.status(), "BodyTooLarge", message);
+                return too_large();
             }
             ApiError::bad_request(&format!("the body cannot be read: {}", error.body_text()))
         })

@@ -1,6 +1,7 @@
 //! The HTTP interfaces: our own API with Taurus' routes beside it, and the skeleton web application on its own port.
 //!
-//! Files: `server.rs` starts and stops; `connection.rs` bounds connections, `gate.rs` requests, `access.rs` lets in;
+//! Files: `server.rs` starts and stops; `connection.rs` bounds connections, `gate.rs` requests, `access.rs` lets in
+//! whom `needed_role.rs` allows and `host.rs` knows; `headers.rs` says to browsers what they may not do with answers;
 //! `shared.rs` is what handlers work with; `answer.rs` and `extract.rs` are the ways out and in. `/api/v1` is in
 //! `metrics.rs`, `models.rs`, `samples.rs`, `charts.rs`, `anomalies.rs`, `live.rs` and `overview.rs`, and described in
 //! `openapi.rs`; `dashboard.rs` serves the pages for people; `graphite.rs` and its folder are the read side of Graphite, which
@@ -24,9 +25,12 @@ mod dashboard;
 mod extract;
 mod gate;
 mod graphite;
+mod headers;
+mod host;
 mod live;
 mod metrics;
 mod models;
+pub mod needed_role;
 mod openapi;
 mod overview;
 mod samples;

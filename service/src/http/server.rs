@@ -9,8 +9,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,17 +23,20 @@ use super::answer::{ApiError, error_answer, no_such_method, no_such_route};
 use super::connection::BoundedListener;
 use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
+use super::host::Hosts;
+use super::needed_role::{self, NeededRole};
 use super::shared::{Shared, Site};
 use super::web_app::{self, text_answer};
 use super::{
-    alerts, anomalies, charts, dashboard, graphite, live, metrics, models, openapi, overview, taurus,
+    alerts, anomalies, charts, dashboard, graphite, headers, live, metrics, models, openapi, overview, taurus,
 };
-use crate::config::layer::Secret;
+use crate::api_key::ApiKey;
 use crate::config::table::Entry;
 use crate::operations::Operations;
 use crate::operations::overview::Gauge;
 use crate::sample::SampleLimits;
 use crate::self_metrics;
+use crate::tls::TlsFiles;
 
 /// How long stopping waits for answers that have begun.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,10 +54,14 @@ pub struct HttpOptions {
     pub slash_names: bool,
     /// What a sample may look like.
     pub limits: SampleLimits,
-    /// What requests must show; `None` lets everybody in.
-    pub key: Option<Secret>,
+    /// One of them requests must show; without any, everybody is let in.
+    pub keys: Vec<ApiKey>,
     /// Whether everybody may be let in on an address that others can reach.
     pub is_open: bool,
+    /// Certificate and key; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Names by which requests may call the servers, beside those of this machine.
+    pub hosts: Vec<String>,
     /// Where the engine leaves its figures.
     pub data_dir: PathBuf,
     /// The effective settings of this process, for people.
@@ -63,7 +71,7 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// An address that others can reach needs a key, or somebody's word that it does not.
     fn check_reach(&self) -> Result<(), BindError> {
-        if self.key.is_some() || self.is_open {
+        if !self.keys.is_empty() || self.is_open {
             return Ok(());
         }
         let reachable = [("http", self.api), ("web_app", self.web_app)]
@@ -72,8 +80,8 @@ impl HttpOptions {
         reachable.map_or(Ok(()), |(setting, address)| {
             Err(BindError {
                 reason: format!(
-                    "`{setting}` is {address}, which other machines can reach, and there is no API key: set `http_key` \
-                     in the settings file or HTMENGINE_HTTP_KEY, give `{setting}` a loopback address, or say \
+                    "`{setting}` is {address}, which other machines can reach, and there is no API key: make one \
+                     with `htmengine key new`, set `http_key` in the settings file or HTMENGINE_HTTP_KEY, give `{setting}` a loopback address, or say \
                      --http-open if everybody may read and change everything"
                 ),
             })
@@ -85,6 +93,7 @@ impl HttpOptions {
 pub struct HttpServer {
     api: Option<SocketAddr>,
     web_app: Option<SocketAddr>,
+    tls: Option<Arc<ServerConfig>>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     runtime: Handle,
@@ -102,13 +111,22 @@ impl HttpServer {
     /// the runtime.
     ///
     /// # Errors
-    /// [`BindError`] if an address cannot be bound.
+    /// [`BindError`] if an address cannot be bound, or certificate or key cannot be used.
     pub fn start(
         options: HttpOptions,
         operations: Arc<Operations>,
         runtime: &Handle,
     ) -> Result<Self, BindError> {
         options.check_reach()?;
+        let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose();
+        let tls = tls.map_err(|reason| BindError { reason })?;
+        let keys: Arc<[ApiKey]> = options.keys.into();
+        let access = |address: SocketAddr, needed_role, refusal| Access {
+            keys: Arc::clone(&keys),
+            needed_role,
+            hosts: Hosts::new(&options.hosts, !keys.is_empty(), address.ip().is_loopback()),
+            refusal,
+        };
         let site = Site {
             limits: options.limits,
             slash_names: options.slash_names,
@@ -118,11 +136,11 @@ impl HttpServer {
         let shared = Shared::new(operations, site);
         let (stop, stopped) = watch::channel(false);
         let mut server =
-            Self { api: None, web_app: None, stop, servers: Vec::new(), runtime: runtime.clone() };
+            Self { api: None, web_app: None, tls, stop, servers: Vec::new(), runtime: runtime.clone() };
         if let Some(address) = options.api {
             self_metrics::switch_on();
-            let router =
-                guarded(api_routes(), options.key.clone(), error_answer, refused).with_state(shared.clone());
+            let access = access(address, needed_role::of_api as NeededRole, refused as Refusal);
+            let router = guarded(api_routes(), access, error_answer).with_state(shared.clone());
             match server.serve("http", address, router, stopped.clone()) {
                 Ok(bound) => server.api = Some(bound),
                 Err(error) if options.is_api_asked_for => return Err(error),
@@ -130,8 +148,8 @@ impl HttpServer {
             }
         }
         if let Some(address) = options.web_app {
-            let router =
-                guarded(web_app::routes(), options.key, too_slow_text, refused_text).with_state(shared);
+            let access = access(address, needed_role::of_web_app, refused_text);
+            let router = guarded(web_app::routes(), access, too_slow_text).with_state(shared);
             server.web_app = Some(server.serve("web_app", address, router, stopped)?);
         }
         Ok(server)
@@ -153,8 +171,8 @@ impl HttpServer {
         let (listener, bound) = bound.map_err(|error| BindError {
             reason: format!("HTTP cannot be served on {address}: {error}; give `{setting}` another address"),
         })?;
-        let serving =
-            axum::serve(BoundedListener::new(listener), router).with_graceful_shutdown(async move {
+        let serving = axum::serve(BoundedListener::new(listener, self.tls.clone()), router)
+            .with_graceful_shutdown(async move {
                 // The sender being gone means the same.
                 let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
             });
@@ -174,6 +192,11 @@ impl HttpServer {
     /// Where the skeleton web application is served.
     pub fn web_app_address(&self) -> Option<SocketAddr> {
         self.web_app
+    }
+
+    /// Whether they speak TLS, and nothing else.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Takes no more requests, and waits a while for answers that have begun.
@@ -215,17 +238,20 @@ fn api_routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
-/// Compressed for those who take it, let in, and bounded.
+/// What a refusal looks like.
+type Refusal = fn(StatusCode, &str, &str) -> Response;
+
+/// Compressed for those who take it, let in, bounded, and with headers for browsers.
 fn guarded(
     routes: Router<Shared>,
-    key: Option<Secret>,
+    access: Access,
     too_slow: fn(StatusCode, &str) -> Response,
-    refusal: fn(StatusCode, &str, &str) -> Response,
 ) -> Router<Shared> {
     routes
         .layer(CompressionLayer::new())
-        .layer(from_fn_with_state(Access::new(key, refusal), access::check))
+        .layer(from_fn_with_state(access, access::check))
         .layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
+        .layer(map_response(headers::secured))
 }
 
 fn refused(status: StatusCode, name: &str, message: &str) -> Response {

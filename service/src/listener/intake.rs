@@ -176,9 +176,9 @@ impl Intake {
         self.batcher.line_count()
     }
 
-    /// Counts a connection that was refused for lack of a place.
-    pub(super) fn reject_connection(&self, peer: &str) {
-        self.ledger.record(RejectReason::TooManyConnections, peer.as_bytes(), self.clock.unix_seconds());
+    /// Counts a sender who was refused.
+    pub(super) fn reject_peer(&self, reason: RejectReason, peer: &str) {
+        self.ledger.record(reason, peer.as_bytes(), self.clock.unix_seconds());
     }
 
     fn gather<T>(&mut self, source: IpAddr, frame: impl FnOnce(&mut dyn FnMut(Framed<'_>)) -> T) -> T {

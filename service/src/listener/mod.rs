@@ -21,6 +21,7 @@
 //! without LF kept). Departures: one thread instead of one per connection; limits on connections, silence and line
 //! length; a datagram may hold many lines; bytes that are not UTF-8 cost only their own line, later in the storer.
 
+pub mod allow_list;
 pub mod batch;
 pub mod connection;
 mod connection_table;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use mio::{Interest, Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::allow_list::Network;
 use self::counters::ListenerCounters;
 use self::intake::Intake;
 use self::poll_loop::{PICKLE_TOKEN, PollLoop, Sockets, TCP_TOKEN, UDP_TOKEN, WAKER_TOKEN};
@@ -83,6 +85,9 @@ pub struct ListenerOptions {
     /// What all connections together may have begun and not ended. Beyond it, the connection that holds most is closed and
     /// counted as [`crate::reject::RejectReason::TooMuchUnfinished`].
     pub max_unfinished_bytes: usize,
+    /// Networks that may send; empty for everybody. Others are counted as
+    /// [`crate::reject::RejectReason::NetworkNotAllowed`].
+    pub allowed_networks: Vec<Network>,
 }
 
 impl Default for ListenerOptions {
@@ -92,6 +97,7 @@ impl Default for ListenerOptions {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             line_timeout: DEFAULT_LINE_TIMEOUT,
             max_unfinished_bytes: DEFAULT_MAX_UNFINISHED_BYTES,
+            allowed_networks: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ use mio::{Events, Poll, Token};
 use socket2::SockRef;
 
 use super::ListenerOptions;
+use super::allow_list::Doorkeeper;
 use super::connection_table::{Closed, ConnectionTable};
 use super::counters::ListenerCounters;
 use super::drop_watch::DropWatch;
@@ -84,6 +85,7 @@ pub(super) struct PollLoop {
     udp_gate: Gate,
     drop_watch: DropWatch,
     table: ConnectionTable,
+    doorkeeper: Doorkeeper,
     options: ListenerOptions,
     chunk: Box<[u8]>,
     intake: Intake,
@@ -112,6 +114,7 @@ impl PollLoop {
             udp_gate: Gate::default(),
             drop_watch: DropWatch::default(),
             table: ConnectionTable::new(patience, options.max_unfinished_bytes),
+            doorkeeper: Doorkeeper::new(options.allowed_networks.clone()),
             options,
             chunk: vec![0; READ_CHUNK_BYTES].into_boxed_slice(),
             intake,
@@ -219,6 +222,9 @@ impl PollLoop {
             let Acceptor { socket, protocol, .. } = &self.acceptors[acceptor_idx];
             let protocol = *protocol;
             let accepted = socket.accept().and_then(|(stream, peer)| {
+                if !self.doorkeeper.admits(peer, &self.intake, now) {
+                    return Ok(());
+                }
                 if self.table.len() < self.options.max_connections {
                     self.table.insert(stream, protocol, peer.ip(), self.poll.registry(), now)?;
                     ListenerCounters::add(&self.intake.counters.connections_accepted, 1);
@@ -246,7 +252,7 @@ impl PollLoop {
     }
 
     fn refuse(&mut self, peer: &str, now: Duration) {
-        self.intake.reject_connection(peer);
+        self.intake.reject_peer(RejectReason::TooManyConnections, peer);
         if self.limit_log.is_due(now) {
             tracing::warn!(
                 peer,
@@ -281,7 +287,9 @@ impl PollLoop {
             match socket.recv_from(&mut self.chunk) {
                 Ok((size_bytes, peer)) => {
                     read_bytes += size_bytes;
-                    self.intake.take_datagram(&self.chunk[..size_bytes], peer.ip());
+                    if self.doorkeeper.admits(peer, &self.intake, now) {
+                        self.intake.take_datagram(&self.chunk[..size_bytes], peer.ip());
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.udp_gate.mark_drained();

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use lapin::protocol::constants;
+use lapin::runtime::default_runtime;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{ReplyCode, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 
 use super::RabbitSettings;
 use crate::bus::BusError;
+use crate::tls;
 
 /// Longest time that connecting, and any one answer of the broker, may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,6 +111,15 @@ impl Link {
     /// What a failure means to a role.
     pub(super) fn explain(&self, doing: &str, error: &lapin::Error) -> BrokerError {
         let RabbitSettings { host, port, virtual_host, user, .. } = &self.settings;
+        if let ErrorKind::IOError(error) = error.kind()
+            && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            let reason = format!(
+                "TLS with the broker at {host}:{port} failed: {error}; name its authority's certificate with ca=FILE in \
+                 the broker's address, and call it by a name that its certificate has"
+            );
+            return BrokerError { code: None, error: BusError::Refused { reason } };
+        }
         let ErrorKind::ProtocolError(said) = error.kind() else {
             return self.transient(doing, &error.to_string());
         };
@@ -155,7 +167,25 @@ impl Link {
         };
         let name = format!("htmengine {} (process {})", self.purpose, std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        self.answer(CONNECTING, Connection::connect_uri(uri, properties)).await
+        let runtime = default_runtime().map_err(|error| self.explain(CONNECTING, &error))?;
+        let tls = self.tls_config()?;
+        let connecting = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+        self.answer(CONNECTING, connecting).await
+    }
+
+    /// Authorities that this machine does not know, read anew for each connection, as they are renewed.
+    fn tls_config(&self) -> Result<OwnedTLSConfig, BrokerError> {
+        let Some(file) = self.settings.ca.as_ref().filter(|_| self.settings.use_tls) else {
+            return Ok(OwnedTLSConfig::default());
+        };
+        let refused = |reason| BrokerError {
+            code: None,
+            error: BusError::Refused { reason: format!("the broker's authorities (ca=): {reason}") },
+        };
+        tls::read_certificates(file).map_err(refused)?;
+        let text = String::from_utf8(tls::read_pem(file).map_err(refused)?);
+        let text = text.map_err(|_| refused(format!("{} is no text", file.display())))?;
+        Ok(OwnedTLSConfig { cert_chain: Some(text), ..OwnedTLSConfig::default() })
     }
 }
 

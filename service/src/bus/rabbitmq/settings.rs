@@ -1,6 +1,7 @@
 //! Where the broker is and what its queues are called.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Default of [`RabbitSettings::max_data_messages`]: 20 million lines in full messages.
 pub const DEFAULT_MAX_DATA_MESSAGES: u32 = 100_000;
@@ -18,8 +19,10 @@ pub struct RabbitSettings {
     pub user: String,
     /// Password.
     pub password: String,
-    /// Whether to speak TLS.
+    /// Whether to speak TLS. Whom we speak to is then always verified.
     pub use_tls: bool,
+    /// PEM file of authorities that may vouch for the broker, beside those of this machine.
+    pub ca: Option<PathBuf>,
     /// Queue of the listener's lines.
     pub data_queue: String,
     /// Queue of hints to the scheduler.
@@ -45,6 +48,7 @@ impl Default for RabbitSettings {
             user: "guest".to_owned(),
             password: "guest".to_owned(),
             use_tls: false,
+            ca: None,
             data_queue: "htmengine.metric.custom.data".to_owned(),
             hints_queue: "htmengine.mswapper.scheduler.notification".to_owned(),
             scores_queue: "htmengine.mswapper.results".to_owned(),

@@ -5,7 +5,7 @@
 use std::fs::File;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, OptsBuilder, SslOpts};
+use mysql_async::{Conn, Error, OptsBuilder};
 
 use super::Report;
 use super::reach::{ANSWER_LIMIT, reach, within};
@@ -158,7 +158,7 @@ async fn tables_and_rights(settings: &MysqlSettings) -> Result<Seen, Error> {
         .user(Some(settings.user.as_str()))
         .pass(Some(settings.password.as_str()))
         .db_name(Some(settings.database.as_str()))
-        .ssl_opts(settings.use_tls.then(SslOpts::default))
+        .ssl_opts(settings.tls_options())
         .prefer_socket(false);
     let mut connection = Conn::new(options).await?;
     let columns: Vec<(String, String)> = connection

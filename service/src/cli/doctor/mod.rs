@@ -6,6 +6,7 @@
 
 mod alerts;
 mod broker;
+mod certificates;
 mod database;
 mod folders;
 mod host;
@@ -56,7 +57,7 @@ impl fmt::Display for Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     level: Level,
-    /// `configuration`, `machine`, `folder`, `database`, `broker`, `alerts` or `port`.
+    /// `configuration`, `machine`, `folder`, `certificate`, `database`, `broker`, `alerts` or `port`.
     subject: &'static str,
     /// What was found, and what to do unless it is good.
     says: String,
@@ -158,6 +159,7 @@ impl Report {
         self.look_at_limits(&options);
         self.look_at_configuration(settings);
         self.look_at_folders(settings);
+        self.look_at_certificates(settings, &options);
         self.look_at_database(settings);
         self.look_at_broker(settings);
         self.look_at_alerts(settings);

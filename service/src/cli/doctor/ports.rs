@@ -14,10 +14,11 @@ const PROGRAM: &str = "htmengine";
 impl Report {
     pub(super) fn look_at_ports(&mut self, settings: &Settings, options: &EngineOptions) {
         let is_running = settings.is_engine_running().unwrap_or(false);
-        let udp = options.udp.then_some(options.graphite);
+        let udp = options.udp.then_some(options.graphite_udp.unwrap_or(options.graphite));
+        let udp_setting = if options.graphite_udp.is_some() { "graphite_udp" } else { "graphite" };
         for (what, setting, address, is_udp) in [
             ("Graphite lines", "graphite", Some(options.graphite), false),
-            ("Graphite lines", "graphite", udp, true),
+            ("Graphite lines", udp_setting, udp, true),
             ("pickled samples", "pickle", options.pickle, false),
             ("live results", "results", options.results, false),
             ("the HTTP interface", "http", options.http, false),

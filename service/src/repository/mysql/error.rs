@@ -79,6 +79,12 @@ pub(super) fn database_error(doing: &str, error: &Error) -> RepositoryError {
         Error::Io(IoError::Tls(_)) => {
             RepositoryError::Fatal { reason: reason("; check the server's certificate, or do without TLS") }
         }
+        Error::Io(IoError::Io(error)) if is_distrust(error) => RepositoryError::Fatal {
+            reason: reason(
+                "; TLS with the server failed: name its authority's certificate with ca=FILE in the database's address, \
+                 and call the server by a name that its certificate has",
+            ),
+        },
         Error::Io(IoError::Io(_)) => {
             RepositoryError::Transient { reason: reason("; is the server running? It is tried again") }
         }
@@ -93,6 +99,11 @@ pub(super) fn database_error(doing: &str, error: &Error) -> RepositoryError {
         },
         _ => RepositoryError::Fatal { reason: reason("; check that this is a MySQL or MariaDB server") },
     }
+}
+
+/// Whether TLS was refused, by us or by the server, rather than the connection lost.
+fn is_distrust(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 fn server_error(code: u16, reason: impl Fn(&str) -> String) -> RepositoryError {

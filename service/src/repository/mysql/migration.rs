@@ -46,6 +46,7 @@ pub fn migrate(
     target: MigrationTarget,
     runtime: &Handle,
 ) -> Result<Vec<String>, RepositoryError> {
+    settings.check_authorities()?;
     // The time zone stays the server's own: see revision 1d2eddc43366.
     let set_up = vec!["SET NAMES utf8mb4".to_owned(), format!("SET sql_mode = '{SQL_MODE}'")];
     let mut session = Session::connect(options(settings, set_up), runtime)?;

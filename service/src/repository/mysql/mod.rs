@@ -65,6 +65,7 @@ impl MysqlRepository {
         settings: &MysqlSettings,
         runtime: &Handle,
     ) -> Result<Arc<dyn Repository>, RepositoryError> {
+        settings.check_authorities()?;
         let pool = SessionPool::new(settings, runtime);
         let checked = pool.lend(|session| Catalogue::read(session)?.check());
         let named = |reason: String| format!("{}: {reason}", settings.shown());

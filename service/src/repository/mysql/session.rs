@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts};
+use mysql_async::{Conn, Opts, OptsBuilder, Params, Row};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -320,7 +320,7 @@ pub(super) fn options(settings: &MysqlSettings, set_up: Vec<String>) -> Opts {
         .pass(Some(settings.password.clone()).filter(|password| !password.is_empty()))
         .db_name(Some(settings.database.clone()))
         .prefer_socket(false)
-        .ssl_opts(settings.use_tls.then(SslOpts::default))
+        .ssl_opts(settings.tls_options())
         .tcp_keepalive(Some(TCP_KEEPALIVE))
         .stmt_cache_size(MAX_PREPARED_STATEMENTS)
         // An UPDATE counts the rows it found, also those that had the new values already.
