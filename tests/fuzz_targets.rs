@@ -1,7 +1,13 @@
 //! Promise: bytes from outside never do worse than an error. Each fuzz target over its kept inputs and a bounded number of
 //! their mutations; `fuzz/` runs the same bodies without a bound.
+//!
+//! `HTMENGINE_FUZZ_SECONDS=60` goes on for so long with each target, from the seed `HTMENGINE_FUZZ_SEED`, and tells how many
+//! inputs it tried (with `--nocapture`).
 
+use std::env;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use htm_tests::fuzzing::{self, mutated, seeds};
 use htm_tests::seeded_random::SeededRandom;
@@ -13,16 +19,33 @@ const SEED: u64 = 20_261_122;
 #[track_caller]
 fn run(target: &str, count: usize, check: fn(&[u8])) {
     let seeds = seeds(target);
-    let mut random = SeededRandom::new(SEED);
-    let mutations = (0..count).map(|_| mutated(&seeds, &mut random));
-    for input in seeds.iter().cloned().chain(mutations) {
-        let checked = catch_unwind(AssertUnwindSafe(|| check(&input)));
-        assert!(
-            checked.is_ok(),
-            "{target} fails (see above); mend it and keep this input in fuzz/seeds/{target}: {}",
-            input.escape_ascii()
-        );
+    for seed in &seeds {
+        run_one(target, seed, check);
     }
+    let (mut random, mut tried) = (SeededRandom::new(number("HTMENGINE_FUZZ_SEED").unwrap_or(SEED)), 0);
+    let extra = number("HTMENGINE_FUZZ_SECONDS").map(Duration::from_secs);
+    let started = Instant::now();
+    while tried < count || extra.is_some_and(|extra| started.elapsed() < extra) {
+        tried += 1;
+        run_one(target, &mutated(&seeds, &mut random), check);
+    }
+    if extra.is_some() {
+        writeln!(std::io::stderr(), "{target}: {tried} mutations, no failure").expect("standard error");
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[track_caller]
+fn run_one(target: &str, input: &[u8], check: fn(&[u8])) {
+    let checked = catch_unwind(AssertUnwindSafe(|| check(input)));
+    assert!(
+        checked.is_ok(),
+        "{target} fails (see above); mend it and keep this input in fuzz/seeds/{target}: {}",
+        input.escape_ascii()
+    );
 }
 
 #[test]

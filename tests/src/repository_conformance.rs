@@ -316,6 +316,7 @@ mod checks {
             assert_rejected(within(repository, |tx| tx.insert_metric(&twin)));
         }
         assert_eq!(repository.metrics(&[]).expect("lists").len(), 1);
+        assert_eq!(repository.metric_count(), Ok(1));
         // As the storer does it.
         let made = within(repository, |tx| {
             assert_eq!(tx.metric_by_name("c")?, None);

@@ -97,7 +97,7 @@ impl Intake {
         let now = self.clock.unix_seconds();
         let mut line_count = 0;
         let pushed = framer.push(bytes, |frame| {
-            for sample in pickle::samples(frame)?.iter() {
+            for sample in pickle::samples(frame)?.items() {
                 match sample {
                     Pickled::Line(line) => {
                         line_count += 1;

@@ -108,7 +108,7 @@ pub struct Samples {
 
 impl Samples {
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Pickled<'_>> {
+    pub fn items(&self) -> impl Iterator<Item = Pickled<'_>> {
         let mut from = 0;
         self.entries.iter().map(move |(to, refused)| {
             let bytes = &self.text[from..*to];

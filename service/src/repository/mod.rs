@@ -56,6 +56,14 @@ pub trait Repository: AlertReads + Send + Sync {
     /// [`RepositoryError`] from the database.
     fn metrics(&self, statuses: &[MetricStatus]) -> Result<Vec<Metric>, RepositoryError>;
 
+    /// How many metrics there are.
+    ///
+    /// # Errors
+    /// [`RepositoryError`] from the database.
+    fn metric_count(&self) -> Result<usize, RepositoryError> {
+        Ok(self.metrics(&[])?.len())
+    }
+
     /// Up to `limit` rows after `after`, in row order.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Owns the lines until every one is stored or counted as refused, so that a turn can be repeated for as long
 //! as the database is away.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -26,7 +27,7 @@ pub(super) struct Group {
 
 /// What one turn received and what of it is still to be stored.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub struct Batch {
     /// Acknowledge with this when nothing is left.
     pub(super) last_tag: DeliveryTag,
     /// Every line received.
@@ -42,7 +43,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Parses `deliveries`; `None` without any. Calls `refuse` for each line that is no sample. Blank lines are
     /// nothing.
-    pub(super) fn parse(
+    pub fn parse(
         deliveries: Vec<Delivery<DataMessage>>,
         now_unix_seconds: i64,
         options: &StorerOptions,
@@ -61,7 +62,9 @@ impl Batch {
             sources.push((lines.len(), None));
         }
         let mut groups: Vec<Group> = Vec::new();
-        let mut group_by_name: HashMap<String, usize> = HashMap::new();
+        // Names lie in the lines; only that of a group is copied.
+        let mut group_by_name: HashMap<Cow<'_, str>, usize> =
+            HashMap::with_capacity(lines.len() / 2);
         for (line_idx, line) in lines.iter().enumerate() {
             let read = match sample::parse_line(line, now_unix_seconds, &options.limits) {
                 Ok(Some(read)) => read,
@@ -74,14 +77,19 @@ impl Batch {
             let sample = StoredSample { timestamp: read.timestamp, value: read.value };
             let known = group_by_name.get(read.name.as_ref()).copied();
             let group_idx = known.unwrap_or_else(|| {
-                let name = read.name.into_owned();
-                group_by_name.insert(name.clone(), groups.len());
-                groups.push(Group { name, samples: Vec::new() });
+                groups.push(Group { name: read.name.clone().into_owned(), samples: Vec::new() });
+                group_by_name.insert(read.name, groups.len() - 1);
                 groups.len() - 1
             });
             groups[group_idx].samples.push(LineSample { sample, line_idx });
         }
+        drop(group_by_name);
         Some(Self { last_tag, lines, sources, groups, todo: Vec::new() })
+    }
+
+    /// Samples of all metrics.
+    pub fn sample_count(&self) -> usize {
+        self.groups.iter().map(|group| group.samples.len()).sum()
     }
 
     /// Who sent a line, if that is known.

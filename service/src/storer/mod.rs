@@ -18,7 +18,7 @@
 //! dropping that metric's samples; metrics in Error keep storing samples; metrics whose first sample matches a
 //! configured pattern are monitored by themselves; rows are not sent anywhere, a hint is enough.
 
-mod batch;
+pub mod batch;
 pub mod metric_cache;
 pub mod new_names;
 mod scrub;

@@ -94,7 +94,7 @@ impl NewNames {
             Some(_) => COUNT_INTERVAL,
         };
         if now.saturating_sub(self.counted_at) >= interval {
-            self.metric_count = Some(repository.status_sums(0)?.iter().map(|sum| sum.metrics).sum());
+            self.metric_count = Some(repository.metric_count()?);
             self.counted_at = now;
         }
         Ok(())

@@ -31,7 +31,7 @@ fn body(bytes: &[u8]) {
         }
     };
     let mut line_bytes = 0;
-    for sample in found.iter() {
+    for sample in found.items() {
         match sample {
             Pickled::Line(line) => {
                 line_bytes += line.len();

@@ -10,7 +10,7 @@ fn read(pickle: &[u8]) -> Result<Vec<String>, PickleError> {
         Pickled::Line(line) => text(line),
         Pickled::Refused(reason, shown) => format!("{}: {}", reason.name(), text(shown)),
     };
-    Ok(samples(pickle)?.iter().map(shown).collect())
+    Ok(samples(pickle)?.items().map(shown).collect())
 }
 
 #[track_caller]
@@ -189,7 +189,7 @@ proptest! {
     ) {
         let pickle = [&parts.concat()[..], b"."].concat();
         if let Ok(found) = samples(&pickle) {
-            let bytes: usize = found.iter().map(|item| match item {
+            let bytes: usize = found.items().map(|item| match item {
                 Pickled::Line(bytes) | Pickled::Refused(_, bytes) => bytes.len(),
             }).sum();
             prop_assert!(bytes <= (pickle.len() * MAX_EXPANSION).max(MIN_EXPANSION_BYTES));

@@ -145,6 +145,10 @@ impl Repository for MysqlRepository {
         self.read(|session| read::metrics(session, statuses))
     }
 
+    fn metric_count(&self) -> Result<usize, RepositoryError> {
+        self.read(read::metric_count)
+    }
+
     fn rows_after(
         &self,
         id: &ModelId,

@@ -259,6 +259,13 @@ pub(super) fn newest_change(session: &mut Session) -> Result<i64, RepositoryErro
     Ok(row.map(|row| Columns::new(row).integer()).transpose()?.flatten().unwrap_or(0))
 }
 
+/// See [`crate::repository::Repository::metric_count`].
+pub(super) fn metric_count(session: &mut Session) -> Result<usize, RepositoryError> {
+    let row = session.first_row("counting metrics", "SELECT COUNT(*) FROM metric", ())?;
+    let count = row.map(|row| Columns::new(row).integer()).transpose()?.flatten().unwrap_or(0);
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 fn metric_from_row(row: Row) -> Result<Metric, RepositoryError> {
     let mut columns = Columns::new(row);
     let uid = columns.required(Columns::text)?;

@@ -132,6 +132,10 @@ impl Repository for SqliteRepository {
         self.readers.read(|connection| read::metrics(connection, statuses))
     }
 
+    fn metric_count(&self) -> Result<usize, RepositoryError> {
+        self.readers.read(read::metric_count)
+    }
+
     fn rows_after(
         &self,
         id: &ModelId,

@@ -154,6 +154,14 @@ pub(super) fn elevated_rows(
     Ok(found)
 }
 
+/// See [`crate::repository::Repository::metric_count`].
+pub(super) fn metric_count(connection: &Connection) -> Result<usize, RepositoryError> {
+    let failed = |error: rusqlite::Error| database_error("counting metrics", &error);
+    let mut statement = connection.prepare_cached("SELECT count(*) FROM metric").map_err(failed)?;
+    let count: i64 = statement.query_row([], |row| row.get(0)).map_err(failed)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// See [`crate::repository::Repository::status_sums`].
 pub(super) fn status_sums(
     connection: &Connection,
