@@ -280,11 +280,11 @@ fn rows_are_followed_live() {
     request(site.address, "POST", "/api/v1/models", &spec.to_string());
     request(site.address, "POST", "/api/v1/models", &spec.to_string().replace("live", "other"));
     let mut stream = connect(site.address);
-    write!(stream, "GET /api/v1/stream?metric=live HTTP/1.1\r\nHost: h\r\n\r\n").expect("asked");
+    write!(stream, "GET /api/v1/stream?metric=live HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
     let mut reader = BufReader::new(stream);
     let mut next = || {
         let mut line = String::new();
-        reader.read_line(&mut line).expect("a line");
+        assert_ne!(reader.read_line(&mut line).expect("a line"), 0, "the stream goes on");
         line.trim_end().to_owned()
     };
     while !next().is_empty() {}

@@ -32,6 +32,7 @@ pub enum RepositoryChoice {
 
 /// Where roles meet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::large_enum_variant, reason = "a process has one or two")]
 pub enum BusChoice {
     /// In this process.
     #[default]

@@ -22,8 +22,12 @@ fn packages() -> Vec<Value> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["metadata", "--locked", "--offline", "--format-version", "1"];
     // Packages for other systems are locked too, and perhaps not here.
-    let here = ["--filter-platform", "x86_64-unknown-linux-gnu"];
-    let output = Command::new(cargo).current_dir(root()).args(arguments).args(here).output().expect("cargo");
+    let compiler = Command::new("rustc").current_dir(root()).arg("-vV").output().expect("rustc");
+    let compiler = String::from_utf8(compiler.stdout).expect("text");
+    let host = compiler.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    let mut metadata = Command::new(cargo);
+    metadata.current_dir(root()).args(arguments).args(["--filter-platform", host]);
+    let output = metadata.output().expect("cargo");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     metadata["packages"].as_array().expect("a list").clone()

@@ -20,6 +20,20 @@ const PATH: &str = "geheimPath7";
 const TOKEN: &str = "geheimToken7";
 const HEADER: &str = "geheimHeader7";
 
+/// What people run to see how it stands.
+const VERBS: [&[&str]; 10] = [
+    &["config", "show"],
+    &["config", "show", "--json"],
+    &["config", "check"],
+    &["doctor"],
+    &["doctor", "--json"],
+    &["status"],
+    &["metrics"],
+    &["queue-depths"],
+    &["alerts"],
+    &["alert", "test", "--channel", "ops"],
+];
+
 #[track_caller]
 fn assert_silent(what: &str, text: &str) {
     for line in text.lines() {
@@ -31,9 +45,8 @@ fn assert_silent(what: &str, text: &str) {
     }
 }
 
-#[test]
-fn nothing_that_is_shown_holds_a_secret() {
-    let (database, broker) = (PrivateMariadb::start_own(), PrivateRabbitMq::shared());
+/// A settings file with a secret wherever there may be one, each of them right.
+fn settings(database: &PrivateMariadb, broker: &PrivateRabbitMq, receiver: &WebhookReceiver) -> String {
     let name = database.migrated_database().database;
     database.query(
         "mysql",
@@ -47,19 +60,25 @@ fn nothing_that_is_shown_holds_a_secret() {
          rabbit_auth_backend_internal:set_permissions(<<\"tester\">>, <<\"{vhost}\">>, <<\".*\">>, <<\".*\">>, \
          <<\".*\">>, <<\"test\">>)."
     ));
-    let receiver = WebhookReceiver::start();
     let hook = receiver.url(&format!("/{PATH}?token={TOKEN}"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("htmengine.toml");
     let (port, amqp) = (database.port(), broker.address());
-    let settings = format!(
+    format!(
         "database = \"mysql://t:{DATABASE}@127.0.0.1:{port}/{name}\"\n\
          broker = \"amqp://tester:{BROKER}@{amqp}/{vhost}\"\n\
          http_key = \"{KEY}\"\n[alert]\n\
          [[alert.channel]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
          headers = {{ Authorization = \"Bearer {HEADER}\" }}\n\
          [[alert.rule]]\nname = \"silent\"\nwhen = \"no_data\"\nchannels = [\"ops\"]\n"
-    );
+    )
+}
+
+#[test]
+fn nothing_that_is_shown_holds_a_secret() {
+    let database = PrivateMariadb::start_own();
+    let receiver = WebhookReceiver::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("htmengine.toml");
+    let settings = settings(&database, PrivateRabbitMq::shared(), &receiver);
     fs::write(&file, &settings).expect("written");
     let config = file.to_str().expect("text");
     let data = folder.path().join("htmengine-data");
@@ -82,18 +101,7 @@ fn nothing_that_is_shown_holds_a_secret() {
     assert_eq!(ask("GET", "/api/v1/settings", KEY), 200);
     assert_eq!(ask("GET", "/api/v1/alerts/rules", KEY), 200);
     assert_eq!(ask("GET", "/api/v1/overview", "geheimWrong"), 401);
-    for verb in [
-        &["config", "show"][..],
-        &["config", "show", "--json"],
-        &["config", "check"],
-        &["doctor"],
-        &["doctor", "--json"],
-        &["status"],
-        &["metrics"],
-        &["queue-depths"],
-        &["alerts"],
-        &["alert", "test", "--channel", "ops"],
-    ] {
+    for verb in VERBS {
         let mut command = command(verb.iter().copied().chain(["--config", config]));
         if verb[0] != "config" && verb[0] != "alert" {
             command.args(["--data-dir", data]);
@@ -104,8 +112,8 @@ fn nothing_that_is_shown_holds_a_secret() {
         assert!(!text.is_empty(), "{verb:?} says something");
         assert_silent(&verb.join(" "), &text);
     }
-    let received = receiver.received();
-    assert!(received.iter().any(|it| it.path.contains(TOKEN) && it.head.contains(HEADER)), "they are used");
+    let is_used = receiver.received().iter().any(|it| it.path.contains(TOKEN) && it.head.contains(HEADER));
+    assert!(is_used, "the webhook's own are used");
     let log = server.log();
     assert!(server.terminate().success());
     assert!(log.contains("DEBUG"), "the log is verbose");

@@ -1,8 +1,11 @@
 //! TLS to our own servers, to MariaDB and to RabbitMQ, each with certificates that were made for the test.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use htm_tests::certificates::{Authority, Certificate, connect_tls};
 use htm_tests::http_client::{Answer, exchange};
@@ -165,4 +168,41 @@ fn a_handshake_that_was_begun_and_left_keeps_nobody_out() {
         connect(api).write_all(beginning).expect("sent");
     }
     wait_until("an answer", || ask(api, &authority, "").status == 200);
+}
+
+/// All the places that the server has.
+const PLACES: usize = 256;
+/// Between the bytes of a client that is slow on purpose; far below any limit on silence.
+const TRICKLE_PAUSE: Duration = Duration::from_millis(200);
+/// As long as an answer is waited for.
+const MAX_TRICKLES: u32 = 600;
+
+#[test]
+fn handshakes_that_never_end_give_their_places_up() {
+    let ours = Authority::new();
+    let Certificate { authority, certificate, key } = ours.certificate("server");
+    let site = Site::start(&settings(&certificate, &key));
+    let api = site.server.announced("HTTP API: https://");
+    let mut slow: Vec<TcpStream> = (0..PLACES).map(|_| connect(api)).collect();
+    // The head of a record as large as they come, of which a byte comes now and then: never silent, never done.
+    for stream in &mut slow {
+        stream.write_all(b"\x16\x03\x01\x40\x00").expect("sent");
+    }
+    let is_answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..MAX_TRICKLES {
+                if is_answered.load(Ordering::Relaxed) {
+                    break;
+                }
+                for stream in &mut slow {
+                    // Those that gave up are gone.
+                    let _ = stream.write_all(b"\x01");
+                }
+                thread::sleep(TRICKLE_PAUSE);
+            }
+        });
+        assert_eq!(ask(api, &authority, "").status, 200);
+        is_answered.store(true, Ordering::Relaxed);
+    });
 }

@@ -228,7 +228,8 @@ impl PrivateRabbitMq {
         if let Some(Certificate { authority, certificate, key }) = certificate {
             let options = [("cacertfile", authority), ("certfile", certificate), ("keyfile", key)];
             let options = options.map(|(name, file)| format!("ssl_options.{name} = {}\n", file.display()));
-            conf += &format!("listeners.ssl.1 = 127.0.0.1:{tls_port}\n{}", options.concat());
+            conf += &options.concat();
+            conf += &["listeners.ssl.1 = 127.0.0.1:", &tls_port.to_string(), "\n"].concat();
             conf += "ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n";
         }
         fs::write(path.join("rabbitmq.conf"), conf).expect("a file in it");

@@ -50,30 +50,32 @@ impl Access {
         known.max_by_key(|key| key.role())
     }
 
-    /// Whether the request may go on; else the answer to it.
-    fn admit(&self, request: &Request) -> Result<(), Response> {
+    /// The answer to a request that may not go on.
+    fn refused(&self, request: &Request) -> Option<Response> {
         if let Some(host) = self.hosts.refused(request.uri(), request.headers()) {
             let message = format!(
                 "the request is for the host '{host}', which is none of ours: ask for localhost or 127.0.0.1, or name \
                  the host in the setting `http_hosts`"
             );
-            return Err((self.refusal)(StatusCode::MISDIRECTED_REQUEST, "UnknownHost", &message));
+            return Some((self.refusal)(StatusCode::MISDIRECTED_REQUEST, "UnknownHost", &message));
         }
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         if let Some(needed) = (self.needed_role)(path, request.method())
             && !self.keys.is_empty()
+            && let Some(refusal) = self.refused_for(needed, request)
         {
-            self.admit_with(needed, request)?;
+            return Some(refusal);
         }
         let is_reading = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if !is_reading && is_from_elsewhere(request.headers()) {
             let message = "a page of another site asked for this; changes are taken from our own pages and from programs";
-            return Err((self.refusal)(StatusCode::FORBIDDEN, "OtherSite", message));
+            return Some((self.refusal)(StatusCode::FORBIDDEN, "OtherSite", message));
         }
-        Ok(())
+        None
     }
 
-    fn admit_with(&self, needed: KeyRole, request: &Request) -> Result<(), Response> {
+    /// The answer to a request without a key of this role.
+    fn refused_for(&self, needed: KeyRole, request: &Request) -> Option<Response> {
         let (method, path) = (request.method(), request.uri().path());
         let role = needed.name();
         let Some(key) = self.known_key(request.headers()) else {
@@ -87,7 +89,7 @@ impl Access {
             );
             let mut refusal = (self.refusal)(StatusCode::UNAUTHORIZED, "KeyNeeded", &message);
             refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(REALM));
-            return Err(refusal);
+            return Some(refusal);
         };
         let (name, has) = (key.name(), key.role().name());
         if key.role() < needed {
@@ -96,22 +98,22 @@ impl Access {
                 "the key '{name}' has the role {has}, and this needs {role}: use a key with that role; `htmengine key \
                  new --role {role}` makes one"
             );
-            return Err((self.refusal)(StatusCode::FORBIDDEN, "RoleNeeded", &message));
+            return Some((self.refusal)(StatusCode::FORBIDDEN, "RoleNeeded", &message));
         }
         if needed == KeyRole::Admin {
             tracing::info!(%method, path, key = name, "an admin's request");
         } else {
             tracing::debug!(%method, path, key = name, "a request with a key");
         }
-        Ok(())
+        None
     }
 }
 
 /// The middleware.
 pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
-    match access.admit(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+    match access.refused(&request) {
+        None => next.run(request).await,
+        Some(refusal) => refusal,
     }
 }
 

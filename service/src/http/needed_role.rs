@@ -99,6 +99,7 @@ pub(super) fn of_api(path: Option<&str>, method: &Method) -> Option<KeyRole> {
 }
 
 /// Of the skeleton web application's and the traffic tutorial's, where every path is a metric.
+#[expect(clippy::unnecessary_wraps, reason = "as a `NeededRole` is")]
 pub(super) fn of_web_app(_: Option<&str>, method: &Method) -> Option<KeyRole> {
     Some(match *method {
         Method::GET | Method::HEAD => Read,
@@ -128,7 +129,7 @@ mod tests {
             let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
             if path.is_dir() {
                 routes_in_sources(&path, found);
-            } else if name.ends_with(".rs") && !WEB_APP.contains(&name) {
+            } else if path.extension().is_some_and(|it| it == "rs") && !WEB_APP.contains(&name) {
                 let text = fs::read_to_string(&path).expect("a source");
                 let paths = route.captures_iter(&text).filter_map(|it| it.get(1).or(it.get(2)));
                 found.extend(paths.map(|path| path.as_str().to_owned()));

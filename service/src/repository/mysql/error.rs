@@ -103,7 +103,7 @@ pub(super) fn database_error(doing: &str, error: &Error) -> RepositoryError {
 
 /// Whether TLS was refused, by us or by the server, rather than the connection lost.
 fn is_distrust(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 fn server_error(code: u16, reason: impl Fn(&str) -> String) -> RepositoryError {
