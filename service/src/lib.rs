@@ -67,6 +67,8 @@ pub mod control;
 
 pub mod engine;
 
+pub mod backup;
+
 pub mod benchmark;
 
 pub mod traffic_scenario;
