@@ -38,7 +38,7 @@ pub(super) struct BackupArgs {
 }
 
 pub(super) fn run(args: &BackupArgs) -> Result<(), CliError> {
-    start_log(LogFormat::Text, "warn", None);
+    let _ = start_log(LogFormat::Text, "warn", None);
     let shown = args.folder.display();
     if args.verify {
         let manifest = backup::verify(&args.folder)?;

@@ -29,6 +29,7 @@ mod open_operations;
 mod output;
 mod queue_depths;
 mod rebuild;
+mod reload;
 mod replay;
 mod restore;
 mod roles;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use htm_core::ids::ModelId;
 use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
 
 use super::address::{self, BrokerKind, DatabaseKind};
 use super::environment::{
@@ -38,6 +39,8 @@ use crate::repository::sqlite::OpenMode;
 use crate::scheduler::model_store::ModelStore;
 
 const MIB: usize = 1 << 20;
+/// What is logged unless told otherwise.
+const DEFAULT_LOG: &str = "info";
 
 /// The effective settings.
 #[derive(Debug)]
@@ -113,8 +116,20 @@ impl Settings {
             return Err(ConfigError { problems: vec![problem] });
         }
         let settings = Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() };
+        settings.check_log()?;
         settings.check_alerts()?;
         Ok(settings)
+    }
+
+    fn check_log(&self) -> Result<(), ConfigError> {
+        let Some(log) = &self.said.log else { return Ok(()) };
+        let Err(error) = EnvFilter::try_new(&log.value) else { return Ok(()) };
+        Err(ConfigError::new(format!(
+            "log ({}) is '{}': {error}; expected error, warn, info, debug or trace, or such as \
+             'info,htmengine::storer=debug'",
+            log.layer,
+            log.value.escape_debug()
+        )))
     }
 
     /// A channel to the broker needs one.
@@ -281,6 +296,9 @@ impl Settings {
             let never = Duration::from_secs(u64::from(u32::MAX));
             options.listener.idle_timeout = if seconds == 0 { never } else { Duration::from_secs(seconds) };
         }
+        if let Some(seconds) = &said.drain_s {
+            options.drain = Duration::from_secs(u64::from(seconds.value));
+        }
         options
     }
 
@@ -291,7 +309,8 @@ impl Settings {
 
     /// What is logged unless `HTMENGINE_LOG` says otherwise.
     pub fn log_filter(&self) -> String {
-        if self.is_profiling() { format!("info,{}=debug", profiling::TARGET) } else { "info".to_owned() }
+        let log = value(self.said.log.as_ref(), DEFAULT_LOG.to_owned());
+        if self.is_profiling() { format!("{log},{}=debug", profiling::TARGET) } else { log }
     }
 
     /// The store of model files.
@@ -438,6 +457,8 @@ fn defaults(has_old_config: bool) -> Said {
         max_future_s: u32::try_from(engine.limits.max_future_seconds).unwrap_or(u32::MAX),
         max_connections: engine.listener.max_connections,
         idle_timeout_s: engine.listener.idle_timeout.as_secs(),
+        drain_s: u32::try_from(engine.drain.as_secs()).unwrap_or(u32::MAX),
+        log: DEFAULT_LOG.to_owned(),
         profiling: false,
     };
     Said { http, ..others }

@@ -43,6 +43,8 @@ struct TomlFile {
     max_future_s: Option<Spanned<u32>>,
     max_connections: Option<Spanned<usize>>,
     idle_timeout_s: Option<Spanned<u64>>,
+    drain_s: Option<Spanned<u32>>,
+    log: Option<Spanned<String>>,
     profiling: Option<Spanned<bool>>,
     alert: Option<Spanned<AlertFile>>,
 }
@@ -148,6 +150,8 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         max_future_s: file.max_future_s,
         max_connections: file.max_connections,
         idle_timeout_s: file.idle_timeout_s,
+        drain_s: file.drain_s,
+        log: file.log,
         profiling: file.profiling,
     }
 }

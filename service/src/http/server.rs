@@ -29,6 +29,7 @@ use super::{
 };
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
+use crate::live_setting::LiveSetting;
 use crate::operations::Operations;
 use crate::operations::overview::Gauge;
 use crate::sample::SampleLimits;
@@ -57,7 +58,7 @@ pub struct HttpOptions {
     /// Where the engine leaves its figures.
     pub data_dir: PathBuf,
     /// The effective settings of this process, for people.
-    pub settings: Vec<Entry>,
+    pub settings: LiveSetting<Vec<Entry>>,
 }
 
 impl HttpOptions {

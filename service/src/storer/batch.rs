@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::StorerOptions;
 use super::scrub::LineSample;
@@ -29,7 +30,7 @@ pub(super) struct Batch {
     /// Acknowledge with this when nothing is left.
     pub(super) last_tag: DeliveryTag,
     /// Every line received.
-    pub(super) lines: Vec<Vec<u8>>,
+    pub(super) lines: Arc<Vec<Vec<u8>>>,
     /// One per metric, in order of first appearance.
     pub(super) groups: Vec<Group>,
     /// Runs of groups that are still to be stored, each in a transaction of its own; the last one is next.
@@ -69,7 +70,7 @@ impl Batch {
             });
             groups[group_idx].samples.push(LineSample { sample, line_idx });
         }
-        Some(Self { last_tag, lines, groups, todo: Vec::new() })
+        Some(Self { last_tag, lines: Arc::new(lines), groups, todo: Vec::new() })
     }
 
     /// Plans transactions of at most `max_rows` rows (more only where one metric alone has more).
