@@ -111,6 +111,7 @@ fn small_backup() -> (TempDir, PathBuf, PathBuf) {
     wait_for_scores(&server.repository(), "speed", 60);
     let data_dir = server.data_dir().to_owned();
     assert!(server.terminate().success(), "a good end");
+    fs::write(data_dir.join("unstored.lines"), lines("speed", &samples[59..])).expect("written");
     let backup = folder.path().join("backup");
     let said = succeed(["backup", text(&backup), "--data-dir", text(&data_dir)]);
     assert!(said.contains("is complete: 60 rows of 1 metrics, 60 of them scored, 1 model files"), "{said}");
@@ -130,7 +131,7 @@ fn a_damaged_backup_is_refused_by_the_name_of_its_file() {
     let (folder, _, backup) = small_backup();
     let target = folder.path().join("new");
     let files = files_below(&backup);
-    assert_eq!(files.len(), 4, "database, model, manifest and its checksum: {files:?}");
+    assert_eq!(files.len(), 5, "database, model, kept lines, manifest and its checksum: {files:?}");
     for file in &files {
         let whole = fs::read(file).expect("a readable file");
         let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
@@ -150,6 +151,7 @@ fn a_damaged_backup_is_refused_by_the_name_of_its_file() {
     }
     succeed(["restore", text(&backup), "--data-dir", text(&target)]);
     assert_eq!(rows(&open_repository(&target), "speed").len(), 60);
+    assert!(target.join("unstored.lines").exists(), "lines that were not stored yet are not lost");
 }
 
 #[test]

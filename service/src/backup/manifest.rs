@@ -14,6 +14,7 @@ use super::copying::{hash_file, hex};
 use super::{BackupError, failed};
 use crate::backends::DATABASE_FILE;
 use crate::engine::MODELS_FOLDER;
+use crate::storer::kept_lines::KEPT_LINES_FILE;
 
 /// The version of the layout of a backup that this program writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -69,7 +70,7 @@ pub struct FileEntry {
 impl Manifest {
     /// How many files of models there are.
     pub fn model_files(&self) -> usize {
-        self.files.iter().filter(|file| file.path != DATABASE_FILE).count()
+        self.files.iter().filter(|file| file.path.starts_with(MODELS_FOLDER)).count()
     }
 
     /// Size of all files together.
@@ -163,7 +164,7 @@ struct VersionOnly {
 
 /// Whether a backup has such a file: nothing else is ever written by a restore, and nothing outside of its folders.
 fn is_ours(path: &str) -> bool {
-    if path == DATABASE_FILE {
+    if path == DATABASE_FILE || path == KEPT_LINES_FILE {
         return true;
     }
     let parts: Vec<Component<'_>> = Path::new(path).components().collect();
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn only_files_of_a_backup_are_ever_written() {
-        for path in ["htmengine.sqlite", "models/ab/abc.model", "models/a/a.model"] {
+        for path in ["htmengine.sqlite", "unstored.lines", "models/ab/abc.model", "models/a/a.model"] {
             assert!(is_ours(path), "{path}");
         }
         for path in [

@@ -39,7 +39,8 @@ use crate::machine;
 use crate::model_params::ModelStart;
 use crate::repository::metric::Metric;
 use crate::repository::sqlite::snapshot::{SqliteSnapshot, structure_faults};
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError, StatusSum};
+use crate::storer::kept_lines::KEPT_LINES_FILE;
 
 pub use self::restore::restore;
 
@@ -92,6 +93,8 @@ pub fn take(source: &Source<'_>, target: &Path, now: i64) -> Result<Manifest, Ba
         scored_rows: 0,
         files: Vec::new(),
     };
+    // Before the rows, too: a line of it that is in both is told apart by its time.
+    manifest.files.extend(copy_kept_lines(source, folder)?);
     let rows = settle(source, folder, &mut copied, &database)?;
     for sum in rows.status_sums()? {
         manifest.metrics += sum.metrics;
@@ -167,7 +170,7 @@ impl Rows<'_> {
         }
     }
 
-    fn status_sums(&self) -> Result<Vec<crate::repository::StatusSum>, RepositoryError> {
+    fn status_sums(&self) -> Result<Vec<StatusSum>, RepositoryError> {
         match self {
             Self::Moment(snapshot) => snapshot.status_sums(),
             Self::Elsewhere(repository) => repository.status_sums(0),
@@ -261,6 +264,12 @@ fn copy_model(source: &Source<'_>, folder: &Path, id: ModelId) -> Result<Option<
             Ok(None)
         }
     }
+}
+
+/// Copies lines that an engine had taken in and could not store before it ended, if there are any.
+fn copy_kept_lines(source: &Source<'_>, folder: &Path) -> Result<Option<FileEntry>, BackupError> {
+    let copied = copy(&source.data_dir.join(KEPT_LINES_FILE), &folder.join(KEPT_LINES_FILE), 0)?;
+    Ok(copied.map(|file| FileEntry { path: KEPT_LINES_FILE.to_owned(), bytes: file.bytes, sha1: file.sha1 }))
 }
 
 /// Ids of the models that have files.
