@@ -20,7 +20,7 @@ use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::metric::MetricStatus;
 use serde_json::Value;
 
-const VERBS: [(&str, &str); 21] = [
+const VERBS: [(&str, &str); 23] = [
     ("serve", "Run the engine"),
     ("demo", "Show what the engine does"),
     ("replay", "Score a file of samples"),
@@ -39,6 +39,8 @@ const VERBS: [(&str, &str); 21] = [
     ("collect-garbage", "Delete rows older than so many days"),
     ("status", "Show figures of the running engine"),
     ("checkpoint", "Have the running engine save every model"),
+    ("backup", "Copy rows and models of an engine"),
+    ("restore", "Make an empty data folder what a backup holds"),
     ("rebuild", "Build a metric's model again from its rows"),
     ("doctor", "Look at this machine"),
     ("config", "Show the effective settings, or check them"),

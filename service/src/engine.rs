@@ -4,7 +4,8 @@
 //! per role. Stopping goes the way of a sample. With the bus in this process: the listener hands over what it has, the
 //! storer stores it, the scheduler finishes its turn, the anomaly role commits all scores, and only then are the models
 //! saved. With a broker nothing has to be drained: each role finishes and acknowledges what it holds, the rest waits
-//! there. Rows that were stored and not stepped are stepped next time.
+//! there. Rows that were stored and not stepped are stepped next time. All of it has until a deadline (`engine/drain.rs`); what
+//! is over then is told, and lines that could not be stored are kept for the next start.
 //!
 //! Invariants: one of each role per data folder, by locks on files in it (`engine/lock.rs`); roles alone meet only at a
 //! broker.
@@ -16,21 +17,24 @@ pub mod lock;
 pub mod patience;
 pub mod role;
 
+mod drain;
+mod live;
 mod start;
 
 use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use self::live::Live;
 pub use self::lock::LOCK_FILE;
-use self::role::{Role, Roles};
+use self::role::Roles;
 use crate::alerts::AlertSettings;
 use crate::alerts::role::AlertThreads;
 use crate::api_key::ApiKey;
@@ -52,19 +56,14 @@ use crate::scheduler::figures::SchedulerFigures;
 use crate::self_series::SelfSeriesThread;
 use crate::storer::new_names::NewNameLimits;
 use crate::tls::TlsFiles;
+use crate::storer::kept_lines::LinesInHand;
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";
+/// How long a stop may take unless told otherwise: less than the 90 s that the units for systemd and supervisord give it.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(60);
 /// How long a stop lets the anomaly role work off scores that wait at a broker, if their models are in this process.
 const SCORES_DRAIN: Duration = Duration::from_secs(10);
-/// How long a stop waits for scores to be committed by another process, so that their models can be saved.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
-const COMMIT_POLL: Duration = Duration::from_millis(100);
-/// A role that waits for a broker that is away gets so long to end, before the bus is closed under it.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
-const STOP_POLL: Duration = Duration::from_millis(10);
-/// What clients of database and broker get to end.
-const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an engine is to do.
 #[derive(Debug, Clone)]
@@ -137,6 +136,8 @@ pub struct EngineOptions {
     pub new_names: NewNameLimits,
     /// Connections and time-outs.
     pub listener: ListenerOptions,
+    /// How long a stop may take to store what was taken in and to save models.
+    pub drain: Duration,
 }
 
 impl EngineOptions {
@@ -176,13 +177,15 @@ impl EngineOptions {
             limits: SampleLimits::default(),
             new_names: NewNameLimits::default(),
             listener: ListenerOptions::default(),
+            drain: DEFAULT_DRAIN,
         }
     }
 }
 
 /// A running engine.
 pub struct Engine {
-    roles: Roles,
+    options: EngineOptions,
+    live: Live,
     /// Whether the bus is in this process, and gone with it.
     is_local: bool,
     graphite: Option<SocketAddr>,
@@ -212,6 +215,8 @@ type SchedulerThread = JoinHandle<(Scheduler, Result<(), RepositoryError>)>;
 struct Threads {
     listener: Option<ListenerHandle>,
     storer: Option<RoleThread>,
+    /// What the storer is about to store.
+    in_hand: LinesInHand,
     scheduler: Option<SchedulerThread>,
     anomaly: Option<RoleThread>,
     /// Where the scheduler is.
@@ -233,6 +238,8 @@ struct Signals {
     finish_anomaly: AtomicBool,
     /// Raised when nothing is answered any more.
     stop_control: AtomicBool,
+    /// Raised when the time to drain is over: roles end after their turn.
+    give_up: AtomicBool,
 }
 
 impl Engine {
@@ -317,92 +324,6 @@ impl Engine {
             || threads.scheduler.as_ref().is_some_and(JoinHandle::is_finished)
             || threads.anomaly.as_ref().is_some_and(JoinHandle::is_finished)
             || threads.listener.as_ref().is_some_and(ListenerHandle::is_finished)
-    }
-
-    /// Drains and saves: every sample accepted is stored or waits at the broker, every score computed is committed or
-    /// waits there, every model whose scores are committed is saved.
-    ///
-    /// # Errors
-    /// What ended a role, if one failed.
-    pub fn stop(mut self) -> Result<(), EngineError> {
-        // First what gives the engine work.
-        drop(self.http.take());
-        drop(self.garbage.take());
-        drop(self.self_series.take());
-        let threads = std::mem::take(&mut self.threads);
-        let raise = |signal: &AtomicBool| signal.store(true, Ordering::Relaxed);
-        if let Some(listener) = threads.listener {
-            listener.stop();
-        }
-        if self.is_local {
-            self.bus.data().close();
-        }
-        raise(&self.signals.stop_waiting);
-        raise(&self.signals.finish_storer);
-        let storer = self.join("storer", threads.storer)?.unwrap_or(Ok(()));
-        if self.is_local {
-            self.bus.hints().close();
-        }
-        raise(&self.signals.stop_scheduler);
-        let (mut scheduler, stepped) = match self.join("scheduler", threads.scheduler)? {
-            Some((scheduler, stepped)) => (Some(scheduler), stepped),
-            None => (None, Ok(())),
-        };
-        if self.is_local {
-            self.bus.scores().close();
-        }
-        raise(&self.signals.finish_anomaly);
-        let anomaly = self.join("anomaly", threads.anomaly)?.unwrap_or(Ok(()));
-        drop(self.alerts.take());
-        let saved = scheduler.as_mut().map_or(Ok(()), |scheduler| self.save(scheduler));
-        raise(&self.signals.stop_control);
-        if let Some(control) = self.join("control", threads.control)? {
-            control.write_figures(true);
-        }
-        self.join("ledger", threads.ledger)?;
-        self.bus.close();
-        drop(self.results.take());
-        // Their clients end on the runtime, so they go before it.
-        drop((scheduler, self.bus, self.repository));
-        self.runtime.shutdown_timeout(RUNTIME_PATIENCE);
-        storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
-    }
-
-    /// Saves all models; those whose scores another process is still to commit are waited for a little, the others are
-    /// stepped again next time.
-    fn save(&self, scheduler: &mut Scheduler) -> Result<(), RepositoryError> {
-        scheduler.save_all()?;
-        if self.is_local || self.roles.has(Role::Anomaly) {
-            return Ok(());
-        }
-        let until = self.clock.monotonic() + COMMIT_PATIENCE;
-        while scheduler.unsaved_model_count() > 0 && self.clock.monotonic() < until {
-            thread::sleep(COMMIT_POLL);
-            scheduler.save_all()?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the end of a role that was told to end.
-    fn join<T>(&self, name: &str, thread: Option<JoinHandle<T>>) -> Result<Option<T>, EngineError> {
-        let Some(thread) = thread else { return Ok(None) };
-        let until = self.clock.monotonic() + STOP_PATIENCE + SCORES_DRAIN;
-        while !self.is_local && !thread.is_finished() {
-            thread::sleep(STOP_POLL);
-            if self.clock.monotonic() >= until {
-                tracing::warn!(
-                    "the {name} waits for a broker that is away; what it holds was not acknowledged and comes again"
-                );
-                self.bus.close();
-                break;
-            }
-        }
-        let joined = thread.join().map_err(|_| EngineError {
-            reason: format!(
-                "the {name} stopped with a panic (see the log); nothing stored is lost: start again"
-            ),
-        })?;
-        Ok(Some(joined))
     }
 }
 

@@ -9,6 +9,10 @@ pub mod clock;
 
 pub mod profiling;
 
+pub mod log_limiter;
+
+pub mod live_setting;
+
 pub mod self_metrics;
 
 pub mod self_series;
@@ -70,6 +74,8 @@ pub mod config;
 pub mod control;
 
 pub mod engine;
+
+pub mod backup;
 
 pub mod benchmark;
 

@@ -256,10 +256,28 @@ impl Server {
     /// # Panics
     /// If it never ends.
     #[track_caller]
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
+        self.signal("TERM");
+        self.end()
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status();
-        assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
+        let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id]).status();
+        assert!(sent.expect("a shell").success(), "SIG{name} could not be sent");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it never ends.
+    #[track_caller]
+    pub fn end(mut self) -> ExitStatus {
         wait_for("the end of serve", || self.child.try_wait().expect("our own child"))
     }
 

@@ -18,6 +18,8 @@ pub const FORMAT_VERSION: u32 = 4;
 pub const MAX_GENERATION_BYTES: usize = 32;
 /// Size of the header.
 pub const HEADER_BYTES: usize = 128;
+/// Longest header and section table.
+pub const MAX_HEAD_BYTES: usize = table_end(SECTIONS.len());
 
 /// The header as it lies in the file.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -54,8 +56,16 @@ impl Header {
     /// # Errors
     /// Anything that shows that the file is not a whole model file of this version.
     pub fn of(file: &[u8]) -> Result<Self, FormatError> {
-        let found = file.len() as u64;
-        let (raw, _) = RawHeader::read_from_prefix(file)
+        Self::of_head(file, file.len())
+    }
+
+    /// As [`Self::of`] from the first [`MAX_HEAD_BYTES`] of a file of `file_bytes`.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_head(head: &[u8], file_bytes: usize) -> Result<Self, FormatError> {
+        let found = file_bytes as u64;
+        let (raw, _) = RawHeader::read_from_prefix(head)
             .map_err(|_| FormatError::Size { found, expected: HEADER_BYTES as u64 })?;
         if raw.magic != MAGIC {
             return Err(FormatError::Magic { found: raw.magic });
@@ -69,7 +79,7 @@ impl Header {
             return Err(FormatError::Bounds { reason });
         }
         let end = table_end(count);
-        let table = file.get(HEADER_BYTES..end);
+        let table = head.get(HEADER_BYTES..end);
         let table = table.ok_or(FormatError::Size { found, expected: end as u64 })?;
         check_sum("header", sum(raw, table), raw.crc.get())?;
         if raw.file_size_bytes.get() != found {
@@ -79,7 +89,7 @@ impl Header {
         Ok(Self {
             last_stepped_row_id: RowId(raw.last_stepped_row_id.get()),
             generation: String::from_utf8_lossy(generation).into_owned(),
-            sections: Section::read_table(table, file.len())?,
+            sections: Section::read_table(table, file_bytes)?,
         })
     }
 

@@ -22,6 +22,7 @@ use super::watch::{SeenSignals, Watch};
 use crate::bus::message::{InferenceResults, ResultMessage};
 use crate::bus::{BusError, Subscription};
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::model_params::ModelSpec;
 use crate::repository::alert::{AlertCursor, EpisodeQuery};
 use crate::repository::metric::{Metric, MetricStatus};
@@ -50,8 +51,6 @@ const MAX_CLOSED_AGE_S: i64 = 90 * 86_400;
 const MAX_CLOSED_EPISODES: usize = 10_000;
 /// Pause after the database was away.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// A failure that lasts is logged at most this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The role.
 pub(super) struct Alerter {
@@ -75,7 +74,7 @@ pub(super) struct Alerter {
     next_visit: Duration,
     next_save: Duration,
     next_purge: Duration,
-    last_warning: Option<Duration>,
+    warnings: LogLimiter,
 }
 
 impl Alerter {
@@ -102,7 +101,7 @@ impl Alerter {
             next_visit: Duration::ZERO,
             next_save: Duration::ZERO,
             next_purge: Duration::ZERO,
-            last_warning: None,
+            warnings: LogLimiter::default(),
         }
     }
 
@@ -411,10 +410,8 @@ impl Alerter {
     }
 
     fn warn(&mut self, error: &RepositoryError) {
-        let now = self.clock.monotonic();
-        if self.last_warning.is_none_or(|last| now >= last + LOG_INTERVAL) {
-            self.last_warning = Some(now);
-            tracing::warn!("alerts wait: {error}");
+        if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
+            tracing::warn!("alerts wait: {error}{repeats}");
         }
     }
 }

@@ -21,6 +21,7 @@ use super::settings::AlertSettings;
 use super::webhook::{Poster, Verdict};
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::repository::alert::{
     AlertDelivery, AlertEpisode, DeliveryKind, DeliveryState, MAX_ERROR_CHARS, Suppression,
 };
@@ -44,8 +45,6 @@ const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long the broker may take to confirm a message.
 pub(super) const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
-/// A failure of the database that lasts is logged at most this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What to do with a delivery that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +211,7 @@ pub(super) struct Courier {
     clock: Arc<dyn Clock>,
     channel: Channel,
     line: Line,
-    last_warning: Option<Duration>,
+    warnings: LogLimiter,
 }
 
 impl Courier {
@@ -233,7 +232,7 @@ impl Courier {
             clock: Arc::clone(clock),
             channel: channel.clone(),
             line: Line::open(channel, bus)?,
-            last_warning: None,
+            warnings: LogLimiter::default(),
         })
     }
 
@@ -331,10 +330,8 @@ impl Courier {
     }
 
     fn warn(&mut self, error: &RepositoryError) {
-        let now = self.clock.monotonic();
-        if self.last_warning.is_none_or(|last| now >= last + LOG_INTERVAL) {
-            self.last_warning = Some(now);
-            tracing::warn!("alerts for channel `{}` wait: {error}", self.channel.name);
+        if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
+            tracing::warn!("alerts for channel `{}` wait: {error}{repeats}", self.channel.name);
         }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::bus::message::{ModelOutput, ResultMessage};
 use crate::bus::{Bus, BusError, Delivery};
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::repository::{Repository, RepositoryError};
 use crate::{profiling, self_metrics};
 
@@ -33,8 +34,6 @@ pub const ROWS_PER_TRANSACTION: usize = 1_000;
 const RECEIVE_WAIT: Duration = Duration::from_millis(500);
 /// Pause after the database or the bus was away.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// A failure that lasts is logged at most this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What one turn did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,18 +73,18 @@ pub struct Anomaly {
     clock: Arc<dyn Clock>,
     /// Received and not yet committed.
     pending: Vec<Delivery<ModelOutput>>,
-    last_warning: Option<Duration>,
+    warnings: LogLimiter,
 }
 
 impl Anomaly {
     /// A role that has received nothing yet.
     pub fn new(bus: Arc<dyn Bus>, repository: Arc<dyn Repository>, clock: Arc<dyn Clock>) -> Self {
-        Self { bus, repository, clock, pending: Vec::new(), last_warning: None }
+        Self { bus, repository, clock, pending: Vec::new(), warnings: LogLimiter::default() }
     }
 
     /// Takes turns until the score queue is closed and drained, until `may_wait` forbids to wait any longer for a
-    /// database or bus that is away, or until `is_finishing` and no message comes or `drain` is over. What was not
-    /// committed then is not acknowledged either.
+    /// database or bus that is away, or until `is_finishing` and no message comes or `drain` is over; after its turn, once
+    /// `is_given_up`. What was not committed then is not acknowledged either.
     ///
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
@@ -93,6 +92,7 @@ impl Anomaly {
         &mut self,
         may_wait: impl Fn() -> bool,
         is_finishing: impl Fn() -> bool,
+        is_given_up: impl Fn() -> bool,
         drain: Duration,
     ) -> Result<(), RepositoryError> {
         tracing::debug!(target: profiling::TARGET, tag = profiling::ANOMALY_STARTED, "anomaly role started");
@@ -107,7 +107,7 @@ impl Anomaly {
             match turn {
                 AnomalyTurn::Closed => break,
                 AnomalyTurn::Postponed if !may_wait() => break,
-                _ if is_over => break,
+                _ if is_over || is_given_up() => break,
                 AnomalyTurn::Postponed => std::thread::sleep(RETRY_PAUSE),
                 AnomalyTurn::Idle | AnomalyTurn::Completed { .. } => {}
             }
@@ -234,10 +234,8 @@ impl Anomaly {
     }
 
     fn warn(&mut self, reason: &str) {
-        let now = self.clock.monotonic();
-        if self.last_warning.is_none_or(|last| now >= last + LOG_INTERVAL) {
-            self.last_warning = Some(now);
-            tracing::warn!("finished scores wait: {reason}");
+        if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
+            tracing::warn!("finished scores wait: {reason}{repeats}");
         }
     }
 }

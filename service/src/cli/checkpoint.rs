@@ -19,8 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Have the running engine save every model with unsaved rows now, and wait for it
 ///
-/// Before a backup of the data folder this makes the model files as new as the database, so that nothing has to be
-/// stepped again; scores do not depend on it. Models are stepped on meanwhile.
+/// Before `htmengine backup` this makes the model files as new as the database, so that nothing has to be stepped again
+/// after a restore; scores do not depend on it. Models are stepped on meanwhile.
 #[derive(Debug, Args)]
 pub(super) struct CheckpointArgs {
     /// Print JSON

@@ -39,7 +39,7 @@ pub(super) struct CollectGarbageArgs {
 
 pub(super) fn run(args: &CollectGarbageArgs) -> Result<(), CliError> {
     let settings = Settings::load(&args.config)?;
-    start_log(LogFormat::Text, &settings.log_filter(), None);
+    let _ = start_log(LogFormat::Text, &settings.log_filter(), None);
     let stop = stop_signal()?;
     let repository = settings.open_repository(OpenMode::ReadWrite)?;
     let collector = GarbageCollector {

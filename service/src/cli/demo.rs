@@ -18,7 +18,7 @@ use htm_core::trace::Fnv;
 
 use super::log::{LogFormat, start_log};
 use super::output::{progress_bar, time_text, write_table};
-use super::serve::{stop_signal, wait};
+use super::serve::{stop_signal, wait_for_stop};
 use super::{CliError, find_metric, traffic_demo};
 use crate::bus::message::ResultMessage;
 use crate::bus::{BusError, Subscription};
@@ -69,7 +69,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
-    start_log(LogFormat::Text, "info", None);
+    let _ = start_log(LogFormat::Text, "info", None);
     let stop = stop_signal()?;
     let folder = tempfile::Builder::new()
         .prefix("htmengine-demo-")
@@ -83,7 +83,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     let engine = Engine::start(options)?;
     let shown = show(&engine, folder.path(), args);
     if shown.is_ok() && !args.exit {
-        wait(&engine, &stop);
+        wait_for_stop(&engine, &stop);
     }
     engine.stop()?;
     shown

@@ -6,6 +6,7 @@
 mod activate;
 mod alert;
 mod alerts;
+mod backup;
 mod checkpoint;
 mod collect_garbage;
 mod config;
@@ -29,7 +30,9 @@ mod open_operations;
 mod output;
 mod queue_depths;
 mod rebuild;
+mod reload;
 mod replay;
+mod restore;
 mod roles;
 mod serve;
 mod signals;
@@ -97,6 +100,8 @@ enum Verb {
     CollectGarbage(collect_garbage::CollectGarbageArgs),
     Status(status::StatusArgs),
     Checkpoint(checkpoint::CheckpointArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     Rebuild(rebuild::RebuildArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
@@ -190,6 +195,8 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::CollectGarbage(args) => collect_garbage::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Checkpoint(args) => checkpoint::run(&args),
+        Verb::Backup(args) => backup::run(&args),
+        Verb::Restore(args) => restore::run(&args),
         Verb::Rebuild(args) => rebuild::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Verify(args) => verify::run(&args),
@@ -267,6 +274,7 @@ macro_rules! from_error {
 }
 
 from_error!(
+    crate::backup::BackupError,
     crate::benchmark::BenchmarkError,
     crate::repository::RepositoryError,
     crate::engine::EngineError,

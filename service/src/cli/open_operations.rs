@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::CliError;
 use crate::clock::SystemClock;
 use crate::config::{OpenBus, OpenRepository, Settings};
+use crate::live_setting::LiveSetting;
 use crate::monitoring::SystemRandom;
 use crate::operations::Operations;
 use crate::repository::sqlite::OpenMode;
@@ -41,7 +42,7 @@ impl OpenOperations {
             Arc::new(SystemClock::new()),
             Arc::new(random),
         )
-        .with_alerts(settings.alerts());
+        .with_alerts(LiveSetting::new(settings.alerts()));
         Ok(Self { operations, _repository: repository, _bus: bus })
     }
 }

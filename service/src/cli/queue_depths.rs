@@ -83,7 +83,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &QueueDepthsArgs) -> Result<(), CliError> {
-    start_log(LogFormat::Text, "info", None);
+    let _ = start_log(LogFormat::Text, "info", None);
     let stop = stop_signal()?;
     let runtime =
         start_runtime().map_err(|error| CliError::new(format!("starting threads failed: {error}")))?;

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use super::CliError;
 use super::log::LogArgs;
-use super::serve::{Said, flag, stop_signal, wait};
+use super::reload::Reloader;
+use super::serve::{Said, Signals, flag, wait};
 use crate::config::layer::Layer;
 use crate::config::{ConfigArgs, Settings};
 use crate::engine::role::{Role, Roles};
@@ -128,20 +129,20 @@ pub(super) struct HttpArgs {
 
 pub(super) fn listen(args: &ListenerArgs) -> Result<(), CliError> {
     let Protocol::Plain = args.protocol;
-    let settings = Settings::load(&args.config)?;
-    let default = settings.engine_options().graphite;
-    let graphite = match (&args.host, args.port) {
-        (None, None) => None,
-        (host, port) => Some(address(host.as_deref(), port, default)?),
+    let load = || {
+        let default = Settings::load(&args.config)?.engine_options().graphite;
+        let graphite = match (&args.host, args.port) {
+            (None, None) => None,
+            (host, port) => Some(address(host.as_deref(), port, default)?),
+        };
+        let flags = Said {
+            graphite: flag("--host and --port", graphite),
+            udp: flag("--transport", args.transport.map(|transport| transport == Transport::Udp)),
+            ..Said::default()
+        };
+        Ok(Settings::load_with(&args.config, flags)?)
     };
-    let flags = Said {
-        graphite: flag("--host and --port", graphite),
-        udp: flag("--transport", args.transport.map(|transport| transport == Transport::Udp)),
-        ..Said::default()
-    };
-    let settings = Settings::load_with(&args.config, flags)?;
-    args.log.start(&settings, None);
-    play(Role::Listener, &settings)
+    play(Role::Listener, &args.log, None, &load)
 }
 
 fn address(host: Option<&str>, port: Option<u16>, default: SocketAddr) -> Result<SocketAddr, CliError> {
@@ -154,14 +155,15 @@ fn address(host: Option<&str>, port: Option<u16>, default: SocketAddr) -> Result
 }
 
 pub(super) fn store(args: &StorerArgs) -> Result<(), CliError> {
-    let monitor = match (args.no_monitor, args.monitor.is_empty()) {
-        (true, _) => flag("--no-monitor", Some(Vec::new())),
-        (false, false) => flag("--monitor", Some(args.monitor.clone())),
-        (false, true) => None,
+    let load = || {
+        let monitor = match (args.no_monitor, args.monitor.is_empty()) {
+            (true, _) => flag("--no-monitor", Some(Vec::new())),
+            (false, false) => flag("--monitor", Some(args.monitor.clone())),
+            (false, true) => None,
+        };
+        Ok(Settings::load_with(&args.config, Said { monitor, ..Said::default() })?)
     };
-    let settings = Settings::load_with(&args.config, Said { monitor, ..Said::default() })?;
-    args.log.start(&settings, None);
-    play(Role::Storer, &settings)
+    play(Role::Storer, &args.log, None, &load)
 }
 
 pub(super) fn schedule(args: &SchedulerArgs) -> Result<(), CliError> {
@@ -171,44 +173,47 @@ pub(super) fn schedule(args: &SchedulerArgs) -> Result<(), CliError> {
              threads as --concurrency says"
         )));
     }
-    let flags = Said {
-        jobs: flag("--concurrency", args.concurrency),
-        memory_budget_mib: flag("--memory-budget-mib", args.memory_budget_mib),
-        checkpoint_rows: flag("--checkpoint-rows", args.checkpoint_rows),
-        ..Said::default()
+    let load = || {
+        let flags = Said {
+            jobs: flag("--concurrency", args.concurrency),
+            memory_budget_mib: flag("--memory-budget-mib", args.memory_budget_mib),
+            checkpoint_rows: flag("--checkpoint-rows", args.checkpoint_rows),
+            ..Said::default()
+        };
+        Ok(Settings::load_with(&args.config, flags)?)
     };
-    let settings = Settings::load_with(&args.config, flags)?;
-    args.log.start(&settings, Some("SCHED"));
-    play(Role::Scheduler, &settings)
+    play(Role::Scheduler, &args.log, Some("SCHED"), &load)
 }
 
 pub(super) fn complete(args: &AnomalyArgs) -> Result<(), CliError> {
-    let settings = Settings::load(&args.config)?;
-    args.log.start(&settings, Some("ANOMALY"));
-    play(Role::Anomaly, &settings)
+    play(Role::Anomaly, &args.log, Some("ANOMALY"), &|| Ok(Settings::load(&args.config)?))
 }
 
 pub(super) fn serve_results(args: &ResultsArgs) -> Result<(), CliError> {
-    let flags = Said { results: flag("--results", args.results), ..Said::default() };
-    let settings = Settings::load_with(&args.config, flags)?;
-    let options = settings.engine_options();
+    let load = || {
+        let flags = Said { results: flag("--results", args.results), ..Said::default() };
+        Ok(Settings::load_with(&args.config, flags)?)
+    };
+    let options = load()?.engine_options();
     if options.results.is_none() && options.alerts.is_empty() {
         return Err(CliError::new(
             "where are results to be served? Give `--results ADDR:PORT`, or rules of alerts in the settings",
         ));
     }
-    args.log.start(&settings, None);
-    play(Role::Results, &settings)
+    play(Role::Results, &args.log, None, &load)
 }
 
 pub(super) fn serve_http(args: &HttpArgs) -> Result<(), CliError> {
-    let flags = Said {
-        http: flag("--http", args.http),
-        http_open: flag("--http-open", args.http_open.then_some(true)),
-        web_app: flag("--web-app", args.web_app),
-        ..Said::default()
+    let load = || {
+        let flags = Said {
+            http: flag("--http", args.http),
+            http_open: flag("--http-open", args.http_open.then_some(true)),
+            web_app: flag("--web-app", args.web_app),
+            ..Said::default()
+        };
+        Ok(Settings::load_with(&args.config, flags)?)
     };
-    let settings = Settings::load_with(&args.config, flags)?;
+    let settings = load()?;
     let mut options = settings.engine_options();
     // Whoever asks for the web application alone gets that alone.
     let is_default = settings.said().http.as_ref().is_some_and(|http| http.layer == Layer::Default);
@@ -220,23 +225,30 @@ pub(super) fn serve_http(args: &HttpArgs) -> Result<(), CliError> {
             "what is to be served, and where? Give `--http ADDR:PORT`, `--web-app ADDR:PORT`, or both",
         ));
     }
-    args.log.start(&settings, None);
-    play_with(Role::Http, options)
+    let log = args.log.start(&settings, None);
+    play_with(Role::Http, options, Reloader::new(settings, log, &load))
 }
 
-fn play(role: Role, settings: &Settings) -> Result<(), CliError> {
-    play_with(role, settings.engine_options())
+fn play(
+    role: Role,
+    log: &LogArgs,
+    service: Option<&'static str>,
+    load: &dyn Fn() -> Result<Settings, CliError>,
+) -> Result<(), CliError> {
+    let settings = load()?;
+    let log = log.start(&settings, service);
+    play_with(role, settings.engine_options(), Reloader::new(settings, log, load))
 }
 
-fn play_with(role: Role, mut options: EngineOptions) -> Result<(), CliError> {
+fn play_with(role: Role, mut options: EngineOptions, mut reloader: Reloader<'_>) -> Result<(), CliError> {
     options.roles = Roles::Only(role);
-    let stop = stop_signal()?;
-    let Some(engine) = Engine::start_unless(options, &stop)? else {
+    let signals = Signals::register()?;
+    let Some(mut engine) = Engine::start_unless(options, &signals.stop)? else {
         tracing::info!("stopped while waiting; there is nothing to finish");
         return Ok(());
     };
     announce(role, &engine)?;
-    wait(&engine, &stop);
+    wait(&mut engine, &signals, &mut reloader);
     let has_failed = engine.has_failed();
     if !has_failed {
         tracing::info!("stopping: finishing what the {role} holds");

@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::CliError;
 use super::log::LogArgs;
+use super::reload::Reloader;
 use crate::config::layer::{Layer, Setting};
 pub(super) use crate::config::table::Said;
 use crate::config::{ConfigArgs, Settings};
@@ -24,7 +25,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// Everything is kept in one folder. New metrics are monitored as they appear (--monitor says which): after 288 samples
 /// a model is started over the range seen so far, and the earlier samples are scored too. Stopping drains what was
-/// received and saves all models.
+/// received and saves all models, within `drain_s`; a second SIGTERM or Ctrl-C ends it at once. SIGHUP reads the settings
+/// again.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of their own")]
 pub(super) struct ServeArgs {
@@ -117,20 +119,21 @@ pub(super) fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    let signals = Signals::register()?;
     let settings = args.settings()?;
-    args.log.start(&settings, None);
+    let log = args.log.start(&settings, None);
     let mut options = settings.engine_options();
     if args.no_http {
         options.http = None;
     }
-    let stop = stop_signal()?;
     let (data_dir, monitor) = (options.data_dir.clone(), options.monitor.clone());
-    let Some(engine) = Engine::start_unless(options, &stop)? else {
+    let Some(mut engine) = Engine::start_unless(options, &signals.stop)? else {
         tracing::info!("stopped while waiting; there is nothing to finish");
         return Ok(());
     };
     announce(&engine, &data_dir.display().to_string(), &monitor)?;
-    wait(&engine, &stop);
+    let load = || args.settings();
+    wait(&mut engine, &signals, &mut Reloader::new(settings, log, &load));
     let has_failed = engine.has_failed();
     if !has_failed {
         tracing::info!("stopping: storing what was received and saving all models");
@@ -143,22 +146,53 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Waits until the signal is raised or the engine fails.
-pub(super) fn wait(engine: &Engine, stop: &AtomicBool) {
+/// Waits until the signal to stop comes or the engine fails; reloads when that is asked for.
+pub(super) fn wait(engine: &mut Engine, signals: &Signals, reloader: &mut Reloader<'_>) {
+    while !signals.stop.load(Ordering::Relaxed) && !engine.has_failed() {
+        if signals.reload.swap(false, Ordering::Relaxed) {
+            reloader.reload(engine);
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Waits until `stop` is raised or the engine fails.
+pub(super) fn wait_for_stop(engine: &Engine, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) && !engine.has_failed() {
         thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// A flag that the first SIGTERM or SIGINT raises; the second one ends the process at once.
+/// A flag that the first SIGTERM or SIGINT raises; the second one ends the process at once, with exit code 1. Nothing stored
+/// is lost then.
 pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let error = |error: io::Error| CliError::new(format!("signals cannot be handled: {error}"));
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(error)?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(error)?;
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(no_signals)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(no_signals)?;
     }
     Ok(stop)
+}
+
+fn no_signals(error: io::Error) -> CliError {
+    CliError::new(format!("signals cannot be handled: {error}"))
+}
+
+/// What signals ask for.
+pub(super) struct Signals {
+    /// See [`stop_signal`].
+    pub(super) stop: Arc<AtomicBool>,
+    /// Raised by SIGHUP.
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// To be called before anything is started, so that none is missed.
+    pub(super) fn register() -> Result<Self, CliError> {
+        let reload = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(no_signals)?;
+        Ok(Self { stop: stop_signal()?, reload })
+    }
 }
 
 fn announce(engine: &Engine, data_dir: &str, monitor: &[String]) -> Result<(), CliError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use htm_core::ids::ModelId;
 use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
 
 use super::access;
 use super::address::{self, BrokerKind, DatabaseKind};
@@ -40,6 +41,8 @@ use crate::scheduler::model_store::ModelStore;
 use crate::storer::new_names::{DEFAULT_MAX_METRICS, DEFAULT_MAX_NEW_METRICS};
 
 const MIB: usize = 1 << 20;
+/// What is logged unless told otherwise.
+const DEFAULT_LOG: &str = "info";
 
 /// The effective settings.
 #[derive(Debug)]
@@ -119,8 +122,20 @@ impl Settings {
             return Err(ConfigError { problems });
         }
         let settings = Self { said, original: folder, warnings: old.warnings, runtime: OnceLock::new() };
+        settings.check_log()?;
         settings.check_alerts()?;
         Ok(settings)
+    }
+
+    fn check_log(&self) -> Result<(), ConfigError> {
+        let Some(log) = &self.said.log else { return Ok(()) };
+        let Err(error) = EnvFilter::try_new(&log.value) else { return Ok(()) };
+        Err(ConfigError::new(format!(
+            "log ({}) is '{}': {error}; expected error, warn, info, debug or trace, or such as \
+             'info,htmengine::storer=debug'",
+            log.layer,
+            log.value.escape_debug()
+        )))
     }
 
     /// A channel to the broker needs one.
@@ -306,6 +321,9 @@ impl Settings {
         }
         options.new_names.max_metrics = value(said.max_metrics.as_ref(), DEFAULT_MAX_METRICS);
         options.new_names.per_source = value(said.max_new_metrics.as_ref(), DEFAULT_MAX_NEW_METRICS);
+        if let Some(seconds) = &said.drain_s {
+            options.drain = Duration::from_secs(u64::from(seconds.value));
+        }
         options
     }
 
@@ -316,7 +334,8 @@ impl Settings {
 
     /// What is logged unless `HTMENGINE_LOG` says otherwise.
     pub fn log_filter(&self) -> String {
-        if self.is_profiling() { format!("info,{}=debug", profiling::TARGET) } else { "info".to_owned() }
+        let log = value(self.said.log.as_ref(), DEFAULT_LOG.to_owned());
+        if self.is_profiling() { format!("{log},{}=debug", profiling::TARGET) } else { log }
     }
 
     /// The store of model files.
@@ -467,6 +486,8 @@ fn defaults(has_old_config: bool) -> Said {
         max_unfinished_mib: engine.listener.max_unfinished_bytes / MIB,
         max_metrics: DEFAULT_MAX_METRICS,
         max_new_metrics: DEFAULT_MAX_NEW_METRICS,
+        drain_s: u32::try_from(engine.drain.as_secs()).unwrap_or(u32::MAX),
+        log: DEFAULT_LOG.to_owned(),
         profiling: false,
     };
     Said { http, ..others }

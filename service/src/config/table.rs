@@ -38,6 +38,15 @@ macro_rules! settings {
                 Self { $($field: self.$field.or(weaker.$field),)+ }
             }
 
+            /// Names of the settings whose value is another one in `other`.
+            pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$field.as_ref().map(|it| &it.value) != other.$field.as_ref().map(|it| &it.value) {
+                    names.push($name);
+                })+
+                names
+            }
+
             /// All of them, in the order of the table.
             pub fn entries(&self) -> Vec<Entry> {
                 vec![$(entry($name, self.$field.as_ref()),)+]
@@ -155,6 +164,10 @@ settings! {
     max_metrics "max_metrics": usize;
     /// Metrics that the samples of one address may make in an hour; 0 for no limit.
     max_new_metrics "max_new_metrics": usize;
+    /// How long a stop may take to store what was taken in and to save models, in seconds.
+    drain_s "drain_s": u32;
+    /// What is logged, such as `info` or `warn,htmengine::storer=debug`.
+    log "log": String;
     /// Whether the log has a line for every stage of the work.
     profiling "profiling": bool;
     /// Rules and channels of alerts.

@@ -56,6 +56,8 @@ struct TomlFile {
     max_unfinished_mib: Option<Spanned<usize>>,
     max_metrics: Option<Spanned<usize>>,
     max_new_metrics: Option<Spanned<usize>>,
+    drain_s: Option<Spanned<u32>>,
+    log: Option<Spanned<String>>,
     profiling: Option<Spanned<bool>>,
     alert: Option<Spanned<AlertFile>>,
 }
@@ -199,6 +201,8 @@ fn said(file: TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Said {
         max_unfinished_mib: file.max_unfinished_mib,
         max_metrics: file.max_metrics,
         max_new_metrics: file.max_new_metrics,
+        drain_s: file.drain_s,
+        log: file.log,
         profiling: file.profiling,
     }
 }

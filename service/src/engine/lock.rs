@@ -14,6 +14,8 @@ use super::role::Role;
 
 /// The file that a running scheduler, alone or in a whole engine, holds locked.
 pub const LOCK_FILE: &str = "engine.lock";
+/// In a data folder, says that a restore into it is not complete.
+pub const RESTORE_MARKER: &str = "restore.unfinished";
 /// Whoever looks whether a role runs holds its lock for a moment: that is waited out.
 const ATTEMPTS: u32 = 10;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
@@ -53,12 +55,25 @@ impl Role {
 /// Locks `roles` over a data folder, which is made if missing.
 ///
 /// # Errors
-/// [`EngineError`] says which role runs already.
-pub(super) fn lock(data_dir: &Path, roles: &[Role]) -> Result<Vec<File>, EngineError> {
+/// [`EngineError`] says which role runs already, or that a restore was cut off.
+pub(crate) fn lock(data_dir: &Path, roles: &[Role]) -> Result<Vec<File>, EngineError> {
     let shown = data_dir.display();
     fs::create_dir_all(data_dir)
         .map_err(|error| EngineError::new(&format!("making the data folder {shown}"), &error))?;
-    roles.iter().map(|role| lock_role(data_dir, *role)).collect()
+    let locks = roles.iter().map(|role| lock_role(data_dir, *role)).collect::<Result<_, _>>()?;
+    if data_dir.join(RESTORE_MARKER).exists() {
+        return Err(EngineError { reason: cut_off_restore(data_dir) });
+    }
+    Ok(locks)
+}
+
+/// What to do about a marker that is still there.
+pub(crate) fn cut_off_restore(data_dir: &Path) -> String {
+    format!(
+        "a restore into {} was cut off: remove what lies in it, and the model files if they lie elsewhere, and run \
+         `htmengine restore` again",
+        data_dir.display()
+    )
 }
 
 fn lock_role(data_dir: &Path, role: Role) -> Result<File, EngineError> {

@@ -10,14 +10,13 @@ use std::time::Duration;
 use super::EngineError;
 use crate::bus::BusError;
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::repository::RepositoryError;
 
 /// Pause after the first attempt; doubles up to [`LAST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause.
 pub const LAST_PAUSE: Duration = Duration::from_secs(5);
-/// A wait that lasts is logged this often.
-pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// The stop signal is looked at this often.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -61,11 +60,11 @@ pub(super) fn wait_for<T>(
 ) -> Result<Option<T>, EngineError> {
     let started = clock.monotonic();
     let mut pause = FIRST_PAUSE;
-    let mut last_log: Option<Duration> = None;
+    let (mut warnings, mut has_waited) = (LogLimiter::default(), false);
     while !stop.load(Ordering::Relaxed) {
         match attempt() {
             Ok(value) => {
-                if last_log.is_some() {
+                if has_waited {
                     let seconds = clock.monotonic().saturating_sub(started).as_secs();
                     tracing::info!("the {what} is there after {seconds} s");
                 }
@@ -73,10 +72,9 @@ pub(super) fn wait_for<T>(
             }
             Err(Trouble::Refused(error)) => return Err(error),
             Err(Trouble::Away(reason)) => {
-                let now = clock.monotonic();
-                if last_log.is_none_or(|last| now >= last + LOG_INTERVAL) {
-                    last_log = Some(now);
-                    tracing::warn!("waiting for the {what}: {reason}");
+                has_waited = true;
+                if let Some(repeats) = warnings.pass(clock.monotonic()) {
+                    tracing::warn!("waiting for the {what}: {reason}{repeats}");
                 }
             }
         }

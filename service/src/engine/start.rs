@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use super::patience::wait_for;
 use super::role::{Role, Roles};
 use super::{
-    Engine, EngineError, EngineOptions, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread, Signals,
-    Threads, lock,
+    Engine, EngineError, EngineOptions, Live, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread,
+    Signals, Threads, lock,
 };
 use crate::alerts::role::AlertThreads;
 use crate::anomaly::Anomaly;
@@ -28,6 +28,7 @@ use crate::file_system::DiskFiles;
 use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
 use crate::http::server::{HttpOptions, HttpServer};
 use crate::listener::{self, BoundListener};
+use crate::live_setting::LiveSetting;
 use crate::machine;
 use crate::model_params::DEFAULT_LEARNING_ROWS;
 use crate::monitoring::{RandomBytes, SystemRandom};
@@ -43,6 +44,7 @@ use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::rescan::RESCAN_INTERVAL;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use crate::self_series::{self, SelfSeries, SelfSeriesThread};
+use crate::storer::kept_lines::KEPT_LINES_FILE;
 use crate::storer::{Storer, StorerOptions, StorerParts};
 
 /// How often a listener without a storer beside it logs what it refused.
@@ -59,6 +61,7 @@ struct Shared {
     desk: Arc<CheckpointDesk>,
     figures: Arc<Mutex<SchedulerFigures>>,
     signals: Arc<Signals>,
+    live: Live,
 }
 
 pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
@@ -92,7 +95,12 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
     let pickle = listener.as_ref().and_then(BoundListener::pickle_address);
     let is_local = options.bus == BusChoice::Memory;
-    let shared = Shared {
+    let live = Live {
+        alerts: LiveSetting::new(options.alerts.clone()),
+        shown_settings: LiveSetting::new(options.shown_settings.clone()),
+        monitor: None,
+    };
+    let mut shared = Shared {
         options,
         bus,
         repository,
@@ -101,14 +109,16 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         desk: Arc::default(),
         figures: Arc::default(),
         signals: Arc::default(),
+        live,
     };
     let http = start_http(&shared, runtime.handle())?;
-    let garbage = start_garbage(&shared)?;
+    let garbage = start_garbage(&shared.options, shared.repository.as_ref(), &shared.clock)?;
     let self_series = start_self_series(&shared)?;
-    let alerts = start_alerts(&shared)?;
-    let threads = start_threads(&shared, listener)?;
+    let alerts = start_alerts(&shared.options, shared.repository.as_ref(), &shared.bus, &shared.clock)?;
+    let threads = start_threads(&mut shared, listener)?;
     Ok(Some(Engine {
-        roles,
+        options: shared.options,
+        live: shared.live,
         is_local,
         graphite: addresses.map(|(tcp, _)| tcp),
         udp: addresses.and_then(|(_, udp)| udp),
@@ -140,13 +150,13 @@ fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {
     })
 }
 
-fn start_threads(shared: &Shared, listener: Option<BoundListener>) -> Result<Threads, EngineError> {
+fn start_threads(shared: &mut Shared, listener: Option<BoundListener>) -> Result<Threads, EngineError> {
     let roles = shared.options.roles;
     let mut threads = Threads::default();
+    if let Some(repository) = shared.repository.clone().filter(|_| roles.has(Role::Storer)) {
+        start_storer(shared, &repository, &mut threads)?;
+    }
     if let Some(repository) = &shared.repository {
-        if roles.has(Role::Storer) {
-            threads.storer = Some(start_storer(shared, repository)?);
-        }
         if roles.has(Role::Scheduler) {
             threads.scheduler = Some(start_scheduler(shared, repository)?);
             threads.control = Some(start_control(shared)?);
@@ -203,12 +213,16 @@ fn raises_alerts(options: &EngineOptions) -> bool {
     options.roles.has(Role::Results) && !options.alerts.is_empty()
 }
 
-fn start_alerts(shared: &Shared) -> Result<Option<AlertThreads>, EngineError> {
-    let options = &shared.options;
+pub(super) fn start_alerts(
+    options: &EngineOptions,
+    repository: Option<&Arc<dyn Repository>>,
+    bus: &Arc<dyn Bus>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<AlertThreads>, EngineError> {
     // In one process also without a rule, so that this is known later. With a broker somebody else may have rules.
     let is_wanted = raises_alerts(options) || options.bus == BusChoice::Memory;
-    let Some(repository) = shared.repository.as_ref().filter(|_| is_wanted) else { return Ok(None) };
-    let started = AlertThreads::start(&options.alerts, repository, &shared.bus, &shared.clock);
+    let Some(repository) = repository.filter(|_| is_wanted) else { return Ok(None) };
+    let started = AlertThreads::start(&options.alerts, repository, bus, clock);
     started.map_err(|error| EngineError::new("starting the threads of alerts", &error))
 }
 
@@ -233,7 +247,7 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
         tls: options.http_tls.clone(),
         hosts: options.http_hosts.clone(),
         data_dir: options.data_dir.clone(),
-        settings: options.shown_settings.clone(),
+        settings: shared.live.shown_settings.clone(),
     };
     let is_played = options.roles.has(Role::Http) && is_wanted(Role::Http, options);
     let (true, Some(repository)) = (is_played, &shared.repository) else { return Ok(None) };
@@ -242,16 +256,19 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
     let (bus, clock) = (Arc::clone(&shared.bus), Arc::clone(&shared.clock));
     let operations = Operations::new(Arc::clone(repository), Some(bus), clock, random)
         .with_model_store(model_store(options))
-        .with_alerts(options.alerts.clone())
+        .with_alerts(shared.live.alerts.clone())
         .with_max_metrics(options.new_names.max_metrics);
     let started = HttpServer::start(wanted, Arc::new(operations), runtime);
     started.map(Some).map_err(|error| EngineError { reason: error.to_string() })
 }
 
 /// Beside the scheduler, whose model files say what may go.
-fn start_garbage(shared: &Shared) -> Result<Option<GarbageThread>, EngineError> {
-    let options = &shared.options;
-    let Some(repository) = shared.repository.as_ref().filter(|_| options.roles.has(Role::Scheduler)) else {
+pub(super) fn start_garbage(
+    options: &EngineOptions,
+    repository: Option<&Arc<dyn Repository>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<GarbageThread>, EngineError> {
+    let Some(repository) = repository.filter(|_| options.roles.has(Role::Scheduler)) else {
         return Ok(None);
     };
     if options.retention_days == 0 {
@@ -260,7 +277,7 @@ fn start_garbage(shared: &Shared) -> Result<Option<GarbageThread>, EngineError> 
     let collector = GarbageCollector {
         repository: Arc::clone(repository),
         store: model_store(options),
-        clock: Arc::clone(&shared.clock),
+        clock: Arc::clone(clock),
         threshold_days: options.retention_days,
     };
     let started = collector.spawn(DEFAULT_INTERVAL);
@@ -288,7 +305,11 @@ fn start_self_series(shared: &Shared) -> Result<Option<SelfSeriesThread>, Engine
         .map_err(|error| EngineError::new("starting the thread of the engine's own series", &error))
 }
 
-fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<RoleThread, EngineError> {
+fn start_storer(
+    shared: &mut Shared,
+    repository: &Arc<dyn Repository>,
+    threads: &mut Threads,
+) -> Result<(), EngineError> {
     let random: Arc<dyn RandomBytes> =
         Arc::new(SystemRandom::open().map_err(|error| EngineError::new("opening /dev/urandom", &error))?);
     let options = &shared.options;
@@ -306,10 +327,18 @@ fn start_storer(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<Rol
         },
     });
     let signals = Arc::clone(&shared.signals);
+    let kept = options.data_dir.join(KEPT_LINES_FILE);
     let is_local = options.bus == BusChoice::Memory;
-    start_thread("storer", move || {
-        if is_local { storer.run(&signals.stop_waiting) } else { storer.run_until(&signals.finish_storer) }
-    })
+    threads.in_hand = storer.in_hand();
+    shared.live.monitor = Some(storer.patterns());
+    threads.storer = Some(start_thread("storer", move || {
+        if !is_local {
+            return storer.run_until(&signals.finish_storer);
+        }
+        storer.store_kept(&kept, &signals.stop_waiting)?;
+        storer.run_unless(&signals.stop_waiting, &signals.give_up)
+    })?);
+    Ok(())
 }
 
 fn start_scheduler(
@@ -344,7 +373,8 @@ fn start_anomaly(shared: &Shared, repository: &Arc<dyn Repository>) -> Result<Ro
         let may_wait = || !signals.stop_waiting.load(Ordering::Relaxed);
         // In one process the queue is closed when nothing comes any more.
         let is_finishing = || !is_local && signals.finish_anomaly.load(Ordering::Relaxed);
-        anomaly.run(may_wait, is_finishing, drain)
+        let is_given_up = || signals.give_up.load(Ordering::Relaxed);
+        anomaly.run(may_wait, is_finishing, is_given_up, drain)
     })
 }
 

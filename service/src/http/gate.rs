@@ -1,6 +1,7 @@
 //! How many requests are worked off at once, and for how long.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -10,6 +11,7 @@ use axum::response::Response;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::log_limiter::LogLimiter;
 use crate::self_metrics;
 
 /// Requests worked off at once; more wait.
@@ -22,19 +24,32 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Gate {
     places: Arc<Semaphore>,
+    /// Requests that came so far: their numbers in the log.
+    requests: Arc<AtomicU64>,
+    failures: Arc<Mutex<LogLimiter>>,
+    since: Instant,
     /// What a request hears that took too long.
     too_slow: fn(StatusCode, &str) -> Response,
 }
 
 impl Gate {
     pub(super) fn new(too_slow: fn(StatusCode, &str) -> Response) -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_REQUESTS)), too_slow }
+        Self {
+            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            requests: Arc::default(),
+            failures: Arc::default(),
+            since: Instant::now(),
+            too_slow,
+        }
     }
 }
 
 /// The middleware.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let number = gate.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    // Not the query: it may hold what is nobody's business.
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answered = timeout(REQUEST_TIMEOUT, async {
         // Closed never; then there would be no bound, not no answer.
         let _place = gate.places.acquire().await;
@@ -47,6 +62,16 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             &format!("the request was not answered within {} s; try again later", REQUEST_TIMEOUT.as_secs()),
         ),
     };
-    self_metrics::count_request(response.status().as_u16(), started.elapsed());
+    let (status, elapsed) = (response.status(), started.elapsed());
+    self_metrics::count_request(status.as_u16(), elapsed);
+    let status = status.as_u16();
+    if status >= 500 {
+        let mut failures = gate.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeats) = failures.pass(gate.since.elapsed()) {
+            tracing::warn!(request = number, %method, path, status, ?elapsed, "a request failed{repeats}");
+        }
+    } else {
+        tracing::debug!(request = number, %method, path, status, ?elapsed, "answered");
+    }
     response
 }

@@ -68,6 +68,7 @@ async fn settings(State(shared): State<Shared>) -> Response {
     let settings: Vec<Value> = shared
         .site
         .settings
+        .get()
         .iter()
         .map(|entry| json!({"name": entry.name, "value": entry.value, "layer": entry.layer.to_string()}))
         .collect();

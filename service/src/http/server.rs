@@ -32,6 +32,7 @@ use super::{
 };
 use crate::api_key::ApiKey;
 use crate::config::table::Entry;
+use crate::live_setting::LiveSetting;
 use crate::operations::Operations;
 use crate::operations::overview::Gauge;
 use crate::sample::SampleLimits;
@@ -65,7 +66,7 @@ pub struct HttpOptions {
     /// Where the engine leaves its figures.
     pub data_dir: PathBuf,
     /// The effective settings of this process, for people.
-    pub settings: Vec<Entry>,
+    pub settings: LiveSetting<Vec<Entry>>,
 }
 
 impl HttpOptions {

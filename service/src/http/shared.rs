@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::answer::ApiError;
 use super::live::MAX_READERS;
 use crate::config::table::Entry;
+use crate::live_setting::LiveSetting;
 use crate::operations::overview::Gauge;
 use crate::operations::{OperationError, Operations};
 use crate::sample::SampleLimits;
@@ -23,7 +24,7 @@ pub(super) struct Site {
     /// Whether metric names of the web application keep the slash of their path.
     pub(super) slash_names: bool,
     /// The effective settings of this process.
-    pub(super) settings: Vec<Entry>,
+    pub(super) settings: LiveSetting<Vec<Entry>>,
     /// Rates between two looks at the overview.
     pub(super) gauge: Gauge,
 }

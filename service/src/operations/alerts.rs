@@ -1,5 +1,7 @@
 //! Questions about alerts: episodes with their deliveries, rules and channels; and trying a channel.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{OperationError, Operations};
@@ -74,8 +76,8 @@ impl Operations {
     }
 
     /// Rules and channels.
-    pub fn alert_settings(&self) -> &AlertSettings {
-        &self.alerts
+    pub fn alert_settings(&self) -> Arc<AlertSettings> {
+        self.alerts.get()
     }
 
     /// Sends a test message to a channel, once, and waits for what comes of it.
@@ -83,9 +85,10 @@ impl Operations {
     /// # Errors
     /// [`OperationError::ObjectNotFound`] if there is no such channel.
     pub fn test_alert_channel(&self, name: &str) -> Result<Verdict, OperationError> {
-        let Some(channel) = self.alerts.channel(name) else {
+        let alerts = self.alerts.get();
+        let Some(channel) = alerts.channel(name) else {
             let known: Vec<String> =
-                self.alerts.channels.iter().map(|channel| format!("'{}'", channel.name)).collect();
+                alerts.channels.iter().map(|channel| format!("'{}'", channel.name)).collect();
             let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
             return Err(OperationError::ObjectNotFound {
                 reason: format!(
@@ -94,6 +97,6 @@ impl Operations {
                 ),
             });
         };
-        Ok(send_test(&self.alerts, channel, self.bus.as_ref(), self.now()))
+        Ok(send_test(&alerts, channel, self.bus.as_ref(), self.now()))
     }
 }

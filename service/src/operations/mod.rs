@@ -45,6 +45,7 @@ use crate::alerts::AlertSettings;
 use crate::bus::message::{ModelHint, ResultMessage};
 use crate::bus::{Bus, Subscription};
 use crate::clock::Clock;
+use crate::live_setting::LiveSetting;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, RandomBytes};
 use crate::repository::metric::{Metric, MetricStatus};
@@ -60,7 +61,7 @@ pub struct Operations {
     random: Arc<dyn RandomBytes>,
     /// Where model files lie, to look at them.
     model_store: Option<ModelStore>,
-    alerts: AlertSettings,
+    alerts: LiveSetting<AlertSettings>,
     /// Metrics beyond which samples make no more; 0 for no limit.
     max_metrics: usize,
 }
@@ -91,7 +92,7 @@ impl Operations {
         clock: Arc<dyn Clock>,
         random: Arc<dyn RandomBytes>,
     ) -> Self {
-        let alerts = AlertSettings::default();
+        let alerts = LiveSetting::new(AlertSettings::default());
         Self { repository, bus, clock, random, model_store: None, alerts, max_metrics: 0 }
     }
 
@@ -103,7 +104,7 @@ impl Operations {
 
     /// The same with these rules and channels of alerts.
     #[must_use]
-    pub fn with_alerts(self, alerts: AlertSettings) -> Self {
+    pub fn with_alerts(self, alerts: LiveSetting<AlertSettings>) -> Self {
         Self { alerts, ..self }
     }
 

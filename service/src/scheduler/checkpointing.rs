@@ -57,6 +57,9 @@ impl SaveBackOff {
     }
 }
 
+/// Models saved between two looks at the time.
+const MODELS_PER_LOOK: usize = 256;
+
 /// A request to save every model, being worked off.
 #[derive(Debug, Default)]
 pub(super) struct CheckpointRound {
@@ -102,13 +105,27 @@ impl Scheduler {
     /// # Errors
     /// [`RepositoryError`] from the database. Models that could not be written are reported and skipped.
     pub fn save_all(&mut self) -> Result<usize, RepositoryError> {
+        self.save_all_until(Duration::MAX)
+    }
+
+    /// As [`Self::save_all`], but begins with no further models after `until`, monotonic.
+    ///
+    /// # Errors
+    /// As [`Self::save_all`].
+    pub fn save_all_until(&mut self, until: Duration) -> Result<usize, RepositoryError> {
         let ids: Vec<ModelId> = self
             .residency
             .least_recently_used()
             .filter(|(id, slot)| self.unsaved_rows(id, slot) > 0)
             .map(|(id, _)| id.clone())
             .collect();
-        let saved = self.save_committed(&ids)?.len();
+        let mut saved = 0;
+        for part in ids.chunks(MODELS_PER_LOOK) {
+            if self.parts.clock.monotonic() >= until {
+                break;
+            }
+            saved += self.save_committed(part)?.len();
+        }
         self.show_figures();
         Ok(saved)
     }

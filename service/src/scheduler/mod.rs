@@ -63,6 +63,7 @@ use self::runner::{Job, Outcome, Runner, Stepped};
 use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::repository::{Repository, RepositoryError};
 use crate::{profiling, self_metrics};
 
@@ -76,8 +77,6 @@ const MAX_CHANGES_PER_LOOK: usize = 10_000;
 const HINT_WAIT: Duration = Duration::from_millis(100);
 /// Wait while models are settling, or none can be admitted.
 const SETTLE_WAIT: Duration = Duration::from_millis(2);
-/// A failure that lasts is logged at most this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after the database or the files were away.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -165,7 +164,7 @@ pub struct Scheduler {
     /// `None` until the first look at all metrics.
     last_change: Option<i64>,
     last_look: Option<Duration>,
-    last_warning: Option<Duration>,
+    warnings: LogLimiter,
     hints_closed: bool,
 }
 
@@ -203,7 +202,7 @@ impl Scheduler {
             stuck_turns: 0,
             is_ahead: false,
             last_look: None,
-            last_warning: None,
+            warnings: LogLimiter::default(),
             hints_closed: false,
         };
         scheduler.show_figures();
@@ -525,10 +524,8 @@ impl Scheduler {
     }
 
     fn warn(&mut self, reason: &str) {
-        let now = self.parts.clock.monotonic();
-        if self.last_warning.is_none_or(|last| now >= last + LOG_INTERVAL) {
-            self.last_warning = Some(now);
-            tracing::warn!("models wait: {reason}");
+        if let Some(repeats) = self.warnings.pass(self.parts.clock.monotonic()) {
+            tracing::warn!("models wait: {reason}{repeats}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::StorerOptions;
 use super::scrub::LineSample;
@@ -31,7 +32,7 @@ pub struct Batch {
     /// Acknowledge with this when nothing is left.
     pub(super) last_tag: DeliveryTag,
     /// Every line received.
-    pub(super) lines: Vec<Vec<u8>>,
+    pub(super) lines: Arc<Vec<Vec<u8>>>,
     /// Up to which line they are whose, ascending.
     sources: Vec<(usize, Option<IpAddr>)>,
     /// One per metric, in order of first appearance.
@@ -84,7 +85,7 @@ impl Batch {
             groups[group_idx].samples.push(LineSample { sample, line_idx });
         }
         drop(group_by_name);
-        Some(Self { last_tag, lines, sources, groups, todo: Vec::new() })
+        Some(Self { last_tag, lines: Arc::new(lines), sources, groups, todo: Vec::new() })
     }
 
     /// Samples of all metrics.

@@ -19,6 +19,7 @@
 //! configured pattern are monitored by themselves; rows are not sent anywhere, a hint is enough.
 
 pub mod batch;
+pub mod kept_lines;
 pub mod metric_cache;
 pub mod new_names;
 mod scrub;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,12 +40,15 @@ use htm_core::ids::ModelId;
 use wildmatch::WildMatch;
 
 use self::batch::Batch;
+use self::kept_lines::{KeptLines, LinesInHand};
 use self::metric_cache::{CACHED_METRICS_TO_KEEP, MAX_CACHED_METRICS, MetricCache};
 use self::new_names::{Asked, NewNameLimits, NewNames};
 use self::scrub::scrub;
-use crate::bus::message::ModelHint;
-use crate::bus::{Bus, BusError};
+use crate::bus::message::{DataMessage, ModelHint};
+use crate::bus::{Bus, BusError, Delivery};
 use crate::clock::Clock;
+use crate::live_setting::LiveSetting;
+use crate::log_limiter::LogLimiter;
 use crate::model_params::ModelSpec;
 use crate::monitoring::{self, MonitorError, RandomBytes};
 use crate::reject::{RejectLedger, RejectReason};
@@ -60,8 +65,6 @@ pub const MAX_ROWS_PER_TRANSACTION: usize = 20_000;
 pub const RECEIVE_WAIT: Duration = Duration::from_millis(500);
 /// The ledger goes to the repository at most this often.
 pub const LEDGER_INTERVAL: Duration = Duration::from_secs(1);
-/// A failure that lasts is logged at most this often.
-pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause of [`Storer::run`] after a failure that may pass; doubles up to [`MAX_RETRY_DELAY`].
 pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Longest such pause.
@@ -123,13 +126,14 @@ pub enum StorerTurn {
 /// The role.
 pub struct Storer {
     parts: StorerParts,
-    patterns: Vec<WildMatch>,
+    patterns: LiveSetting<Vec<WildMatch>>,
     cache: MetricCache,
     new_names: NewNames,
     /// Received and not yet wholly stored.
     batch: Option<Batch>,
+    in_hand: LinesInHand,
     last_flush: Option<Duration>,
-    last_warning: Option<Duration>,
+    warnings: LogLimiter,
 }
 
 impl fmt::Debug for Storer {
@@ -158,16 +162,17 @@ struct GroupOutcome {
 impl Storer {
     /// A storer that has received nothing yet.
     pub fn new(parts: StorerParts) -> Self {
-        let patterns = parts.options.monitor.iter().map(|pattern| WildMatch::new(pattern)).collect();
         let new_names = NewNames::new(parts.options.new_names);
+        let patterns = LiveSetting::new(compiled(&parts.options.monitor));
         Self {
             parts,
             patterns,
             cache: MetricCache::new(MAX_CACHED_METRICS, CACHED_METRICS_TO_KEEP),
             new_names,
             batch: None,
+            in_hand: LinesInHand::default(),
             last_flush: None,
-            last_warning: None,
+            warnings: LogLimiter::default(),
         }
     }
 
@@ -178,8 +183,17 @@ impl Storer {
     /// [`RepositoryError::Fatal`] from the database; [`RepositoryError::Transient`] when `stop` was raised while
     /// lines could not be stored (they are not acknowledged).
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), RepositoryError> {
+        self.run_unless(stop, &AtomicBool::new(false))
+    }
+
+    /// As [`Self::run`], but ends after its turn once `give_up` is raised: what is not stored then is in
+    /// [`Self::in_hand`] and on the queue.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_unless(&mut self, stop: &AtomicBool, give_up: &AtomicBool) -> Result<(), RepositoryError> {
         let mut delay = FIRST_RETRY_DELAY;
-        loop {
+        while !give_up.load(Ordering::Relaxed) {
             match self.run_once(RECEIVE_WAIT)? {
                 StorerTurn::Closed => return Ok(()),
                 StorerTurn::Idle | StorerTurn::Stored { .. } => delay = FIRST_RETRY_DELAY,
@@ -191,6 +205,64 @@ impl Storer {
                         return Err(RepositoryError::Transient { reason });
                     }
                     delay = (delay * 2).min(MAX_RETRY_DELAY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Globs of new metrics to monitor, which may change while this works.
+    pub fn patterns(&self) -> LiveSetting<Vec<WildMatch>> {
+        self.patterns.clone()
+    }
+
+    /// What it is about to store.
+    pub fn in_hand(&self) -> LinesInHand {
+        self.in_hand.clone()
+    }
+
+    /// Stores the lines that an earlier engine kept at `path`, and removes the file when all are stored or refused. Until
+    /// then it stays, also when `stop` ends the waiting for a database that is away.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Fatal`] from the database.
+    pub fn store_kept(&mut self, path: &Path, stop: &AtomicBool) -> Result<(), RepositoryError> {
+        match self.try_store_kept(path, stop) {
+            Ok(stored) => stored,
+            Err(error) => {
+                let shown = path.display();
+                tracing::error!("lines that an earlier engine kept in {shown} are not stored: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    fn try_store_kept(
+        &mut self,
+        path: &Path,
+        stop: &AtomicBool,
+    ) -> std::io::Result<Result<(), RepositoryError>> {
+        let Some(mut kept) = KeptLines::open(path)? else { return Ok(Ok(())) };
+        let mut count = 0;
+        loop {
+            let part = kept.next()?;
+            if part.is_empty() {
+                std::fs::remove_file(path)?;
+                tracing::info!("{count} lines that an earlier engine had taken in were stored");
+                return Ok(Ok(()));
+            }
+            count += part.iter().map(|delivery| delivery.message.lines.len()).sum::<usize>();
+            self.batch = self.parsed(part);
+            while self.batch.is_some() {
+                match self.run_once(Duration::ZERO) {
+                    Ok(StorerTurn::Postponed { .. }) if pause(FIRST_RETRY_DELAY, stop) => {
+                        // They are in the file.
+                        self.batch = None;
+                        self.in_hand.set(None);
+                        return Ok(Ok(()));
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Ok(Err(error)),
                 }
             }
         }
@@ -265,6 +337,7 @@ impl Storer {
             // The messages come again, and every sample in them is then late or a duplicate.
             self.warn(&format!("stored messages could not be acknowledged: {error}"));
         }
+        self.in_hand.set(None);
         Ok(StorerTurn::Stored { lines: batch.lines.len(), rows })
     }
 
@@ -278,12 +351,16 @@ impl Storer {
             let messages = deliveries.len();
             tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_RECEIVED, messages);
         }
+        Ok(self.parsed(deliveries))
+    }
+
+    fn parsed(&self, deliveries: Vec<Delivery<DataMessage>>) -> Option<Batch> {
+        let now = self.parts.clock.unix_seconds();
         let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
-        let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse);
-        if let Some(batch) = &mut batch {
-            batch.plan(MAX_ROWS_PER_TRANSACTION);
-        }
-        Ok(batch)
+        let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse)?;
+        batch.plan(MAX_ROWS_PER_TRANSACTION);
+        self.in_hand.set(Some(&batch.lines));
+        Some(batch)
     }
 
     /// Stores a run of groups in one transaction.
@@ -354,7 +431,7 @@ impl Storer {
     fn create(&self, tx: &mut dyn Transaction, name: &str) -> Result<Metric, RepositoryError> {
         let random = self.parts.random.as_ref();
         let mut metric = monitoring::create_metric(tx, name, random)?;
-        if self.patterns.iter().any(|pattern| pattern.matches(name)) {
+        if self.patterns.get().iter().any(|pattern| pattern.matches(name)) {
             let learning_rows = self.parts.options.learning_rows;
             let spec = ModelSpec { learning_rows, ..ModelSpec::for_metric(name) };
             metric.status = monitoring::monitor(tx, &metric, &spec, random).map_err(|error| match error {
@@ -440,12 +517,15 @@ impl Storer {
 
     /// Logs now and then, not for every repetition.
     fn warn(&mut self, text: &str) {
-        let now = self.parts.clock.monotonic();
-        if self.last_warning.is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL) {
-            self.last_warning = Some(now);
-            tracing::warn!("{text}");
+        if let Some(repeats) = self.warnings.pass(self.parts.clock.monotonic()) {
+            tracing::warn!("{text}{repeats}");
         }
     }
+}
+
+/// Globs, ready to be compared with names.
+pub fn compiled(globs: &[String]) -> Vec<WildMatch> {
+    globs.iter().map(|glob| WildMatch::new(glob)).collect()
 }
 
 /// Sleeps for `delay`, or until `stop` is raised; tells whether it was.

@@ -5,7 +5,8 @@
 //! number of reading ones works beside it and never waits for it. Other processes may open the same file.
 //!
 //! Files: [`schema`](self) has the tables, `connection` opens them, `read` has the SELECTs, `transaction` the
-//! writes, `alert` both for episodes, `error` says what a result code means.
+//! writes, `alert` both for episodes, `snapshot` one moment of
+//! the file for a backup, `error` says what a result code means.
 //!
 //! Invariants: a transaction that returned `Ok` survives the end of this process in any form; see `connection`
 //! for power failures. A transaction that failed changed nothing.
@@ -17,6 +18,7 @@ mod connection;
 mod error;
 mod read;
 mod schema;
+pub mod snapshot;
 mod transaction;
 
 #[cfg(test)]

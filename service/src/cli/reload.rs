@@ -1,0 +1,100 @@
+//! SIGHUP: settings are read again, from where they were read at the start.
+//!
+//! [`RELOADABLE`] says which take effect without a restart, and how; another one is one more line there. The others are named
+//! in the log with what to do. Settings that cannot be read change nothing.
+
+use super::CliError;
+use super::log::LogControl;
+use crate::config::Settings;
+use crate::config::table::Entry;
+use crate::engine::{Engine, EngineOptions};
+
+/// What settings are taken up by.
+struct Running<'a> {
+    engine: &'a mut Engine,
+    log: &'a LogControl,
+    settings: &'a Settings,
+    options: &'a EngineOptions,
+}
+
+type TakeUp = fn(&mut Running<'_>) -> Result<(), CliError>;
+
+/// Settings that a running engine takes up. Two that are one thing to it may share a function.
+const RELOADABLE: [(&str, TakeUp); 5] = [
+    ("log", set_log),
+    ("profiling", set_log),
+    ("monitor", |it| {
+        it.engine.set_monitor(&it.options.monitor);
+        Ok(())
+    }),
+    ("retention_days", |it| Ok(it.engine.set_retention_days(it.options.retention_days)?)),
+    ("alert", |it| Ok(it.engine.set_alerts(&it.options.alerts)?)),
+];
+
+fn set_log(it: &mut Running<'_>) -> Result<(), CliError> {
+    it.log.set(&it.settings.log_filter())
+}
+
+/// Reads settings again.
+pub(super) struct Reloader<'a> {
+    load: &'a dyn Fn() -> Result<Settings, CliError>,
+    /// In effect.
+    settings: Settings,
+    shown: Vec<Entry>,
+    log: LogControl,
+}
+
+impl<'a> Reloader<'a> {
+    /// Of an engine that runs with `settings`, which `load` reads again.
+    pub(super) fn new(
+        settings: Settings,
+        log: LogControl,
+        load: &'a dyn Fn() -> Result<Settings, CliError>,
+    ) -> Self {
+        let shown = settings.entries();
+        Self { load, settings, shown, log }
+    }
+
+    /// Reads all settings and takes up what changed, as far as that is possible.
+    pub(super) fn reload(&mut self, engine: &mut Engine) {
+        let settings = match (self.load)() {
+            Ok(settings) => settings,
+            Err(error) => {
+                for line in error.to_string().lines().filter(|line| !line.trim().is_empty()) {
+                    tracing::error!("reload: all settings stay as they were: {line}");
+                }
+                return;
+            }
+        };
+        settings.log_warnings();
+        let (options, entries) = (settings.engine_options(), settings.entries());
+        let differing = self.settings.said().differing(settings.said());
+        let mut taken_up = 0;
+        for name in &differing {
+            let Some((_, take_up)) = RELOADABLE.iter().find(|(reloadable, _)| reloadable == name) else {
+                tracing::warn!("reload: `{name}` was changed; that takes effect with a restart");
+                continue;
+            };
+            let mut running = Running { engine, log: &self.log, settings: &settings, options: &options };
+            if let Err(error) = take_up(&mut running) {
+                tracing::error!("reload: `{name}` was changed, and that could not take effect: {error}");
+                continue;
+            }
+            taken_up += 1;
+            let entry = entries.iter().find(|entry| entry.name == *name);
+            let value = entry.map(|entry| entry.value.to_string()).unwrap_or_default();
+            tracing::info!("reload: `{name}` is now {value}");
+            self.show(name, entry);
+        }
+        engine.show_settings(self.shown.clone());
+        tracing::info!("reload: {} settings changed, {taken_up} of them took effect", differing.len());
+        // What needs a restart is compared with what was read, so that it is told once.
+        self.settings = settings;
+    }
+
+    fn show(&mut self, name: &str, entry: Option<&Entry>) {
+        if let (Some(entry), Some(shown)) = (entry, self.shown.iter_mut().find(|shown| shown.name == name)) {
+            *shown = entry.clone();
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a running engine can take up without a restart.
+//!
+//! Which settings these are, and how each is told, the command line's table says (`cli/reload.rs`).
+
+use wildmatch::WildMatch;
+
+use super::{Engine, EngineError, start};
+use crate::alerts::AlertSettings;
+use crate::config::table::Entry;
+use crate::live_setting::LiveSetting;
+use crate::storer;
+
+/// Settings that threads look at each time they use them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live {
+    /// Rules and channels of alerts, for those who ask.
+    pub(super) alerts: LiveSetting<AlertSettings>,
+    /// The effective settings, for those who ask.
+    pub(super) shown_settings: LiveSetting<Vec<Entry>>,
+    /// Globs of new metrics to monitor; `None` without a storer.
+    pub(super) monitor: Option<LiveSetting<Vec<WildMatch>>>,
+}
+
+impl Engine {
+    /// From now on new metrics whose name matches one of `globs` are monitored. What is monitored stays so.
+    pub fn set_monitor(&mut self, globs: &[String]) {
+        globs.clone_into(&mut self.options.monitor);
+        if let Some(monitor) = &self.live.monitor {
+            monitor.set(storer::compiled(globs));
+        }
+    }
+
+    /// From now on rows older than so many days are deleted; 0 for never.
+    ///
+    /// # Errors
+    /// If the thread that deletes cannot be started; nothing is deleted then.
+    pub fn set_retention_days(&mut self, days: u32) -> Result<(), EngineError> {
+        self.options.retention_days = days;
+        // A pass over old rows ends first.
+        drop(self.garbage.take());
+        self.garbage = start::start_garbage(&self.options, self.repository.as_ref(), &self.clock)?;
+        Ok(())
+    }
+
+    /// From now on these rules and channels hold. Episodes that are open go on, as after a restart.
+    ///
+    /// # Errors
+    /// If their threads cannot be started; there are no alerts then.
+    pub fn set_alerts(&mut self, alerts: &AlertSettings) -> Result<(), EngineError> {
+        self.options.alerts = alerts.clone();
+        self.live.alerts.set(alerts.clone());
+        drop(self.alerts.take());
+        self.alerts = start::start_alerts(&self.options, self.repository.as_ref(), &self.bus, &self.clock)?;
+        Ok(())
+    }
+
+    /// What whoever asks for the effective settings is told from now on.
+    pub fn show_settings(&self, entries: Vec<Entry>) {
+        self.live.shown_settings.set(entries);
+    }
+}
