@@ -85,7 +85,8 @@ impl Scheduler {
         let listed: HashSet<&ModelId> = metrics.iter().map(|metric| &metric.uid).collect();
         self.rescan.complete.retain(|id, _| listed.contains(id));
         self.rescan.late.retain(|id, _| listed.contains(id));
-        let gone: Vec<ModelId> = self.records.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        let mut gone: Vec<ModelId> = self.records.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        gone.sort_unstable();
         for id in gone {
             self.dismiss(&id);
             self.hungry.push(id, Lane::Backlog);
