@@ -123,10 +123,15 @@ impl Scheduler {
         if metric.status == MetricStatus::CreatePending && record.is_defined && is_quiet {
             // Told already, and nothing is on its way.
             record.is_defined = false;
-            self.push_hungry(id.clone(), Lane::Backlog);
+            if record.outgrown.is_some() {
+                self.publish_again(id);
+            } else {
+                self.push_hungry(id.clone(), Lane::Backlog);
+            }
             return Ok(());
         }
-        if is_behind {
+        // One that was outgrown waits for its scores to arrive, however many rows come.
+        if is_behind && record.outgrown.is_none() {
             self.push_hungry(id.clone(), Lane::Backlog);
             return Ok(());
         }
