@@ -24,6 +24,21 @@ fn nothing_is_lost_and_nothing_is_doubled() {
     (0..SEEDS).for_each(|seed| assert_held(&run(seed, None, false)));
 }
 
+/// Old rows were deleted while the storer held a batch: it had been stored, but the answer to the commit was lost. All rows
+/// of the unmonitored metric were old, so nothing told any more what had been stored, and the next attempt stored the
+/// batch a second time. Now a metric's newest row stays.
+#[test]
+fn rows_deleted_for_their_age_do_not_come_back() {
+    [139, 162, 231, 250, 944].into_iter().for_each(|seed| assert_held(&run(seed, None, false)));
+}
+
+/// A model had outgrown its learned range and waited for its scores to be committed, which the broker had lost. A look at all
+/// metrics found it behind its rows, let it wait on, and never asked after its scores: it waited until the next start.
+#[test]
+fn an_outgrown_model_whose_scores_are_lost_publishes_them_again() {
+    assert_held(&run(555, None, false));
+}
+
 #[test]
 fn a_seed_does_again_what_it_did() {
     for seed in 0..40 {

@@ -113,12 +113,12 @@ impl Exchange {
     }
 
     /// What a publisher repeats, readers see again; it is not noted twice.
-    fn arrive(&self, state: &mut ExchangeState, sent: Sent<ResultMessage>) {
+    fn arrive(&self, inner: &mut ExchangeState, sent: Sent<ResultMessage>) {
         for (at, message) in sent.messages.into_iter().enumerate() {
-            state.arrived += 1;
+            inner.arrived += 1;
             self.readers.publish(message.clone()).expect("it is never closed");
             if at >= sent.repeated {
-                state.published.push(message);
+                inner.published.push(message);
             }
         }
     }
@@ -127,15 +127,15 @@ impl Exchange {
         if self.is_local || stage.outage(Fault::BrokerAway).is_some() {
             return;
         }
-        let mut state = self.lock();
-        let sent = state.windows[process].send(stage, count);
-        self.arrive(&mut state, sent);
+        let mut inner = self.lock();
+        let sent = inner.windows[process].send(stage, count);
+        self.arrive(&mut inner, sent);
     }
 
     fn end_life(&self, stage: &Stage, process: usize) {
-        let mut state = self.lock();
-        let arrived = state.windows[process].end(stage);
-        self.arrive(&mut state, arrived);
+        let mut inner = self.lock();
+        let arrived = inner.windows[process].end(stage);
+        self.arrive(&mut inner, arrived);
     }
 }
 
@@ -155,13 +155,13 @@ struct ExchangeEnd {
 impl Fanout<ResultMessage> for ExchangeEnd {
     fn publish(&self, message: ResultMessage) -> Result<(), BusError> {
         self.caller.touch("publishes results");
-        let mut state = self.exchange.lock();
+        let mut inner = self.exchange.lock();
         if self.exchange.is_local {
-            self.exchange.arrive(&mut state, Sent { messages: vec![message], repeated: 0 });
+            self.exchange.arrive(&mut inner, Sent { messages: vec![message], repeated: 0 });
         } else {
-            state.windows[self.caller.process()].push(message);
+            inner.windows[self.caller.process()].push(message);
         }
-        drop(state);
+        drop(inner);
         self.caller.touch("published results");
         Ok(())
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use htmengine::bus::message::DataMessage;
 use htmengine::reject::RejectReason;
-use htmengine::repository::metric_data::{MetricRow, StoredSample};
+use htmengine::repository::metric_data::StoredSample;
 
 use super::clients::{Meaning, Meanings};
-use super::tables::Tables;
+use super::tables::{MetricTable, Tables};
 
 /// What was accepted so far.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ impl Expectation {
     pub(super) fn difference(&self, tables: &Tables) -> Option<(String, String)> {
         for table in tables.metrics.values() {
             let name = &table.metric.name;
-            if let Some(what) = difference_of_rows(self.samples(name), &table.rows) {
+            if let Some(what) = difference_of_rows(self.samples(name), table) {
                 return Some((name.clone(), what));
             }
         }
@@ -75,8 +75,11 @@ impl Expectation {
     }
 }
 
-fn difference_of_rows(samples: &[StoredSample], rows: &[MetricRow]) -> Option<String> {
-    for ((row_id, row), sample) in (1..).zip(rows).zip(samples) {
+/// Rows that were deleted for their age are missing, and no others.
+fn difference_of_rows(samples: &[StoredSample], table: &MetricTable) -> Option<String> {
+    let purged = usize::try_from(table.purged_up_to.0).unwrap_or(0);
+    let left = samples.get(purged..).unwrap_or_default();
+    for ((row_id, row), sample) in (table.purged_up_to.0 + 1..).zip(&table.rows).zip(left) {
         if row.row_id.0 != row_id {
             return Some(format!("row {row_id} has number {}", row.row_id));
         }
@@ -88,6 +91,6 @@ fn difference_of_rows(samples: &[StoredSample], rows: &[MetricRow]) -> Option<St
             ));
         }
     }
-    let (found, expected) = (rows.len(), samples.len());
-    (found != expected).then(|| format!("{found} rows are stored, {expected} were accepted"))
+    let (found, expected) = (table.rows.len() + purged, samples.len());
+    (found != expected).then(|| format!("{found} rows were stored, {expected} accepted"))
 }

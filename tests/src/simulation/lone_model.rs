@@ -4,13 +4,13 @@ use std::sync::{Arc, LazyLock};
 
 use htm_core::encoder::Record;
 use htm_core::ids::RowId;
-use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
+use htm_core::model::{Model, Scores};
 use htmengine::best_predictions::BestPredictions;
 use htmengine::model_params::ModelStart;
 use htmengine::repository::metric::MetricStatus;
-use htmengine::repository::metric_data::MetricRow;
+use htmengine::repository::metric_data::{MetricRow, StoredSample};
 
 use super::tables::MetricTable;
 use crate::lone_run::learned_scores;
@@ -18,9 +18,13 @@ use crate::lone_run::learned_scores;
 /// Shared with the engines of all runs: drawing them is most of the work of a small model.
 pub(super) static TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(Arc::default);
 
-/// The first thing that is wrong with the scores of a metric's rows in the end; `learning_rows` is how many rows a learned
-/// range takes.
-pub(super) fn difference(table: &MetricTable, learning_rows: usize) -> Option<String> {
+/// The first thing that is wrong with the scores of a metric's rows in the end, `samples` being all that were ever stored;
+/// `learning_rows` is how many rows a learned range takes.
+pub(super) fn difference(
+    table: &MetricTable,
+    samples: &[StoredSample],
+    learning_rows: usize,
+) -> Option<String> {
     let metric = &table.metric;
     match metric.status {
         MetricStatus::Unmonitored | MetricStatus::PendingData => {
@@ -33,7 +37,7 @@ pub(super) fn difference(table: &MetricTable, learning_rows: usize) -> Option<St
         }
     }
     let samples: Vec<Record> =
-        table.rows.iter().map(|row| Record { timestamp: row.timestamp, value: row.value }).collect();
+        samples.iter().map(|sample| Record { timestamp: sample.timestamp, value: sample.value }).collect();
     let start = match ModelStart::from_json(metric.model_params.as_deref().unwrap_or_default()) {
         Ok(start) => start,
         Err(error) => return Some(error.to_string()),
@@ -52,21 +56,30 @@ pub(super) fn difference(table: &MetricTable, learning_rows: usize) -> Option<St
     };
     let mut model = Model::new(Arc::new(params), &TEMPLATES);
     let mut workspace = Workspace::new();
-    table.rows.iter().zip(samples).find_map(|(row, sample)| step(&mut model, &mut workspace, row, sample))
+    // Samples that were deleted before this life began are unknown to it; others it has stepped before they were.
+    let of_life = (1..).zip(samples).skip_while(|(row_id, _)| RowId(*row_id) < table.life_begins_at);
+    let mut rows = table.rows.iter().peekable();
+    for (row_id, sample) in of_life {
+        let scores = match model.step(&mut workspace, RowId(row_id), sample) {
+            Ok(scores) => scores,
+            Err(error) => return Some(format!("row {row_id}: {error}")),
+        };
+        if let Some(row) = rows.next_if(|row| row.row_id.0 == row_id)
+            && !is_scored(row, scores)
+        {
+            return Some(told(row));
+        }
+    }
+    rows.next().map(|row| format!("row {} was never accepted", row.row_id))
 }
 
-fn step(model: &mut Model, workspace: &mut Workspace, row: &MetricRow, sample: Record) -> Option<String> {
-    let scores = match model.step(workspace, RowId(row.row_id.0), sample) {
-        Ok(scores) => scores,
-        Err(error) => return Some(format!("row {}: {error}", row.row_id)),
-    };
+fn is_scored(row: &MetricRow, scores: Scores) -> bool {
     let predictions = scores.best_predictions;
     let predictions = (!predictions.is_empty()).then(|| BestPredictions::new(predictions));
-    let is_same = bits(row.raw_anomaly_score) == Some(f64::from(scores.raw_anomaly_score).to_bits())
+    bits(row.raw_anomaly_score) == Some(f64::from(scores.raw_anomaly_score).to_bits())
         && bits(row.anomaly_score) == Some(scores.anomaly_score.to_bits())
         && bits(row.detection.map(|detection| detection.score)) == Some(scores.detection.score.to_bits())
-        && row.best_predictions == predictions;
-    (!is_same).then(|| told(row))
+        && row.best_predictions == predictions
 }
 
 fn told(row: &MetricRow) -> String {

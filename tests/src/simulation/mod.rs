@@ -1,6 +1,6 @@
 //! The engine's roles in a simulated world: one seed, one run, the same each time.
 //!
-//! [`run::run`] makes a plan of the seed (`plan.rs`) and a world of the plan (`world.rs`). The roles are the real ones, driven by
+//! [`run::run`] makes a plan of the seed (`plan.rs`) and a world of the plan (`world.rs`, `processes.rs`). The roles are the real ones, driven by
 //! their `run_once`; everything they meet is simulated: clock, ids, bus (`bus.rs`, `queue.rs`, `window.rs`), database
 //! (`repository.rs`, `transaction.rs`, `tables.rs`), model files (`files.rs`), the listener's sockets (`clients.rs`,
 //! `intake.rs`). What goes wrong (`fault.rs`), and when a process dies, the stage decides (`stage.rs`), at every call that a
@@ -19,6 +19,7 @@ mod files;
 mod intake;
 mod lone_model;
 mod operator;
+mod processes;
 mod queue;
 mod random_bytes;
 mod repository;

@@ -104,6 +104,8 @@ pub(super) struct Plan {
     pub(super) memory_budget_bytes: usize,
     pub(super) max_resident_models: usize,
     pub(super) learning_rows: u32,
+    /// Whether old rows are deleted. Then no file may get lost: nothing could build its model again.
+    pub(super) collects_garbage: bool,
 }
 
 impl Plan {
@@ -113,13 +115,14 @@ impl Plan {
         let database = [DatabaseKind::File, DatabaseKind::Server][random.below(2)];
         let is_standard = random.below(STANDARD_ONE_IN) == 0;
         let processes = processes(bus, database, &mut random);
-        let calls_per_life = (random.below(4) > 0).then(|| [40, 150, 500][random.below(3)]);
+        let collects_garbage = !is_standard && random.below(5) == 0;
+        let calls_per_life = (random.below(4) > 0).then(|| [10, 40, 150][random.below(3)]);
         Self {
             bus,
             database,
             processes,
             metrics: metrics(is_standard, &mut random),
-            rates: rates(bus, database, calls_per_life.is_some(), &mut random),
+            rates: rates((bus, database), (calls_per_life.is_some(), collects_garbage), &mut random),
             calls_per_life,
             rough_turns: 100 + random.below(250),
             data_messages: [2, 4, 1_000][random.below(3)],
@@ -130,6 +133,7 @@ impl Plan {
             memory_budget_bytes: [1, 700 << 10, 1_500 << 10, 1 << 30][random.below(4)],
             max_resident_models: [1, 2, 1_000][random.below(3)],
             learning_rows: u32::try_from(LEARNED_ROWS).expect("a few"),
+            collects_garbage,
         }
     }
 
@@ -210,7 +214,11 @@ fn complete_params(random: &mut SeededRandom) -> Map<String, Value> {
     complete.as_object().expect("an object").clone()
 }
 
-fn rates(bus: BusKind, database: DatabaseKind, has_kills: bool, random: &mut SeededRandom) -> Rates {
+fn rates(
+    (bus, database): (BusKind, DatabaseKind),
+    (has_kills, collects_garbage): (bool, bool),
+    random: &mut SeededRandom,
+) -> Rates {
     let interruption_one_in = [4, 16, 1_000_000][random.below(3)];
     let mut rates = Rates { one_in: [0; Fault::ALL.len()], interruption_one_in };
     let mut group = |is_possible: bool, faults: &[(Fault, usize)]| {
@@ -237,11 +245,11 @@ fn rates(bus: BusKind, database: DatabaseKind, has_kills: bool, random: &mut See
     group(bus == BusKind::Broker, &[(Fault::ConfirmationLost, 8)]);
     group(bus == BusKind::Broker, &[(Fault::HintsLost, 100), (Fault::ScoresLost, 100)]);
     group(true, &[(Fault::QueueFull, 20), (Fault::ClientBroken, 20), (Fault::ClockSkew, 100)]);
-    group(true, &[(Fault::DiskFull, 80), (Fault::WriteFailed, 10), (Fault::FileUnreadable, 10)]);
-    group(has_kills, &[(Fault::PowerFailure, 100), (Fault::Restart, 100)]);
+    group(true, &[(Fault::DiskFull, 80), (Fault::WriteFailed, 5), (Fault::FileUnreadable, 5)]);
+    group(has_kills, &[(Fault::PowerFailure, 60), (Fault::Restart, 100)]);
     group(
-        has_kills,
-        &[(Fault::FileTorn, 4), (Fault::FileDamaged, 4), (Fault::FileOld, 4), (Fault::FileGone, 6)],
+        has_kills && !collects_garbage,
+        &[(Fault::FileTorn, 3), (Fault::FileDamaged, 3), (Fault::FileOld, 2), (Fault::FileGone, 3)],
     );
     rates
 }

@@ -84,24 +84,24 @@ impl<T: Clone + Send> SharedQueue<T> {
 
     /// What was accepted since the last call, and how many of the last ones are not acknowledged.
     pub(super) fn take_accepted(&self) -> (Vec<T>, usize) {
-        let mut state = self.lock();
-        let open = state.open();
-        let accepted = state.accepted.as_mut().map(std::mem::take).unwrap_or_default();
+        let mut inner = self.lock();
+        let open = inner.open();
+        let accepted = inner.accepted.as_mut().map(std::mem::take).unwrap_or_default();
         (accepted, open)
     }
 
     /// Whether nothing waits. What a role has worked off and could not acknowledge it holds until it acknowledges the next.
     pub(super) fn is_empty(&self) -> bool {
-        let state = self.lock();
-        state.ready.is_empty() && state.ends.iter().all(|end| end.window.len() == 0)
+        let inner = self.lock();
+        inner.ready.is_empty() && inner.ends.iter().all(|end| end.window.len() == 0)
     }
 
     /// What is where, for people.
     pub(super) fn summary(&self) -> String {
-        let state = self.lock();
-        let held: usize = state.ends.iter().map(|end| end.held.len()).sum();
-        let windows: usize = state.ends.iter().map(|end| end.window.len()).sum();
-        format!("{} {} ready, {held} held, {windows} on their way", self.name, state.ready.len())
+        let inner = self.lock();
+        let held: usize = inner.ends.iter().map(|end| end.held.len()).sum();
+        let windows: usize = inner.ends.iter().map(|end| end.window.len()).sum();
+        format!("{} {} ready, {held} held, {windows} on their way", self.name, inner.ready.len())
     }
 
     /// Brings messages of a process nearer to the broker.
@@ -109,18 +109,18 @@ impl<T: Clone + Send> SharedQueue<T> {
         if self.is_local || stage.outage(Fault::BrokerAway).is_some() {
             return;
         }
-        let mut state = self.lock();
-        let room = self.limit.saturating_sub(state.ready.len());
-        let sent = state.ends[process].window.send(stage, count.min(room));
-        Self::accept(&mut state, sent.messages);
+        let mut inner = self.lock();
+        let room = self.limit.saturating_sub(inner.ready.len());
+        let sent = inner.ends[process].window.send(stage, count.min(room));
+        Self::accept(&mut inner, sent.messages);
     }
 
-    fn accept(state: &mut State<T>, messages: Vec<T>) {
+    fn accept(inner: &mut State<T>, messages: Vec<T>) {
         for message in messages {
-            if let Some(accepted) = &mut state.accepted {
+            if let Some(accepted) = &mut inner.accepted {
                 accepted.push(message.clone());
             }
-            state.ready.push_back(message);
+            inner.ready.push_back(message);
         }
     }
 
@@ -131,16 +131,16 @@ impl<T: Clone + Send> SharedQueue<T> {
 
     /// A process is gone.
     pub(super) fn end_life(&self, stage: &Stage, process: usize) {
-        let mut state = self.lock();
+        let mut inner = self.lock();
         if self.is_local {
-            state.ready.clear();
-            state.is_closed = false;
+            inner.ready.clear();
+            inner.is_closed = false;
         } else {
-            let arrived = state.ends[process].window.end(stage);
-            Self::accept(&mut state, arrived.messages);
-            state.give_back(process);
+            let arrived = inner.ends[process].window.end(stage);
+            Self::accept(&mut inner, arrived.messages);
+            inner.give_back(process);
         }
-        state.ends[process] = End::default();
+        inner.ends[process] = End::default();
     }
 
     /// Nothing more is published to a queue within a process.
@@ -203,11 +203,11 @@ impl<T: Clone + Send> QueueEnd<T> {
     }
 
     fn has_room(&self) -> bool {
-        let state = self.queue.lock();
+        let inner = self.queue.lock();
         if self.queue.is_local {
-            state.ready.len() < self.queue.limit
+            inner.ready.len() < self.queue.limit
         } else {
-            state.ends[self.caller.process()].window.len() < self.queue.window_limit
+            inner.ends[self.caller.process()].window.len() < self.queue.window_limit
         }
     }
 
@@ -238,11 +238,11 @@ impl<T: Clone + Send> QueueEnd<T> {
     }
 
     fn append(&self, message: T) {
-        let mut state = self.queue.lock();
+        let mut inner = self.queue.lock();
         if self.queue.is_local {
-            SharedQueue::accept(&mut state, vec![message]);
+            SharedQueue::accept(&mut inner, vec![message]);
         } else {
-            state.ends[self.caller.process()].window.push(message);
+            inner.ends[self.caller.process()].window.push(message);
         }
     }
 
@@ -252,16 +252,16 @@ impl<T: Clone + Send> QueueEnd<T> {
 
     fn take(&self, limit: usize) -> Vec<Delivery<T>> {
         let stage = self.caller.stage();
-        let mut state = self.queue.lock();
-        if self.queue.name == "scores" && state.ready.len() > 1 && stage.sings(Canary::SwappedScores, 3) {
-            state.ready.swap(0, 1);
+        let mut inner = self.queue.lock();
+        if self.queue.name == "scores" && inner.ready.len() > 1 && stage.sings(Canary::SwappedScores, 3) {
+            inner.ready.swap(0, 1);
         }
         if self.queue.name == "scores" && stage.sings(Canary::DroppedScores, 10) {
-            state.ready.pop_front();
+            inner.ready.pop_front();
         }
-        let most = limit.min(state.ready.len());
+        let most = limit.min(inner.ready.len());
         let count = if stage.is_rough() { stage.below(most + 1) } else { most };
-        let State { ready, ends, .. } = &mut *state;
+        let State { ready, ends, .. } = &mut *inner;
         let end = &mut ends[self.caller.process()];
         let mut deliveries = Vec::with_capacity(count);
         for message in ready.drain(..count) {
@@ -302,7 +302,7 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
     }
 
     fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Delivery<T>>, BusError> {
-        self.caller.touch("receives");
+        self.caller.touch_idly("receives");
         let stage = self.caller.stage();
         if !self.queue.is_local {
             if stage.outage(Fault::BrokerAway).is_some() {
@@ -314,16 +314,17 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
                 return transient("the connection is lost");
             }
         }
-        let state = self.queue.lock();
-        if state.is_closed && state.ready.is_empty() {
+        let inner = self.queue.lock();
+        if inner.is_closed && inner.ready.is_empty() {
             return Err(BusError::Closed);
         }
-        drop(state);
+        drop(inner);
         let deliveries = self.take(limit);
         if deliveries.is_empty() {
             stage.pass(wait);
         } else {
             stage.note(format_args!("{} delivered {}", self.queue.name, deliveries.len()));
+            self.caller.touch("received");
         }
         Ok(deliveries)
     }
@@ -348,8 +349,8 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
                 return transient("the connection is lost");
             }
         }
-        let mut state = self.queue.lock();
-        let end = &mut state.ends[process];
+        let mut inner = self.queue.lock();
+        let end = &mut inner.ends[process];
         if tag.0 > end.last_tag {
             return transient("that was not delivered");
         }
@@ -358,7 +359,7 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
         }
         let count = end.held.partition_point(|(held, _)| *held <= tag.0);
         end.held.drain(..count);
-        drop(state);
+        drop(inner);
         self.caller.touch("acknowledged");
         Ok(())
     }
@@ -369,7 +370,7 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
 
     fn depth(&self) -> usize {
         self.caller.check();
-        let state = self.queue.lock();
-        state.ready.len() + state.ends[self.caller.process()].window.len()
+        let inner = self.queue.lock();
+        inner.ready.len() + inner.ends[self.caller.process()].window.len()
     }
 }

@@ -38,9 +38,13 @@ impl SimulatedRepository {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A moment before a call of the database.
+    /// A moment before a transaction.
     fn call(&self, what: &str) -> Result<(), RepositoryError> {
         self.caller.touch(what);
+        self.check_presence()
+    }
+
+    fn check_presence(&self) -> Result<(), RepositoryError> {
         if self.caller.stage().outage(Fault::DatabaseAway).is_some() {
             return away("the database is away");
         }
@@ -48,7 +52,8 @@ impl SimulatedRepository {
     }
 
     fn read<T>(&self, what: &str, read: impl FnOnce(&Tables) -> T) -> Result<T, RepositoryError> {
-        self.call(what)?;
+        self.caller.touch_idly(what);
+        self.check_presence()?;
         if self.caller.stage().strikes(Fault::ReadFailed) {
             return away("a read failed");
         }
@@ -228,8 +233,12 @@ impl Repository for SimulatedRepository {
         let Some(table) = tables.metrics.get_mut(id) else { return Ok(0) };
         let is_old = |row: &&MetricRow| row.timestamp < before && row.row_id <= up_to;
         let purged = table.rows.iter().take(limit).take_while(is_old).count();
-        table.rows.drain(..purged);
+        if let Some(last) = table.rows.drain(..purged).next_back() {
+            table.purged_up_to = last.row_id;
+        }
         table.advance_progress();
+        drop(tables);
+        self.caller.touch("purged");
         Ok(purged)
     }
 

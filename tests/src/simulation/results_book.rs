@@ -47,17 +47,17 @@ impl ResultsBook {
     }
 
     /// Takes note of what was published.
-    pub(super) fn add(&mut self, messages: &[ResultMessage]) -> Vec<Violation> {
-        messages.iter().filter_map(|message| self.add_one(message)).collect()
+    pub(super) fn add(&mut self, messages: &[ResultMessage], tables: &Tables) -> Vec<Violation> {
+        messages.iter().filter_map(|message| self.add_one(message, tables)).collect()
     }
 
-    fn add_one(&mut self, message: &ResultMessage) -> Option<Violation> {
+    fn add_one(&mut self, message: &ResultMessage, tables: &Tables) -> Option<Violation> {
         match message {
             ResultMessage::Command(command) => {
                 let result = &command.result;
                 if result.method == CommandMethod::DefineModel && result.status == 0 {
                     let page = self.pages.entry(result.model_id.to_string()).or_default();
-                    page.begin(&result.command_id);
+                    page.begin(&result.command_id, tables.metrics.get(&result.model_id));
                 }
                 None
             }
@@ -81,7 +81,7 @@ impl ResultsBook {
             let Some(generation) = generation_of(table) else { continue };
             let page = self.pages.entry(id.to_string()).or_default();
             if table.metric.status == MetricStatus::Active {
-                page.begin(&generation);
+                page.begin(&generation, Some(table));
             }
             page.excused = page.excused.max(table.scored_up_to.0);
             page.advance();
@@ -122,9 +122,15 @@ impl ResultsBook {
 }
 
 impl Page {
-    fn begin(&mut self, generation: &str) {
-        if self.generation != generation {
-            *self = Self { generation: generation.to_owned(), ..Self::default() };
+    fn begin(&mut self, generation: &str, table: Option<&MetricTable>) {
+        if self.generation == generation {
+            return;
+        }
+        *self = Self { generation: generation.to_owned(), ..Self::default() };
+        // Of rows that were deleted before the model was asked for it knows nothing.
+        if let Some(table) = table.filter(|table| generation_of(table).as_deref() == Some(generation)) {
+            self.excused = table.life_begins_at.0 - 1;
+            self.advance();
         }
     }
 

@@ -82,7 +82,7 @@ enum Then {
 impl Stage {
     pub(super) fn new(seed: u64, rates: Rates, canary: Option<Canary>, keeps_trace: bool) -> Arc<Self> {
         let state = State {
-            random: SeededRandom::new(seed ^ 0x5eed_0f_57a6e),
+            random: SeededRandom::new(!seed),
             now: Duration::ZERO,
             skew_s: 0,
             trace: Trace::new(keeps_trace),
@@ -272,9 +272,19 @@ impl Caller {
 
     /// A moment at which anything may happen.
     pub(super) fn touch(&self, what: &str) {
+        self.touch_as(what, 1);
+    }
+
+    /// The same, but not the end of a life: of calls that mostly come to nothing there are so many that most lives would end
+    /// there.
+    pub(super) fn touch_idly(&self, what: &str) {
+        self.touch_as(what, 0);
+    }
+
+    fn touch_as(&self, what: &str, calls: usize) {
         let then = {
             let mut state = self.stage.lock();
-            let then = state.decide(self, self.stage.rates.interruption_one_in());
+            let then = state.decide(self, calls, self.stage.rates.interruption_one_in());
             let (now, process) = (state.now, self.process);
             match then {
                 Then::GoOn => state.trace.add(now, format_args!("p{process} {what}")),
@@ -306,7 +316,7 @@ impl State {
         self.lives.get(caller.process).is_some_and(|life| life.number == caller.life && !life.is_over)
     }
 
-    fn decide(&mut self, caller: &Caller, interruption_one_in: usize) -> Then {
+    fn decide(&mut self, caller: &Caller, calls: usize, interruption_one_in: usize) -> Then {
         if !self.is_current(caller) {
             return Then::Die;
         }
@@ -314,7 +324,7 @@ impl State {
         self.now += Duration::from_micros((draw % MAX_CALL_US) as u64);
         let life = &mut self.lives[caller.process];
         if let Some(left) = &mut life.calls_left {
-            *left = left.saturating_sub(1);
+            *left = left.saturating_sub(calls);
             if *left == 0 {
                 life.is_over = true;
                 self.count(Fault::Kill);

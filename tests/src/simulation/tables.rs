@@ -24,6 +24,10 @@ pub(super) struct MetricTable {
     pub(super) rows: Vec<MetricRow>,
     /// The last row before the first without scores.
     pub(super) scored_up_to: RowId,
+    /// Rows up to this one were deleted for their age.
+    pub(super) purged_up_to: RowId,
+    /// The first row that the present life of its model could step.
+    pub(super) life_begins_at: RowId,
 }
 
 impl Tables {
@@ -42,7 +46,8 @@ impl Tables {
 
 impl MetricTable {
     pub(super) fn new(metric: Metric) -> Self {
-        Self { metric, rows: Vec::new(), scored_up_to: RowId(0) }
+        let (zero, one) = (RowId(0), RowId(1));
+        Self { metric, rows: Vec::new(), scored_up_to: zero, purged_up_to: zero, life_begins_at: one }
     }
 
     pub(super) fn row_mut(&mut self, row_id: RowId) -> Option<&mut MetricRow> {

@@ -114,6 +114,8 @@ impl Transaction for SimulatedTransaction<'_> {
         model_params: Option<&str>,
     ) -> Result<(), RepositoryError> {
         if let Some(table) = self.table_mut(id) {
+            let first = table.purged_up_to.0 + 1;
+            table.life_begins_at = RowId(first);
             table.metric.parameters = parameters.map(str::to_owned);
             table.metric.model_params = model_params.map(str::to_owned);
         }

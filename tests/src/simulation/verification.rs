@@ -71,16 +71,16 @@ impl World {
         }
         for table in lock(&self.tables).metrics.values() {
             let metric = &table.metric;
-            let (scored, stored) = (table.scored_up_to, metric.last_rowid);
+            let (reached, last) = (table.scored_up_to, metric.last_rowid);
             let is_done = match metric.status {
                 MetricStatus::Unmonitored | MetricStatus::Error => true,
-                MetricStatus::Active => scored == stored,
+                MetricStatus::Active => reached == last,
                 MetricStatus::CreatePending => false,
-                MetricStatus::PendingData => stored.0 < i64::from(self.plan.learning_rows),
+                MetricStatus::PendingData => last.0 < i64::from(self.plan.learning_rows),
             };
             if !is_done {
                 let status = metric.status.label();
-                left.push(format!("{} is {status}, scored up to row {scored} of {stored}", metric.name));
+                left.push(format!("{} is {status}, scored up to row {reached} of {last}", metric.name));
             }
         }
         left.join("; ")
@@ -140,9 +140,10 @@ impl World {
 
     fn check_scores(&self) {
         let learning_rows = usize::try_from(self.plan.learning_rows).expect("a few");
-        let tables = lock(&self.tables);
+        let (expectation, tables) = (lock(&self.expectation), lock(&self.tables));
         for table in tables.metrics.values() {
-            if let Some(what) = lone_model::difference(table, learning_rows) {
+            let samples = expectation.samples(&table.metric.name);
+            if let Some(what) = lone_model::difference(table, samples, learning_rows) {
                 self.stage.violate(Violation::Score { metric: table.metric.name.clone(), what });
             }
         }

@@ -7,33 +7,28 @@
 //! scheduler's worker thread works while the one that called it waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use htmengine::anomaly::Anomaly;
-use htmengine::bus::Bus;
-use htmengine::clock::Clock;
+use htmengine::garbage::GarbageCollector;
 use htmengine::monitoring::RandomBytes;
-use htmengine::repository::{Repository, RepositoryError};
+use htmengine::repository::RepositoryError;
 use htmengine::scheduler::checkpoint_desk::CheckpointDesk;
 use htmengine::scheduler::figures::SchedulerFigures;
 use htmengine::scheduler::model_store::ModelStore;
-use htmengine::scheduler::rescan::RESCAN_INTERVAL;
-use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
-use htmengine::storer::{Storer, StorerOptions, StorerParts};
-use rayon::ThreadPoolBuilder;
 
-use super::bus::{SharedBus, SimulatedBus};
+use super::bus::SharedBus;
 use super::canary::Canary;
 use super::clients::Clients;
 use super::clock::SimulatedClock;
 use super::expectation::Expectation;
 use super::fault::Fault;
 use super::files::{Disk, SimulatedFiles};
-use super::intake::Intake;
 use super::lone_model::TEMPLATES;
 use super::operator::Operator;
-use super::plan::{BusKind, DatabaseKind, Plan};
+use super::plan::{BusKind, Plan};
+use super::processes::panic_text;
 use super::random_bytes::SimulatedRandom;
 use super::repository::SimulatedRepository;
 use super::results_book::ResultsBook;
@@ -46,6 +41,10 @@ use super::verdict::Violation;
 const MODELS: &str = "/models";
 /// Longest outage.
 const MAX_OUTAGE_MS: usize = 20_000;
+/// Every sample is older than that.
+const GARBAGE_DAYS: u32 = 1;
+/// One interruption in so many is by the operator.
+const OPERATOR_ONE_IN: usize = 10;
 /// The wall clock is never off by more.
 const MAX_SKEW_S: usize = 7_200;
 
@@ -58,21 +57,21 @@ pub(super) struct World {
     disk: Arc<Mutex<Disk>>,
     pub(super) clients: Mutex<Clients>,
     operator: Mutex<Operator>,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Processes that live; a dead one that was not buried yet is among them.
-    callers: Mutex<Vec<Option<Caller>>>,
+    pub(super) callers: Mutex<Vec<Option<Caller>>>,
     pub(super) expectation: Mutex<Expectation>,
     pub(super) results: Mutex<ResultsBook>,
     /// Of the scheduler's present life.
-    desk: Mutex<Arc<CheckpointDesk>>,
-    figures: Arc<Mutex<SchedulerFigures>>,
+    pub(super) desk: Mutex<Arc<CheckpointDesk>>,
+    pub(super) figures: Arc<Mutex<SchedulerFigures>>,
 }
 
 /// A role's place in its process; empty while it takes its turn, and while the process is dead.
-struct Slot {
-    process: usize,
-    kind: RoleKind,
-    role: Mutex<Option<Role>>,
+pub(super) struct Slot {
+    pub(super) process: usize,
+    pub(super) kind: RoleKind,
+    pub(super) role: Mutex<Option<Role>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,7 +141,8 @@ impl World {
                 let pause_ms = [1, 50, 300, 2_000, 40_000][stage.below(5)];
                 stage.pass(Duration::from_millis(pause_ms));
             }
-            _ => self.operate(),
+            90..=95 => self.operate(),
+            _ => self.collect_garbage(),
         }
         for fault in [Fault::DatabaseAway, Fault::BrokerAway, Fault::DiskFull] {
             if stage.strikes(fault) {
@@ -183,7 +183,9 @@ impl World {
         let clients = lock(&self.clients);
         let sent: Vec<usize> = (0..self.plan.metrics.len()).map(|metric| clients.sent(metric)).collect();
         drop(clients);
-        for said in lock(&self.operator).work(|metric| sent[metric]) {
+        // Somebody who is at it already goes on first.
+        let Ok(mut operator) = self.operator.try_lock() else { return };
+        for said in operator.work(|metric| sent[metric]) {
             self.stage.note(format_args!("operator: {said}"));
         }
     }
@@ -192,114 +194,39 @@ impl World {
         lock(&self.operator).is_done()
     }
 
-    fn look_after_processes(&self) {
-        self.bury_the_dead();
-        self.note_results(false);
-        for process in 0..self.plan.processes.len() {
-            if lock(&self.callers)[process].is_none() && self.stage.below(3) == 0 {
-                self.begin(process);
-            }
-        }
-    }
-
-    /// Starts every process that does not live.
-    pub(super) fn begin_all(&self) {
-        self.bury_the_dead();
-        for process in 0..self.plan.processes.len() {
-            if lock(&self.callers)[process].is_none() {
-                self.begin(process);
-            }
-        }
-    }
-
-    fn begin(&self, process: usize) {
-        let stage = &self.stage;
-        let mean = self.plan.calls_per_life.filter(|_| stage.is_rough());
-        let caller = stage.begin_life(process, mean.map(|mean| 1 + stage.below(2 * mean)));
-        lock(&self.callers)[process] = Some(caller.clone());
-        stage.note(format_args!("p{process} begins"));
-        match catch_unwind(AssertUnwindSafe(|| self.roles(process, &caller))) {
-            Ok(roles) => {
-                for role in roles {
-                    let slot = self.slot(role.kind());
-                    *lock(&slot.role) = Some(role);
-                }
-            }
-            Err(payload) if is_kill(&*payload) => {}
-            Err(payload) => self.end_with(process, "its start", &panic_text(&*payload)),
-        }
-    }
-
-    fn slot(&self, kind: RoleKind) -> &Slot {
-        self.slots.iter().find(|slot| slot.kind == kind).expect("every role has its place")
-    }
-
-    fn roles(&self, process: usize, caller: &Caller) -> Vec<Role> {
-        let bus: Arc<dyn Bus> = Arc::new(SimulatedBus::new(caller, &self.bus));
-        let tables = Arc::clone(&self.tables);
-        let repository: Arc<dyn Repository> = Arc::new(SimulatedRepository::new(caller.clone(), tables));
-        let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(caller.clone()));
-        let ledger = Arc::default();
-        let role = |kind: &RoleKind| match kind {
-            RoleKind::Intake => {
-                let sockets = Arc::clone(lock(&self.clients).sockets());
-                Role::Intake(Box::new(Intake::new(caller, Arc::clone(&bus), Arc::clone(&ledger), sockets)))
-            }
-            RoleKind::Storer => Role::Storer(Box::new(Storer::new(StorerParts {
-                bus: Arc::clone(&bus),
-                repository: Arc::clone(&repository),
-                clock: Arc::clone(&clock),
-                ledger: Arc::clone(&ledger),
-                random: Arc::new(SimulatedRandom::new(&self.stage)),
-                options: StorerOptions {
-                    monitor: vec!["learned.*".to_owned()],
-                    learning_rows: Some(self.plan.learning_rows),
-                    ..StorerOptions::default()
-                },
-            }))),
-            RoleKind::Scheduler => {
-                Role::Scheduler(Box::new(self.scheduler(caller, &bus, &repository, &clock)))
-            }
-            RoleKind::Anomaly => {
-                let (bus, repository) = (Arc::clone(&bus), Arc::clone(&repository));
-                Role::Anomaly(Box::new(Anomaly::new(bus, repository, Arc::clone(&clock))))
-            }
-        };
-        self.plan.processes[process].iter().map(role).collect()
-    }
-
-    fn scheduler(
-        &self,
-        caller: &Caller,
-        bus: &Arc<dyn Bus>,
-        repository: &Arc<dyn Repository>,
-        clock: &Arc<dyn Clock>,
-    ) -> Scheduler {
+    /// Model files, as a process sees them.
+    pub(super) fn model_store(&self, caller: &Caller) -> ModelStore {
         let (disk, tables) = (Arc::clone(&self.disk), Arc::clone(&self.tables));
         let files = Arc::new(SimulatedFiles::new(caller.clone(), disk, tables));
-        let desk: Arc<CheckpointDesk> = Arc::default();
-        lock(&self.desk).clone_from(&desk);
-        let is_alone = self.plan.bus == BusKind::Memory && self.plan.database == DatabaseKind::File;
-        Scheduler::new(SchedulerParts {
-            bus: Arc::clone(bus),
-            repository: Arc::clone(repository),
-            clock: Arc::clone(clock),
-            store: ModelStore::new(files, MODELS.into()).with_templates(Arc::clone(&TEMPLATES)),
-            // One, so that models are stepped in the same order each time.
-            workers: ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"),
-            desk: Arc::clone(&desk),
-            figures: Arc::clone(&self.figures),
-            options: SchedulerOptions {
-                checkpoint_rows: self.plan.checkpoint_rows,
-                memory_budget_bytes: self.plan.memory_budget_bytes,
-                max_resident_models: self.plan.max_resident_models,
-                rescan_interval: (!is_alone).then_some(RESCAN_INTERVAL),
-            },
-        })
+        ModelStore::new(files, MODELS.into()).with_templates(Arc::clone(&TEMPLATES))
+    }
+
+    /// Old rows are deleted, as a thread beside the scheduler does it.
+    fn collect_garbage(&self) {
+        let process = self.slot(RoleKind::Scheduler).process;
+        let Some(caller) = lock(&self.callers)[process].clone().filter(|_| self.plan.collects_garbage) else {
+            return;
+        };
+        let collector = GarbageCollector {
+            repository: Arc::new(SimulatedRepository::new(caller.clone(), Arc::clone(&self.tables))),
+            store: self.model_store(&caller),
+            clock: Arc::new(SimulatedClock::new(caller)),
+            threshold_days: GARBAGE_DAYS,
+        };
+        match catch_unwind(AssertUnwindSafe(|| collector.run_once(&AtomicBool::new(false)))) {
+            Ok(Ok(rows)) => self.stage.note(format_args!("{rows} old rows were deleted")),
+            Ok(Err(error)) => self.stage.note(format_args!("old rows stay: {error}")),
+            Err(payload) if is_kill(&*payload) => {}
+            Err(payload) => self.end_with(process, "the garbage collector", &panic_text(&*payload)),
+        }
     }
 
     /// A turn in the middle of another role's.
     fn interrupt(&self, kind: Option<RoleKind>) -> bool {
+        if kind.is_none() && self.stage.below(OPERATOR_ONE_IN) == 0 {
+            self.operate();
+            return true;
+        }
         let at = match kind {
             Some(kind) => self.slots.iter().position(|slot| slot.kind == kind),
             None => Some(self.stage.below(self.slots.len())),
@@ -332,7 +259,11 @@ impl World {
     }
 
     /// Does something with a role; whether it was there.
-    fn with_role(&self, at: usize, work: impl FnOnce(&mut Role) -> Result<(), RepositoryError>) -> bool {
+    pub(super) fn with_role(
+        &self,
+        at: usize,
+        work: impl FnOnce(&mut Role) -> Result<(), RepositoryError>,
+    ) -> bool {
         let Slot { process, kind, role: place } = &self.slots[at];
         let Some(caller) = lock(&self.callers)[*process].clone() else { return false };
         let Some(mut role) = lock(place).take() else { return false };
@@ -350,96 +281,15 @@ impl World {
         true
     }
 
-    fn end_with(&self, process: usize, who: &str, reason: &str) {
-        self.stage.violate(Violation::RoleEnded { what: format!("{who}: {reason}") });
-        self.stage.end_life(process);
-    }
-
-    /// Stops a process in order, the way a sample goes.
-    fn stop(&self, process: usize) {
-        if lock(&self.callers)[process].is_none() {
-            return;
-        }
-        self.stage.note(format_args!("p{process} is asked to stop"));
-        self.finish(process, RoleKind::Intake);
-        self.bus.data.close();
-        self.finish(process, RoleKind::Storer);
-        // The scheduler takes no more turns, but its models are saved last, when their scores are committed.
-        let mut has_finished = false;
-        self.with(process, RoleKind::Scheduler, |role| {
-            self.finish_anomaly(process);
-            has_finished = true;
-            match role {
-                Role::Scheduler(scheduler) => scheduler.save_all().map(drop),
-                Role::Intake(_) | Role::Storer(_) | Role::Anomaly(_) => Ok(()),
-            }
-        });
-        if !has_finished {
-            self.finish_anomaly(process);
-        }
-        self.stage.end_life(process);
-        self.bury_the_dead();
-    }
-
-    fn finish_anomaly(&self, process: usize) {
-        self.bus.scores.close();
-        self.finish(process, RoleKind::Anomaly);
-    }
-
-    fn finish(&self, process: usize, kind: RoleKind) {
-        let is_local = self.plan.bus == BusKind::Memory;
-        self.with(process, kind, |role| match role.finish(is_local) {
-            // The database is away, and nobody waits for it any more.
-            Err(RepositoryError::Transient { .. }) => Ok(()),
-            other => other,
-        });
-    }
-
-    /// Does something with a role if it is in this process.
-    fn with(
-        &self,
-        process: usize,
-        kind: RoleKind,
-        work: impl FnOnce(&mut Role) -> Result<(), RepositoryError>,
-    ) {
-        let at = self.slots.iter().position(|slot| slot.kind == kind && slot.process == process);
-        if let Some(at) = at {
-            self.with_role(at, work);
-        }
-    }
-
-    /// Removes what dead processes leave: their roles, and whatever was only in their memory.
-    fn bury_the_dead(&self) {
-        for process in 0..self.plan.processes.len() {
-            let is_dead = lock(&self.callers)[process].as_ref().is_some_and(|caller| !caller.is_alive());
-            if !is_dead {
-                continue;
-            }
-            self.stage.note(format_args!("p{process} is gone"));
-            for slot in self.slots.iter().filter(|slot| slot.process == process) {
-                drop(lock(&slot.role).take());
-            }
-            if self.plan.processes[process].contains(&RoleKind::Intake) {
-                lock(&self.clients).lose_listener();
-            }
-            if self.plan.bus == BusKind::Memory {
-                self.settle_accepted();
-            }
-            self.bus.end_life(&self.stage, process);
-            self.note_results(self.plan.bus == BusKind::Memory);
-            lock(&self.callers)[process] = None;
-        }
-    }
-
     /// Takes note of results; with `is_cut_off` whoever reads them has to look into the database from here.
     pub(super) fn note_results(&self, is_cut_off: bool) {
         let published = self.bus.results.take_published();
-        let mut results = lock(&self.results);
-        for violation in results.add(&published) {
+        let (mut results, tables) = (lock(&self.results), lock(&self.tables));
+        for violation in results.add(&published, &tables) {
             self.stage.violate(violation);
         }
         if is_cut_off {
-            results.excuse(&lock(&self.tables));
+            results.excuse(&tables);
         }
     }
 
@@ -466,12 +316,10 @@ impl World {
             }
             fold(&mut possible, message);
         }
-        match possible.difference(&tables) {
-            None => *expectation = possible,
-            Some(_) => {
-                let (metric, what) = expectation.difference(&tables).unwrap_or_default();
-                self.stage.violate(Violation::Rows { metric, what });
-            }
+        if possible.difference(&tables).is_none() {
+            *expectation = possible;
+        } else if let Some((metric, what)) = expectation.difference(&tables) {
+            self.stage.violate(Violation::Rows { metric, what });
         }
     }
 
@@ -495,9 +343,4 @@ impl World {
             drop(lock(&slot.role).take());
         }
     }
-}
-
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
