@@ -5,10 +5,11 @@
 //!
 //! With the bus in the process, whoever reads results is cut off when the process ends, and reads the rows of the database
 //! instead: what is scored there by then need not come any more. A broker that forgets scores has them made again, and then
-//! they come after later ones.
+//! they come after later ones. Rows that were deleted for their age do not come any more either.
 
 use std::collections::BTreeMap;
 
+use htm_core::ids::ModelId;
 use htmengine::bus::message::{CommandMethod, ResultMessage};
 use htmengine::model_params::ModelStart;
 use htmengine::repository::metric::MetricStatus;
@@ -63,6 +64,8 @@ impl ResultsBook {
             }
             ResultMessage::Inference(results) => {
                 let page = self.pages.entry(results.metric.uid.clone()).or_default();
+                let table = ModelId::new(&results.metric.uid).and_then(|id| tables.metrics.get(&id));
+                page.excuse(table.map_or(0, |table| table.purged_up_to.0));
                 for row in &results.results {
                     self.row_count += 1;
                     let scores = (row.raw_anomaly.to_bits(), row.anomaly.to_bits());
@@ -83,8 +86,7 @@ impl ResultsBook {
             if table.metric.status == MetricStatus::Active {
                 page.begin(&generation, Some(table));
             }
-            page.excused = page.excused.max(table.scored_up_to.0);
-            page.advance();
+            page.excuse(table.scored_up_to.0);
         }
     }
 
@@ -105,7 +107,8 @@ impl ResultsBook {
             return Some(Violation::Results { metric, what: "nothing was published".to_owned() });
         };
         let stored = table.metric.last_rowid.0;
-        if page.reached < stored {
+        let is_gone = table.purged_up_to.0 == stored;
+        if page.reached < stored && !is_gone {
             let what = format!("rows up to {} of {stored} were published", page.reached);
             return Some(Violation::Results { metric, what });
         }
@@ -128,9 +131,8 @@ impl Page {
         }
         *self = Self { generation: generation.to_owned(), ..Self::default() };
         // Of rows that were deleted before the model was asked for it knows nothing.
-        if let Some(table) = table.filter(|table| generation_of(table).as_deref() == Some(generation)) {
-            self.excused = table.life_begins_at.0 - 1;
-            self.advance();
+        if let Some(first) = table.and_then(|table| table.lives.get(generation)) {
+            self.excuse(first.0 - 1);
         }
     }
 
@@ -141,6 +143,12 @@ impl Page {
         let before = *self.scores.entry(row_id).or_insert(scores);
         self.advance();
         (before != scores).then(|| format!("row {row_id} was published twice with different scores"))
+    }
+
+    /// Rows up to this one need not come.
+    fn excuse(&mut self, row_id: i64) {
+        self.excused = self.excused.max(row_id);
+        self.advance();
     }
 
     fn advance(&mut self) {

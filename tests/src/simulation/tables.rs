@@ -28,6 +28,8 @@ pub(super) struct MetricTable {
     pub(super) purged_up_to: RowId,
     /// The first row that the present life of its model could step.
     pub(super) life_begins_at: RowId,
+    /// The same of every life, by generation.
+    pub(super) lives: BTreeMap<String, RowId>,
 }
 
 impl Tables {
@@ -47,7 +49,8 @@ impl Tables {
 impl MetricTable {
     pub(super) fn new(metric: Metric) -> Self {
         let (zero, one) = (RowId(0), RowId(1));
-        Self { metric, rows: Vec::new(), scored_up_to: zero, purged_up_to: zero, life_begins_at: one }
+        let (rows, lives) = (Vec::new(), BTreeMap::new());
+        Self { metric, rows, scored_up_to: zero, purged_up_to: zero, life_begins_at: one, lives }
     }
 
     pub(super) fn row_mut(&mut self, row_id: RowId) -> Option<&mut MetricRow> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use htm_core::ids::{ModelId, RowId};
+use htmengine::model_params::ModelStart;
 use htmengine::repository::alert::{AlertCursor, AlertDelivery, AlertEpisode, AlertWrites};
 use htmengine::repository::column_limit::{
     check_finite_scores, check_finite_value, check_length, check_metric,
@@ -116,6 +117,9 @@ impl Transaction for SimulatedTransaction<'_> {
         if let Some(table) = self.table_mut(id) {
             let first = table.purged_up_to.0 + 1;
             table.life_begins_at = RowId(first);
+            if let Some(Ok(start)) = model_params.map(ModelStart::from_json) {
+                table.lives.insert(start.generation, RowId(first));
+            }
             table.metric.parameters = parameters.map(str::to_owned);
             table.metric.model_params = model_params.map(str::to_owned);
         }
