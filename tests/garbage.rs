@@ -89,7 +89,7 @@ fn serve_deletes_old_rows_by_itself_when_told_to() {
     wait_for_rows(&server.repository(), "old", 3);
     assert!(server.terminate().success());
     let server = Server::start(folder.path(), ["--no-monitor", "--retention-days", "30"]);
-    htm_tests::waiting::wait_until("old rows to go", || rows(&server.repository(), "old").is_empty());
+    htm_tests::waiting::wait_until("old rows to go", || rows(&server.repository(), "old").len() == 1);
     assert!(server.terminate().success());
 }
 
@@ -131,7 +131,7 @@ fn rows_go_by_age_where_no_model_needs_them() {
         threshold_days: 90,
     };
     let go = AtomicBool::new(false);
-    assert_eq!(collector.run_once(&go), Ok(2 + 2_500));
+    assert_eq!(collector.run_once(&go), Ok(2 + 2_499), "the newest row of a metric stays");
     assert_eq!(collector.run_once(&go), Ok(0));
     let left = rows(&*repository, "plain");
     assert_eq!(left.iter().map(|row| row.row_id.0).collect::<Vec<_>>(), [3, 4, 5]);
@@ -140,5 +140,6 @@ fn rows_go_by_age_where_no_model_needs_them() {
     let last = repository
         .transact(&mut |tx| tx.append_rows(&uid, &[StoredSample { timestamp: now, value: 1.0 }]).map(|_| ()));
     assert_eq!(last, Ok(()));
-    assert_eq!(rows(&*repository, "many")[0].row_id, RowId(2_501), "ids are not used again");
+    let left: Vec<RowId> = rows(&*repository, "many").iter().map(|row| row.row_id).collect();
+    assert_eq!(left, [RowId(2_500), RowId(2_501)], "ids are not used again");
 }

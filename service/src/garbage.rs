@@ -3,7 +3,8 @@
 //! A model is its file and the rows after the last one that the file has stepped. So of a metric with a model only rows
 //! before that one may go, and none while there is no whole file of the model's present life. The row where the file
 //! stands stays: it tells how far scores are committed, without which a file that stands beyond them would be put aside.
-//! Rows of a metric that waits for data stay, its range comes from them; rows of an unmonitored one go by age alone.
+//! Rows of a metric that waits for data stay, its range comes from them; rows of an unmonitored one go by age alone, all but
+//! the newest: without its time, samples that are delivered twice would be stored twice.
 //!
 //! What is deleted is gone for `htmengine rebuild` and for a model whose file is lost later: such a model is then built
 //! from the rows there are.
@@ -12,7 +13,7 @@
 //! began; row ids are not used again. A metric that fails is logged and left for the next pass.
 //!
 //! Source: htmengine's `metric_garbage_collector`.
-//! Departures: the original deleted by age alone, also what a model needed; a metric's rows go oldest first.
+//! Departures: the original deleted by age alone, also what a model needed and a metric's newest row; rows go oldest first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +120,7 @@ impl GarbageCollector {
     /// The last row that nothing needs; 0 if every row is needed.
     fn last_unneeded(&self, metric: &Metric) -> RowId {
         match metric.status {
-            MetricStatus::Unmonitored => metric.last_rowid,
+            MetricStatus::Unmonitored => RowId(metric.last_rowid.0 - 1),
             MetricStatus::PendingData => RowId(0),
             MetricStatus::Active | MetricStatus::CreatePending | MetricStatus::Error => {
                 RowId(self.saved_row(metric).map_or(0, |row| row.0 - 1))

@@ -40,6 +40,8 @@ pub mod seeded_random;
 pub mod sender;
 #[cfg(feature = "engine")]
 pub mod services;
+#[cfg(feature = "engine")]
+pub mod simulation;
 pub mod source_text;
 pub mod source_tree;
 pub mod state_digest;

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::anomaly::display_value::stored_display_value;
-use crate::bus::message::{InferenceResults, ResultMessage, ResultMetric, ResultRow, ScoreMessage};
+use crate::bus::message::{InferenceResults, ResultMessage, ResultMetric, ResultRow, RowScore, ScoreMessage};
 use crate::model_params::{ModelSpec, ModelStart};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::{MetricRow, RowUpdate};
@@ -21,8 +21,11 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
         return Ok(Outcome::dropped(&reason));
     }
     let rows = tx.rows_between(&message.model_id, first.row_id, last.row_id)?;
-    let is_same = rows.len() == message.scores.len()
-        && rows.iter().zip(&message.scores).all(|(row, score)| row.row_id == score.row_id);
+    // A message that comes again may come after the first of its rows were deleted for their age.
+    let scores = &message.scores[message.scores.len().saturating_sub(rows.len())..];
+    let is_same = !rows.is_empty()
+        && rows.len() == scores.len()
+        && rows.iter().zip(scores).all(|(row, score)| row.row_id == score.row_id);
     if !is_same {
         let found = rows.len();
         let expected = message.scores.len();
@@ -31,8 +34,7 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
             first.row_id, last.row_id
         )));
     }
-    let updates: Vec<RowUpdate> = message
-        .scores
+    let updates: Vec<RowUpdate> = scores
         .iter()
         .map(|score| RowUpdate {
             row_id: score.row_id,
@@ -44,7 +46,7 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
         })
         .collect();
     tx.complete_rows(&message.model_id, &updates)?;
-    let result = ResultMessage::Inference(result_message(metric, &rows, message));
+    let result = ResultMessage::Inference(result_message(metric, &rows, scores));
     Ok(Outcome { result: Some(result), remark: None })
 }
 
@@ -64,7 +66,7 @@ fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {
     }
 }
 
-fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) -> InferenceResults {
+fn result_message(metric: Metric, rows: &[MetricRow], scores: &[RowScore]) -> InferenceResults {
     let spec = metric
         .parameters
         .as_deref()
@@ -72,7 +74,7 @@ fn result_message(metric: Metric, rows: &[MetricRow], message: &ScoreMessage) ->
         .map_or(serde_json::Value::Null, |spec| spec.metric_spec());
     let results = rows
         .iter()
-        .zip(&message.scores)
+        .zip(scores)
         .map(|(row, score)| ResultRow {
             rowid: row.row_id.0,
             #[expect(clippy::cast_precision_loss, reason = "unix seconds are exact in an f64")]

@@ -3,7 +3,7 @@
 //!
 //! Invariant: a file never stands beyond committed scores, so a model is saved only when [`is_committed`] says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use htm_core::ids::ModelId;
@@ -64,7 +64,7 @@ const MODELS_PER_LOOK: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct CheckpointRound {
     tickets: Vec<u64>,
-    wanted: HashSet<ModelId>,
+    wanted: BTreeSet<ModelId>,
     answer: CheckpointAnswer,
 }
 
@@ -235,7 +235,10 @@ impl Scheduler {
         self.residency.remove(id);
         if let Some(record) = self.records.get_mut(id) {
             record.published = record.committed;
+            // One that was outgrown comes to that row once more.
+            record.outgrown = None;
         }
+        self.outgrown.remove(id);
         if let Some(round) = &mut self.round {
             round.note_failed(id, "its scores were not committed in time");
         }
@@ -246,7 +249,8 @@ impl Scheduler {
     /// Saves those of the models whose scores are committed, side by side; returns the ones saved. The others that
     /// were tried are put off.
     pub(super) fn save_committed(&mut self, ids: &[ModelId]) -> Result<HashSet<ModelId>, RepositoryError> {
-        let mut ready: HashMap<&ModelId, &Slot> = HashMap::new();
+        // In order, here and below: what a seed did in a simulation it does again.
+        let mut ready: BTreeMap<&ModelId, &Slot> = BTreeMap::new();
         let mut trouble = None;
         for id in ids {
             let (Some(slot), Some(record)) = (self.residency.get(id), self.records.get_mut(id)) else {
@@ -337,7 +341,7 @@ impl Scheduler {
         }
         // Somebody may just have made room.
         self.back_off = SaveBackOff::default();
-        let wanted: HashSet<ModelId> = self
+        let wanted: BTreeSet<ModelId> = self
             .records
             .iter()
             .filter(|(id, record)| {

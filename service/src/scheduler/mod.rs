@@ -324,7 +324,8 @@ impl Scheduler {
         };
         // Only the newest are kept; numbers are consecutive.
         if changes.first().is_some_and(|(number, _)| *number > last_change + 1) {
-            let known: Vec<ModelId> = self.records.keys().cloned().collect();
+            let mut known: Vec<ModelId> = self.records.keys().cloned().collect();
+            known.sort_unstable();
             for id in known {
                 self.dismiss(&id);
                 self.hungry.push(id, Lane::Backlog);

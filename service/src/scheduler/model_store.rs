@@ -24,7 +24,7 @@ use crate::file_system::{Caching, FileStamp, FileSystem};
 pub struct ModelStore {
     files: Arc<dyn FileSystem>,
     folder: PathBuf,
-    templates: Templates,
+    templates: Arc<Templates>,
     /// Memory that files are read into.
     pool: Arc<BufferPool>,
     put_aside_count: AtomicU64,
@@ -51,12 +51,18 @@ impl ModelStore {
         Self {
             files,
             folder,
-            templates: Templates::new(),
+            templates: Arc::default(),
             pool: BufferPool::new(),
             put_aside_count: AtomicU64::new(0),
             cache_bytes: u64::MAX,
             is_direct: AtomicBool::new(false),
         }
+    }
+
+    /// Shares what all models have in common with other stores of this process, instead of drawing it anew.
+    #[must_use]
+    pub fn with_templates(self, templates: Arc<Templates>) -> Self {
+        Self { templates, ..self }
     }
 
     /// Lets files go past the page cache once they are more than `cache_bytes` together.

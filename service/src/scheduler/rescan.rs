@@ -85,7 +85,8 @@ impl Scheduler {
         let listed: HashSet<&ModelId> = metrics.iter().map(|metric| &metric.uid).collect();
         self.rescan.complete.retain(|id, _| listed.contains(id));
         self.rescan.late.retain(|id, _| listed.contains(id));
-        let gone: Vec<ModelId> = self.records.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        let mut gone: Vec<ModelId> = self.records.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        gone.sort_unstable();
         for id in gone {
             self.dismiss(&id);
             self.hungry.push(id, Lane::Backlog);
@@ -122,10 +123,15 @@ impl Scheduler {
         if metric.status == MetricStatus::CreatePending && record.is_defined && is_quiet {
             // Told already, and nothing is on its way.
             record.is_defined = false;
-            self.push_hungry(id.clone(), Lane::Backlog);
+            if record.outgrown.is_some() {
+                self.publish_again(id);
+            } else {
+                self.push_hungry(id.clone(), Lane::Backlog);
+            }
             return Ok(());
         }
-        if is_behind {
+        // One that was outgrown waits for its scores to arrive, however many rows come.
+        if is_behind && record.outgrown.is_none() {
             self.push_hungry(id.clone(), Lane::Backlog);
             return Ok(());
         }

@@ -1,0 +1,217 @@
+//! The lives of a world's processes: how one begins with its roles, stops in order, or is found dead and buried.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use htmengine::anomaly::Anomaly;
+use htmengine::bus::Bus;
+use htmengine::clock::Clock;
+use htmengine::repository::{Repository, RepositoryError};
+use htmengine::scheduler::checkpoint_desk::CheckpointDesk;
+use htmengine::scheduler::rescan::RESCAN_INTERVAL;
+use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
+use htmengine::storer::{Storer, StorerOptions, StorerParts};
+use rayon::ThreadPoolBuilder;
+
+use super::bus::SimulatedBus;
+use super::clock::SimulatedClock;
+use super::intake::Intake;
+use super::plan::{BusKind, DatabaseKind};
+use super::random_bytes::SimulatedRandom;
+use super::repository::SimulatedRepository;
+use super::role::{Role, RoleKind};
+use super::stage::{Caller, is_kill};
+use super::verdict::Violation;
+use super::world::{Slot, World, lock};
+
+impl World {
+    pub(super) fn look_after_processes(&self) {
+        self.bury_the_dead();
+        self.note_results(false);
+        for process in 0..self.plan.processes.len() {
+            if lock(&self.callers)[process].is_none() && self.stage.below(3) == 0 {
+                self.begin(process);
+            }
+        }
+    }
+
+    /// Starts every process that does not live.
+    pub(super) fn begin_all(&self) {
+        self.bury_the_dead();
+        for process in 0..self.plan.processes.len() {
+            if lock(&self.callers)[process].is_none() {
+                self.begin(process);
+            }
+        }
+    }
+
+    pub(super) fn begin(&self, process: usize) {
+        let stage = &self.stage;
+        let mean = self.plan.calls_per_life.filter(|_| stage.is_rough());
+        let caller = stage.begin_life(process, mean.map(|mean| 1 + stage.below(2 * mean)));
+        lock(&self.callers)[process] = Some(caller.clone());
+        stage.note(format_args!("p{process} begins"));
+        match catch_unwind(AssertUnwindSafe(|| self.roles(process, &caller))) {
+            Ok(roles) => {
+                for role in roles {
+                    let slot = self.slot(role.kind());
+                    *lock(&slot.role) = Some(role);
+                }
+            }
+            Err(payload) if is_kill(&*payload) => {}
+            Err(payload) => self.end_with(process, "its start", &panic_text(&*payload)),
+        }
+    }
+
+    pub(super) fn slot(&self, kind: RoleKind) -> &Slot {
+        self.slots.iter().find(|slot| slot.kind == kind).expect("every role has its place")
+    }
+
+    fn roles(&self, process: usize, caller: &Caller) -> Vec<Role> {
+        let bus: Arc<dyn Bus> = Arc::new(SimulatedBus::new(caller, &self.bus));
+        let tables = Arc::clone(&self.tables);
+        let repository: Arc<dyn Repository> = Arc::new(SimulatedRepository::new(caller.clone(), tables));
+        let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(caller.clone()));
+        let ledger = Arc::default();
+        let role = |kind: &RoleKind| match kind {
+            RoleKind::Intake => {
+                let sockets = Arc::clone(lock(&self.clients).sockets());
+                Role::Intake(Box::new(Intake::new(caller, Arc::clone(&bus), Arc::clone(&ledger), sockets)))
+            }
+            RoleKind::Storer => Role::Storer(Box::new(Storer::new(StorerParts {
+                bus: Arc::clone(&bus),
+                repository: Arc::clone(&repository),
+                clock: Arc::clone(&clock),
+                ledger: Arc::clone(&ledger),
+                random: Arc::new(SimulatedRandom::new(&self.stage)),
+                options: StorerOptions {
+                    monitor: vec!["learned.*".to_owned()],
+                    learning_rows: Some(self.plan.learning_rows),
+                    ..StorerOptions::default()
+                },
+            }))),
+            RoleKind::Scheduler => {
+                Role::Scheduler(Box::new(self.scheduler(caller, &bus, &repository, &clock)))
+            }
+            RoleKind::Anomaly => {
+                let (bus, repository) = (Arc::clone(&bus), Arc::clone(&repository));
+                Role::Anomaly(Box::new(Anomaly::new(bus, repository, Arc::clone(&clock))))
+            }
+        };
+        self.plan.processes[process].iter().map(role).collect()
+    }
+
+    fn scheduler(
+        &self,
+        caller: &Caller,
+        bus: &Arc<dyn Bus>,
+        repository: &Arc<dyn Repository>,
+        clock: &Arc<dyn Clock>,
+    ) -> Scheduler {
+        let desk: Arc<CheckpointDesk> = Arc::default();
+        lock(&self.desk).clone_from(&desk);
+        let is_alone = self.plan.bus == BusKind::Memory && self.plan.database == DatabaseKind::File;
+        Scheduler::new(SchedulerParts {
+            bus: Arc::clone(bus),
+            repository: Arc::clone(repository),
+            clock: Arc::clone(clock),
+            store: self.model_store(caller),
+            // One, so that models are stepped in the same order each time.
+            workers: ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"),
+            desk: Arc::clone(&desk),
+            figures: Arc::clone(&self.figures),
+            options: SchedulerOptions {
+                checkpoint_rows: self.plan.checkpoint_rows,
+                memory_budget_bytes: self.plan.memory_budget_bytes,
+                max_resident_models: self.plan.max_resident_models,
+                rescan_interval: (!is_alone).then_some(RESCAN_INTERVAL),
+            },
+        })
+    }
+
+    pub(super) fn end_with(&self, process: usize, who: &str, reason: &str) {
+        self.stage.violate(Violation::RoleEnded { what: format!("{who}: {reason}") });
+        self.stage.end_life(process);
+    }
+
+    /// Stops a process in order, the way a sample goes.
+    pub(super) fn stop(&self, process: usize) {
+        if lock(&self.callers)[process].is_none() {
+            return;
+        }
+        self.stage.note(format_args!("p{process} is asked to stop"));
+        self.finish(process, RoleKind::Intake);
+        self.bus.data.close();
+        self.finish(process, RoleKind::Storer);
+        // The scheduler takes no more turns, but its models are saved last, when their scores are committed.
+        let mut has_finished = false;
+        self.with(process, RoleKind::Scheduler, |role| {
+            self.finish_anomaly(process);
+            has_finished = true;
+            match role {
+                Role::Scheduler(scheduler) => scheduler.save_all().map(drop),
+                Role::Intake(_) | Role::Storer(_) | Role::Anomaly(_) => Ok(()),
+            }
+        });
+        if !has_finished {
+            self.finish_anomaly(process);
+        }
+        self.stage.end_life(process);
+        self.bury_the_dead();
+    }
+
+    fn finish_anomaly(&self, process: usize) {
+        self.bus.scores.close();
+        self.finish(process, RoleKind::Anomaly);
+    }
+
+    fn finish(&self, process: usize, kind: RoleKind) {
+        let is_local = self.plan.bus == BusKind::Memory;
+        self.with(process, kind, |role| match role.finish(is_local) {
+            // The database is away, and nobody waits for it any more.
+            Err(RepositoryError::Transient { .. }) => Ok(()),
+            other => other,
+        });
+    }
+
+    /// Does something with a role if it is in this process.
+    fn with(
+        &self,
+        process: usize,
+        kind: RoleKind,
+        work: impl FnOnce(&mut Role) -> Result<(), RepositoryError>,
+    ) {
+        let at = self.slots.iter().position(|slot| slot.kind == kind && slot.process == process);
+        if let Some(at) = at {
+            self.with_role(at, work);
+        }
+    }
+
+    /// Removes what dead processes leave: their roles, and whatever was only in their memory.
+    pub(super) fn bury_the_dead(&self) {
+        for process in 0..self.plan.processes.len() {
+            let is_dead = lock(&self.callers)[process].as_ref().is_some_and(|caller| !caller.is_alive());
+            if !is_dead {
+                continue;
+            }
+            self.stage.note(format_args!("p{process} is gone"));
+            for slot in self.slots.iter().filter(|slot| slot.process == process) {
+                drop(lock(&slot.role).take());
+            }
+            if self.plan.processes[process].contains(&RoleKind::Intake) {
+                lock(&self.clients).lose_listener();
+            }
+            if self.plan.bus == BusKind::Memory {
+                self.settle_accepted();
+            }
+            self.bus.end_life(&self.stage, process);
+            self.note_results(self.plan.bus == BusKind::Memory);
+            lock(&self.callers)[process] = None;
+        }
+    }
+}
+
+pub(super) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}

@@ -1,0 +1,178 @@
+//! The end of a run: nothing goes wrong any more, all work is done, and everything that was promised holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use htmengine::bus::BusError;
+use htmengine::reject::RejectReason;
+use htmengine::repository::metric::MetricStatus;
+
+use super::bus::Exchange;
+use super::lone_model;
+use super::verdict::Violation;
+use super::world::{World, lock};
+
+/// Rounds of turns after which work that is left will never be done: with nothing to do a round takes a second.
+const MAX_ROUNDS: usize = 3_000;
+/// Longer than the ledger of refused lines stays in memory.
+const LEDGER_PAUSE: Duration = Duration::from_secs(2);
+
+impl World {
+    /// Takes turns until all work is done, and checks everything.
+    pub(super) fn verify(&self) {
+        self.begin_all();
+        lock(&self.clients).send_rest();
+        if !self.drain() {
+            let what = self.unfinished();
+            self.stage.violate(Violation::NotDrained { what });
+        }
+        self.check_refusals();
+        self.note_results(false);
+        self.settle_accepted();
+        self.check_rows();
+        self.check_rejects();
+        self.check_scores();
+        self.stage.note(format_args!("verified"));
+    }
+
+    fn drain(&self) -> bool {
+        for _ in 0..MAX_ROUNDS {
+            self.operate();
+            let mut is_idle = true;
+            for at in 0..self.role_count() {
+                is_idle &= self.take_turn(at).unwrap_or(true);
+            }
+            for process in 0..self.plan.processes.len() {
+                self.bus.flush(&self.stage, process, usize::MAX);
+            }
+            self.note_results(false);
+            self.begin_all();
+            if is_idle && self.unfinished().is_empty() {
+                return true;
+            }
+            self.stage.pass(if is_idle { Duration::from_secs(1) } else { Duration::from_millis(10) });
+        }
+        false
+    }
+
+    /// What is left to do, in words; nothing if nothing is.
+    fn unfinished(&self) -> String {
+        let mut left = Vec::new();
+        let clients = lock(&self.clients);
+        if !clients.is_done() || !lock(clients.sockets()).is_empty() || self.held_line_count() > 0 {
+            left.push("lines wait to be read".to_owned());
+        }
+        drop(clients);
+        if !self.has_operator_finished() {
+            left.push("the operator waits".to_owned());
+        }
+        if !self.bus.is_empty() {
+            left.push(self.bus.summary());
+        }
+        for table in lock(&self.tables).metrics.values() {
+            let metric = &table.metric;
+            let (reached, last) = (table.scored_up_to, metric.last_rowid);
+            let is_done = match metric.status {
+                MetricStatus::Unmonitored | MetricStatus::Error => true,
+                MetricStatus::Active => reached == last,
+                MetricStatus::CreatePending => false,
+                MetricStatus::PendingData => last.0 < i64::from(self.plan.learning_rows),
+            };
+            if !is_done {
+                let status = metric.status.label();
+                left.push(format!("{} is {status}, scored up to row {reached} of {last}", metric.name));
+            }
+        }
+        left.join("; ")
+    }
+
+    /// With nothing going wrong, each refused line is counted once.
+    fn check_refusals(&self) {
+        let counts = || -> BTreeMap<RejectReason, u64> {
+            lock(&self.tables).rejects.values().map(|entry| (entry.reason, entry.count)).collect()
+        };
+        self.flush_ledger();
+        let before = counts();
+        let refused = lock(&self.clients).send_refused();
+        if !self.drain() {
+            self.stage.violate(Violation::NotDrained { what: self.unfinished() });
+        }
+        self.flush_ledger();
+        let after = counts();
+        let mut expected = before;
+        for (reason, count) in refused {
+            *expected.entry(reason).or_default() += count;
+        }
+        if after != expected {
+            let what = format!("in quiet times they were {after:?}, expected {expected:?}");
+            self.stage.violate(Violation::Rejects { what });
+        }
+    }
+
+    fn flush_ledger(&self) {
+        self.stage.pass(LEDGER_PAUSE);
+        for at in 0..self.role_count() {
+            self.take_turn(at);
+        }
+    }
+
+    fn check_rows(&self) {
+        let difference = lock(&self.expectation).difference(&lock(&self.tables));
+        if let Some((metric, what)) = difference {
+            self.stage.violate(Violation::Rows { metric, what });
+        }
+    }
+
+    fn check_rejects(&self) {
+        if !self.plan.counts_are_exact() {
+            return;
+        }
+        let expectation = lock(&self.expectation);
+        let tables = lock(&self.tables);
+        for (reason, expected) in expectation.rejects() {
+            let found = tables.reject_count(*reason);
+            if found != *expected {
+                let what = format!("{} {} lines are counted, {expected} came", found, reason.name());
+                self.stage.violate(Violation::Rejects { what });
+            }
+        }
+    }
+
+    fn check_scores(&self) {
+        let learning_rows = usize::try_from(self.plan.learning_rows).expect("a few");
+        let (expectation, tables) = (lock(&self.expectation), lock(&self.tables));
+        for table in tables.metrics.values() {
+            let samples = expectation.samples(&table.metric.name);
+            if let Some(what) = lone_model::difference(table, samples, learning_rows) {
+                self.stage.violate(Violation::Score { metric: table.metric.name.clone(), what });
+            }
+        }
+        for violation in lock(&self.results).violations(&tables) {
+            self.stage.violate(violation);
+        }
+    }
+}
+
+/// A reader of results, as the results role has one for each of its clients: it sees every message or is told how many it
+/// missed.
+pub(super) struct Reader {
+    subscription: Box<dyn htmengine::bus::Subscription<htmengine::bus::message::ResultMessage>>,
+}
+
+impl Reader {
+    pub(super) fn new(exchange: &Exchange) -> Self {
+        Self { subscription: exchange.subscribe() }
+    }
+
+    /// Reads all there is; the messages that were sent to it, missed ones included.
+    pub(super) fn count(&mut self) -> u64 {
+        let mut count = 0;
+        loop {
+            match self.subscription.receive(Duration::ZERO) {
+                Ok(Some(_)) => count += 1,
+                Err(BusError::Lagged { lost }) => count += lost,
+                Ok(None) | Err(_) => return count,
+            }
+        }
+    }
+}
