@@ -54,9 +54,9 @@ use crate::sample::SampleLimits;
 use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
 use crate::self_series::SelfSeriesThread;
+use crate::storer::kept_lines::LinesInHand;
 use crate::storer::new_names::NewNameLimits;
 use crate::tls::TlsFiles;
-use crate::storer::kept_lines::LinesInHand;
 
 /// The folder of model files in a data folder.
 pub const MODELS_FOLDER: &str = "models";

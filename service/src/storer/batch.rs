@@ -64,8 +64,7 @@ impl Batch {
         }
         let mut groups: Vec<Group> = Vec::new();
         // Names lie in the lines; only that of a group is copied.
-        let mut group_by_name: HashMap<Cow<'_, str>, usize> =
-            HashMap::with_capacity(lines.len() / 2);
+        let mut group_by_name: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(lines.len() / 2);
         for (line_idx, line) in lines.iter().enumerate() {
             let read = match sample::parse_line(line, now_unix_seconds, &options.limits) {
                 Ok(Some(read)) => read,
