@@ -116,7 +116,11 @@ impl KeptLines {
         }
         // Acknowledging this tag says nothing: no delivery has it.
         let tag = DeliveryTag(0);
-        Ok(if lines.is_empty() { Vec::new() } else { vec![Delivery { tag, message: DataMessage { lines } }] })
+        Ok(if lines.is_empty() {
+            Vec::new()
+        } else {
+            vec![Delivery { tag, message: DataMessage::new(lines) }]
+        })
     }
 }
 
@@ -140,7 +144,7 @@ mod tests {
         let lines = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
         in_hand.set(Some(&Arc::new(lines(&["a 1 1", "b 2 2"]))));
         for number in 0..70 {
-            queue.publish(DataMessage { lines: lines(&[&format!("c 1 {number}")]) }).expect("open");
+            queue.publish(DataMessage::new(lines(&[&format!("c 1 {number}")]))).expect("open");
         }
         queue.close();
         assert_eq!(keep(&path, &in_hand, &queue).expect("kept"), 72);
