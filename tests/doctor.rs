@@ -59,12 +59,15 @@ struct Practice {
     toml: String,
 }
 
+/// Without it the default port is looked at, which another engine of this machine may hold.
+const NO_HTTP: &str = "http = \"127.0.0.1:0\"\n";
+
 impl Practice {
     fn new() -> Self {
-        // A port that nobody uses, so that no other program of this machine matters.
+        // Ports that nobody uses, so that no other program of this machine matters.
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
-            toml: "graphite = \"127.0.0.1:0\"\n".to_owned(),
+            toml: format!("graphite = \"127.0.0.1:0\"\n{NO_HTTP}"),
         }
     }
 
@@ -263,7 +266,7 @@ fn a_file_where_a_folder_should_be_is_told() {
 fn ports_that_are_taken_are_told_with_their_holder() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = tcp.local_addr().expect("bound");
-    let toml = format!("graphite = \"{address}\"\nudp = false\n");
+    let toml = format!("graphite = \"{address}\"\nudp = false\n{NO_HTTP}");
     let holder = format!("process {}", std::process::id());
     let visit = Practice::with(&toml).visit(&[]);
     visit.assert_problem(
@@ -276,10 +279,11 @@ fn ports_that_are_taken_are_told_with_their_holder() {
     let address = twin.local_addr().expect("bound");
     let _udp = UdpSocket::bind(address).expect("a free port");
     drop(twin);
-    let visit = Practice::with(&format!("graphite = \"{address}\"\n")).visit(&[]);
+    let visit = Practice::with(&format!("graphite = \"{address}\"\n{NO_HTTP}")).visit(&[]);
     visit.assert_problem("port", &[&format!("UDP {address}"), &holder]);
 
-    let visit = Practice::with("graphite = \"192.0.2.1:2003\"\nudp = false\n").visit(&[]);
+    let toml = format!("graphite = \"192.0.2.1:2003\"\nudp = false\n{NO_HTTP}");
+    let visit = Practice::with(&toml).visit(&[]);
     visit.assert_problem("port", &["192.0.2.1:2003", "this machine has no such address"]);
 }
 

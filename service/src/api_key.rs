@@ -1,6 +1,6 @@
 //! Keys of the HTTP interface: what the holder of one may do, and how a key is known again without being kept.
 //!
-//! A key is drawn, not chosen: [`KEY_BYTES`] random bytes, written as text that begins with [`PREFIX`]. The settings file has
+//! A key is drawn, not chosen: 32 random bytes, written as text that begins with `htm_`. The settings file has
 //! its SHA-256 only, so whoever reads the file has no key. A fast hash without a salt is right for such keys: slow ones
 //! protect passwords, of which the likely ones can be tried; of 2^256 keys nobody finds one by trying.
 //!
