@@ -246,6 +246,16 @@ impl Server {
         kib.parse::<u64>().expect("a number of kibibytes") * 1024
     }
 
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// If it ended by itself.
+    #[track_caller]
+    pub fn check_running(&mut self) {
+        let ended = self.child.try_wait().expect("our own child");
+        assert_eq!(ended, None, "serve ended by itself: {}", self.log());
+    }
+
     /// Its process.
     pub fn process_id(&self) -> u32 {
         self.child.id()

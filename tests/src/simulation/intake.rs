@@ -2,6 +2,7 @@
 //! its poll loop does. Nothing is read while the bus is full.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use htmengine::bus::Bus;
@@ -97,7 +98,7 @@ impl Intake {
         let now = self.caller.stage().unix_seconds();
         let (batcher, ledger) = (&mut self.batcher, &self.ledger);
         let mut hand_on = |framed: Framed<'_>| match framed {
-            Framed::Line(line) => batcher.add(line),
+            Framed::Line(line) => batcher.add(line, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Framed::TooLong(head) => ledger.record(RejectReason::LineTooLong, head, now),
         };
         match arrival {

@@ -71,7 +71,7 @@ impl Role {
             Self::Storer(storer) if is_local => storer.run(&AtomicBool::new(true)),
             Self::Storer(storer) => storer.run_until(&AtomicBool::new(true)),
             Self::Scheduler(_) => Ok(()),
-            Self::Anomaly(anomaly) => anomaly.run(|| false, || !is_local, Duration::ZERO),
+            Self::Anomaly(anomaly) => anomaly.run(|| false, || !is_local, || false, Duration::ZERO),
         }
     }
 }

@@ -46,6 +46,7 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
         phase.wait(&mut random);
         let before = progress(&server.repository(), &load);
         server = place.inject(fault, server, &mut random);
+        server.check_running();
         tally.note(&before, &progress(&server.repository(), &load), sent);
         sender.join().expect("a sender does not panic");
     }
