@@ -69,7 +69,7 @@ impl<'a> Reloader<'a> {
         settings.log_warnings();
         let (options, entries) = (settings.engine_options(), settings.entries());
         let differing = self.settings.said().differing(settings.said());
-        let mut taken_up = 0;
+        let mut effective_count = 0;
         for name in &differing {
             let Some((_, take_up)) = RELOADABLE.iter().find(|(reloadable, _)| reloadable == name) else {
                 tracing::warn!("reload: `{name}` was changed; that takes effect with a restart");
@@ -80,14 +80,14 @@ impl<'a> Reloader<'a> {
                 tracing::error!("reload: `{name}` was changed, and that could not take effect: {error}");
                 continue;
             }
-            taken_up += 1;
+            effective_count += 1;
             let entry = entries.iter().find(|entry| entry.name == *name);
             let value = entry.map(|entry| entry.value.to_string()).unwrap_or_default();
             tracing::info!("reload: `{name}` is now {value}");
             self.show(name, entry);
         }
         engine.show_settings(self.shown.clone());
-        tracing::info!("reload: {} settings changed, {taken_up} of them took effect", differing.len());
+        tracing::info!("reload: {} settings changed, {effective_count} of them took effect", differing.len());
         // What needs a restart is compared with what was read, so that it is told once.
         self.settings = settings;
     }

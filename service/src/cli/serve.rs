@@ -168,13 +168,14 @@ pub(super) fn wait_for_stop(engine: &Engine, stop: &AtomicBool) {
 pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(no_signals)?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(no_signals)?;
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .map_err(|error| no_signals(&error))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| no_signals(&error))?;
     }
     Ok(stop)
 }
 
-fn no_signals(error: io::Error) -> CliError {
+fn no_signals(error: &io::Error) -> CliError {
     CliError::new(format!("signals cannot be handled: {error}"))
 }
 
@@ -190,7 +191,7 @@ impl Signals {
     /// To be called before anything is started, so that none is missed.
     pub(super) fn register() -> Result<Self, CliError> {
         let reload = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(no_signals)?;
+        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(|error| no_signals(&error))?;
         Ok(Self { stop: stop_signal()?, reload })
     }
 }

@@ -21,18 +21,20 @@ const LINES_PER_PART: usize = 10_000;
 /// Messages taken from the queue at once.
 const MESSAGES_PER_TAKE: usize = 64;
 
+type SharedLines = Arc<Vec<Vec<u8>>>;
+
 /// The lines that a storer is about to store, for whoever must end without it.
 #[derive(Debug, Clone, Default)]
 pub struct LinesInHand {
-    lines: Arc<Mutex<Option<Arc<Vec<Vec<u8>>>>>>,
+    lines: Arc<Mutex<Option<SharedLines>>>,
 }
 
 impl LinesInHand {
-    pub(super) fn set(&self, lines: Option<&Arc<Vec<Vec<u8>>>>) {
+    pub(super) fn set(&self, lines: Option<&SharedLines>) {
         *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines.map(Arc::clone);
     }
 
-    fn get(&self) -> Option<Arc<Vec<Vec<u8>>>> {
+    fn get(&self) -> Option<SharedLines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

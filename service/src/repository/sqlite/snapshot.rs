@@ -3,6 +3,7 @@
 //! In WAL mode a read transaction sees the database as it was at its first read, and keeps no writer waiting. The price is
 //! that the write-ahead log cannot begin anew until the transaction ends, so it grows by what is written meanwhile.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -98,11 +99,11 @@ impl SqliteSnapshot {
             match steps.step(PAGES_PER_STEP).map_err(failed)? {
                 StepResult::Done => return Ok(()),
                 StepResult::More => {}
-                _ if locked_steps < MAX_LOCKED_STEPS => {
+                StepResult::Busy | StepResult::Locked | _ if locked_steps < MAX_LOCKED_STEPS => {
                     locked_steps += 1;
                     thread::sleep(LOCKED_PAUSE);
                 }
-                _ => {
+                StepResult::Busy | StepResult::Locked | _ => {
                     let reason = format!("{doing} found the file locked for too long; try again");
                     return Err(RepositoryError::Transient { reason });
                 }
@@ -123,9 +124,10 @@ pub fn structure_faults(path: &Path) -> Result<Option<String>, RepositoryError> 
     for byte in absolute.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-                uri.push(char::from(*byte))
+                uri.push(char::from(*byte));
             }
-            other => uri.push_str(&format!("%{other:02X}")),
+            // Writing to a string never fails.
+            other => drop(write!(uri, "%{other:02X}")),
         }
     }
     uri.push_str("?immutable=1");
