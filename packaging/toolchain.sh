@@ -61,8 +61,8 @@ prepare_toolchain() {
 }
 
 # What the tests run against besides the engine: a database, a broker, the original's process supervisor, a browser with
-# its driver, openssl to make certificates, and Python with the libraries that its users' scripts import. Only the programs are needed; the tests start
-# instances of their own.
+# its driver, openssl to make certificates, libfaketime to skew a clock, and Python with the libraries that its users' scripts
+# import. Only the programs are needed; the tests start instances of their own.
 prepare_services() {
     local missing=()
     [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)

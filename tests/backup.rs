@@ -194,10 +194,10 @@ fn a_backup_whose_models_and_rows_are_apart_is_given_up() {
     wait_for_scores(&repository, "speed", 100);
     server.kill();
     // The file stands at row 60; rows after it go, which a garbage collector never does.
-    let uid = metric(&repository, "speed").expect("stored").uid;
-    assert_eq!(repository.purge_rows(&uid, i64::MAX, RowId(80), 1_000), Ok(80));
+    let speed = metric(&repository, "speed").expect("stored");
+    assert_eq!(repository.purge_rows(&speed, i64::MAX, RowId(80), 1_000), Ok(80));
     let other = folder.path().join("other");
-    let parts = [uid.as_str(), "do not come together", "run the backup again"];
+    let parts = [speed.uid.as_str(), "do not come together", "run the backup again"];
     fail(["backup", text(&other), "--data-dir", text(&data_dir)], 1, &parts);
     assert!(!other.exists() && !folder.path().join("other.unfinished").exists(), "nothing is left");
 }

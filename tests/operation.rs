@@ -123,11 +123,15 @@ fn a_model_is_rebuilt_from_its_rows_with_and_without_a_running_engine() {
     assert!(server.terminate().success(), "a good end");
 }
 
+/// Ports that nobody uses beside limits that nothing has.
+const SETTINGS: &str = "graphite = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nmemory_budget_mib = 99999999\n\
+                        max_connections = 1000000000\n";
+
 #[test]
 fn a_doctor_names_limits_and_what_should_be_changed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("htmengine.toml");
-    fs::write(&config, "memory_budget_mib = 99999999\nmax_connections = 1000000000\n").expect("written");
+    fs::write(&config, SETTINGS).expect("written");
     let finished = run(["doctor", "--config", text(&config), "--data-dir", text(folder.path())]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     for part in [
@@ -142,7 +146,8 @@ fn a_doctor_names_limits_and_what_should_be_changed() {
     ] {
         assert!(finished.stdout.contains(part), "`{part}` is not in:\n{}", finished.stdout);
     }
-    let report = json(&succeed(["doctor", "--json", "--data-dir", text(folder.path())]));
+    let report =
+        json(&succeed(["doctor", "--json", "--config", text(&config), "--data-dir", text(folder.path())]));
     assert!(report["memory_MiB"].as_u64().is_some_and(|mib| mib > 0), "{report}");
     assert!(report["warnings"].is_array(), "{report}");
 }

@@ -4,7 +4,7 @@
 //! `HTMENGINE_OVERLOAD_CONNECTIONS=10000` opens so many connections instead of 2,000, as far as the limit on open files goes.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
@@ -111,7 +111,7 @@ fn whoever_holds_most_unfinished_goes_when_memory_for_it_is_used_up() {
         .map(|_| {
             let mut client = connect(server.address());
             // It may be closed at any moment.
-            let _ = client.write_all(&[b'x'; HELD_BYTES]);
+            let _ = client.write_all(&vec![b'x'; HELD_BYTES]);
             client
         })
         .collect();
@@ -151,7 +151,8 @@ fn a_flood_of_new_names_is_bounded_and_known_metrics_go_on() {
     let server = start(folder.path(), "max_metrics = 30\nmax_new_metrics = 20\n");
     let http = server.announced("HTTP API: http://");
     let lines = |name: &str, count: usize, time: i64| -> String {
-        (0..count).map(|index| format!("{name}.{index} 1 {time}\n")).collect()
+        let all: Vec<String> = (0..count).map(|index| format!("{name}.{index} 1 {time}\n")).collect();
+        all.concat()
     };
     send(server.address(), lines("known", 10, 1_443_197_361).as_bytes());
     send(server.address(), lines("flood", 500, 1_443_197_361).as_bytes());
@@ -246,4 +247,16 @@ fn a_database_that_waits_pushes_senders_back_and_everything_is_stored_or_counted
     assert_eq!(figure(http, "htmengine_rejects_total{reason=\"datagram_dropped\"}"), dropped);
     let growth = server.memory_bytes("VmHWM").saturating_sub(before);
     assert!(growth < 2 * MAX_GROWTH_BYTES, "memory grew by {growth} bytes");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start_changed(folder.path(), ["--http", "127.0.0.1:0"], |command| {
+        let full = File::options().write(true).open("/dev/full").expect("a device");
+        command.env("HTMENGINE_LOG", "debug").stderr(full);
+    });
+    send(server.address(), b"a 1 1500000000\nno sample\na 2 1500000300\n");
+    assert_eq!(wait_for_rows(&server.repository(), "a", 2).len(), 2);
+    assert!(server.terminate().success(), "a good end");
 }

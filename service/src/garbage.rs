@@ -102,13 +102,14 @@ impl GarbageCollector {
         let Some(newest_old) = self.repository.data(&metric.uid, &old)?.pop() else { return Ok(0) };
         let mut deleted = 0;
         while !stop.load(Ordering::Relaxed) {
-            // Looked at anew for each part: it may have been monitored anew since.
+            // Looked at anew for each part: it may have been monitored anew since. Where that happens after this look,
+            // nothing is deleted.
             let Some(metric) = self.repository.metric(&metric.uid)? else { break };
             let last = self.last_unneeded(&metric).min(newest_old.row_id);
             if last.0 < 1 {
                 break;
             }
-            let rows = self.repository.purge_rows(&metric.uid, before, last, ROWS_PER_TRANSACTION)?;
+            let rows = self.repository.purge_rows(&metric, before, last, ROWS_PER_TRANSACTION)?;
             deleted += rows;
             if rows < ROWS_PER_TRANSACTION {
                 break;

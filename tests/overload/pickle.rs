@@ -26,6 +26,7 @@ fn python(address: SocketAddr, arguments: &[&str]) -> String {
 }
 
 /// A frame of this pickle.
+#[expect(clippy::big_endian_bytes, reason = "the length is sent in network order")]
 fn frame(pickle: &[u8]) -> Vec<u8> {
     let length = u32::try_from(pickle.len()).expect("short").to_be_bytes();
     [&length[..], pickle].concat()

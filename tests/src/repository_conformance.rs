@@ -582,7 +582,8 @@ mod checks {
         insert(repository, "a", "a");
         append(repository, "a", 100..110);
         complete(repository, "a", &[1, 2, 3, 4, 5, 6]);
-        let purge = |before, up_to, limit| repository.purge_rows(&id("a"), before, RowId(up_to), limit);
+        let seen = stored(repository, "a");
+        let purge = |before, up_to, limit| repository.purge_rows(&seen, before, RowId(up_to), limit);
         let left = || ids(&rows_of(repository, "a"));
         assert_eq!(purge(100, 10, 100), Ok(0), "none is older");
         assert_eq!(purge(105, 10, 2), Ok(2), "at most so many, the oldest");
@@ -596,7 +597,17 @@ mod checks {
         assert_eq!(repository.scored_up_to(&id("a")), Ok(RowId(9)), "the gap is gone");
         assert_eq!(stored(repository, "a").last_rowid, RowId(10));
         assert_eq!(append(repository, "a", 110..111), RowId(11), "ids are not used again");
-        assert_eq!(repository.purge_rows(&id("nobody"), i64::MAX, RowId(9), 9), Ok(0));
+        let nobody = Metric { uid: id("nobody"), ..seen.clone() };
+        assert_eq!(repository.purge_rows(&nobody, i64::MAX, RowId(9), 9), Ok(0));
+        let other_status = Metric { status: MetricStatus::Error, ..seen.clone() };
+        let other_model = Metric { model_params: Some("another".to_owned()), ..seen.clone() };
+        for other in [other_status, other_model] {
+            assert_eq!(
+                repository.purge_rows(&other, i64::MAX, RowId(9), 9),
+                Ok(0),
+                "it is not what was seen"
+            );
+        }
         within(repository, |tx| tx.clear_scores(&id("a"))).expect("clears");
         assert_eq!(complete(repository, "a", &[9, 10]), 2, "scored anew from the first row there is");
         assert_eq!(repository.scored_up_to(&id("a")), Ok(RowId(10)));

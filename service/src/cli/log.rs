@@ -123,7 +123,8 @@ fn escaped_standard_error() -> EscapedLines<io::Stderr> {
     EscapedLines { out: io::stderr() }
 }
 
-/// Takes one event at a time and writes it as one line.
+/// Takes one event at a time and writes it as one line. A line that cannot be written, because the disk of the log is full
+/// or its reader gone, is passed over: the subscriber would complain of it on the same standard error, and that panics.
 struct EscapedLines<W> {
     out: W,
 }
@@ -131,15 +132,15 @@ struct EscapedLines<W> {
 impl<W: Write> Write for EscapedLines<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let body = event.strip_suffix(b"\n").unwrap_or(event);
-        if body.iter().all(|byte| (b' '..0x7f).contains(byte)) {
-            self.out.write_all(event)?;
+        let _ = if body.iter().all(|byte| (b' '..0x7f).contains(byte)) {
+            self.out.write_all(event)
         } else {
             let mut line = escaped(&String::from_utf8_lossy(body));
             if body.len() < event.len() {
                 line.push('\n');
             }
-            self.out.write_all(line.as_bytes())?;
-        }
+            self.out.write_all(line.as_bytes())
+        };
         Ok(event.len())
     }
 

@@ -4,7 +4,7 @@
 
 use wildmatch::WildMatch;
 
-use super::{Engine, EngineError, start};
+use super::{Engine, EngineError, EngineOptions, start};
 use crate::alerts::AlertSettings;
 use crate::config::table::Entry;
 use crate::live_setting::LiveSetting;
@@ -19,6 +19,17 @@ pub(super) struct Live {
     pub(super) shown_settings: LiveSetting<Vec<Entry>>,
     /// Globs of new metrics to monitor; `None` without a storer.
     pub(super) monitor: Option<LiveSetting<Vec<WildMatch>>>,
+}
+
+impl Live {
+    /// As an engine begins with them; without a storer.
+    pub(super) fn new(options: &EngineOptions) -> Self {
+        Self {
+            alerts: LiveSetting::new(options.alerts.clone()),
+            shown_settings: LiveSetting::new(options.shown_settings.clone()),
+            monitor: None,
+        }
+    }
 }
 
 impl Engine {

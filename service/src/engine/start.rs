@@ -28,7 +28,6 @@ use crate::file_system::DiskFiles;
 use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
 use crate::http::server::{HttpOptions, HttpServer};
 use crate::listener::{self, BoundListener};
-use crate::live_setting::LiveSetting;
 use crate::machine;
 use crate::model_params::DEFAULT_LEARNING_ROWS;
 use crate::monitoring::{RandomBytes, SystemRandom};
@@ -95,11 +94,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
     let pickle = listener.as_ref().and_then(BoundListener::pickle_address);
     let is_local = options.bus == BusChoice::Memory;
-    let live = Live {
-        alerts: LiveSetting::new(options.alerts.clone()),
-        shown_settings: LiveSetting::new(options.shown_settings.clone()),
-        monitor: None,
-    };
+    let live = Live::new(&options);
     let mut shared = Shared {
         options,
         bus,

@@ -125,7 +125,8 @@ mod tests {
             Ok(metric.uid)
         });
         let id = id.expect("stored");
-        repository.purge_rows(&id, i64::MAX, RowId(PURGED), 1_000).expect("purged");
+        let metric = repository.metric(&id).expect("reads").expect("stored");
+        repository.purge_rows(&metric, i64::MAX, RowId(PURGED), 1_000).expect("purged");
         let rows = repository.rows_after(&id, RowId(0), 1_000).expect("reads");
         assert_eq!(rows.first().map(|row| row.row_id), Some(RowId(PURGED + 1)));
         (repository, id, rows)

@@ -103,6 +103,7 @@ impl PickleFramer {
 }
 
 /// Length of the frame that begins here, with its length; `None` if that has not come as a whole.
+#[expect(clippy::big_endian_bytes, reason = "the length is sent in network order")]
 fn frame_bytes(bytes: &[u8]) -> Result<Option<usize>, BadLength> {
     let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
     let size_bytes = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
@@ -119,6 +120,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::big_endian_bytes, reason = "the length is sent in network order")]
     fn framed(bodies: &[Vec<u8>]) -> Vec<u8> {
         let length = |body: &Vec<u8>| u32::try_from(body.len()).expect("short").to_be_bytes();
         bodies.iter().flat_map(|body| [&length(body)[..], body].concat()).collect()

@@ -25,7 +25,7 @@ use super::counters::ListenerCounters;
 use super::drop_watch::DropWatch;
 use super::framer::{Patience, Protocol};
 use super::gate::{Gate, LogPacer};
-use super::intake::{Broken, Intake};
+use super::intake::Intake;
 use crate::reject::RejectReason;
 
 pub(super) const TCP_TOKEN: Token = Token(0);
@@ -339,14 +339,12 @@ impl PollLoop {
                     read_bytes += size_bytes;
                     connection.last_activity = now;
                     let (framer, source) = (&mut connection.framer, connection.source);
-                    match self.intake.take(framer, source, &self.chunk[..size_bytes]) {
-                        Ok(ended) => has_ended |= ended,
-                        Err(Broken) => {
-                            let closed = self.table.remove(slot_idx);
-                            self.count_closed(closed);
-                            return read_bytes;
-                        }
-                    }
+                    let Ok(ended) = self.intake.take(framer, source, &self.chunk[..size_bytes]) else {
+                        let closed = self.table.remove(slot_idx);
+                        self.count_closed(closed);
+                        return read_bytes;
+                    };
+                    has_ended |= ended;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.table.settle(slot_idx, has_ended, now);

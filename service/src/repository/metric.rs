@@ -61,6 +61,13 @@ pub enum MetricStatus {
     PendingData,
 }
 
+impl Metric {
+    /// Whether it is in the same state, with the same life of its model, as when `other` was read.
+    pub fn has_same_model(&self, other: &Self) -> bool {
+        self.status == other.status && self.model_params == other.model_params
+    }
+}
+
 impl MetricStatus {
     /// The stored number.
     pub fn code(self) -> i64 {

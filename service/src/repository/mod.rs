@@ -150,13 +150,14 @@ pub trait Repository: AlertReads + Send + Sync {
     fn changes_after(&self, after: i64, limit: usize) -> Result<Vec<(i64, ModelId)>, RepositoryError>;
 
     /// Deletes up to `limit` rows of a metric that are older than `before` (unix seconds) and not after row `up_to`,
-    /// oldest first; returns how many. `last_rowid` stays, ids are not used again.
+    /// oldest first; returns how many. `last_rowid` stays, ids are not used again. Nothing is deleted if the metric is gone
+    /// or its status or model is another one than in `seen`: then other rows may be needed.
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.
     fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,

@@ -387,18 +387,17 @@ impl Storer {
         made: &mut Asked,
     ) -> Result<GroupOutcome, RepositoryError> {
         let group = &batch.groups[group_idx];
-        let metric = match self.find(tx, &group.name)? {
-            Some(metric) => metric,
-            None => {
-                let lines = group.samples.iter().map(|sample| sample.line_idx);
-                let sources = lines.clone().map(|line_idx| batch.source_of(line_idx));
-                let now = self.parts.clock.monotonic();
-                if let Err(reason) = self.new_names.ask(made, sources, now) {
-                    let refused = lines.map(|line_idx| (line_idx, reason)).collect();
-                    return Ok(GroupOutcome { group_idx, metric: None, rows: 0, refused });
-                }
-                self.create(tx, &group.name)?
+        let metric = if let Some(metric) = self.find(tx, &group.name)? {
+            metric
+        } else {
+            let lines = group.samples.iter().map(|sample| sample.line_idx);
+            let sources = lines.clone().map(|line_idx| batch.source_of(line_idx));
+            let now = self.parts.clock.monotonic();
+            if let Err(reason) = self.new_names.ask(made, sources, now) {
+                let refused = lines.map(|line_idx| (line_idx, reason)).collect();
+                return Ok(GroupOutcome { group_idx, metric: None, rows: 0, refused });
             }
+            self.create(tx, &group.name)?
         };
         let tail = tx.tail_timestamp(&metric.uid)?;
         let scrubbed = scrub(tail, &group.samples);

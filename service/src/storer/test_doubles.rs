@@ -240,12 +240,12 @@ impl Repository for TroubledRepository {
 
     fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
-        self.inner.purge_rows(id, before, up_to, limit)
+        self.inner.purge_rows(seen, before, up_to, limit)
     }
 
     fn newest_change(&self) -> Result<i64, RepositoryError> {

@@ -223,14 +223,15 @@ impl Repository for SimulatedRepository {
 
     fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
         self.call("purge")?;
         let mut tables = self.lock();
-        let Some(table) = tables.metrics.get_mut(id) else { return Ok(0) };
+        let table = tables.metrics.get_mut(&seen.uid).filter(|table| table.metric.has_same_model(seen));
+        let Some(table) = table else { return Ok(0) };
         let is_old = |row: &&MetricRow| row.timestamp < before && row.row_id <= up_to;
         let purged = table.rows.iter().take(limit).take_while(is_old).count();
         if let Some(last) = table.rows.drain(..purged).next_back() {

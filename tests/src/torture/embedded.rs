@@ -64,7 +64,8 @@ fn finish(server: &Server, load: &Load, tally: &mut Tally) {
 /// Where the engine's data lies, and what is needed to harm it.
 struct Place {
     folder: TempDir,
-    is_small_disk: bool,
+    /// A disk of its own for data and log.
+    small_disk: Option<PathBuf>,
     /// What the fake clock reads its leap from.
     leap: Option<PathBuf>,
 }
@@ -72,15 +73,16 @@ struct Place {
 impl Place {
     fn new(fault: Fault) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
-        let mut place = Self { folder, is_small_disk: false, leap: None };
+        let mut place = Self { folder, small_disk: None, leap: None };
         if fault == Fault::FillDisk {
+            let small_disk = place.folder.path().to_owned();
             let mut mount = Command::new("mount");
-            mount.args(["-t", "tmpfs", "-o", SMALL_DISK, "tmpfs"]).arg(place.folder.path());
+            mount.args(["-t", "tmpfs", "-o", SMALL_DISK, "tmpfs"]).arg(&small_disk);
             let output = mount.output().map_err(|error| format!("mount: {error}"))?;
             if !output.status.success() {
                 return Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
             }
-            place.is_small_disk = true;
+            place.small_disk = Some(small_disk);
         }
         if fault == Fault::SkewClock {
             if !fake_time().is_file() {
@@ -126,7 +128,7 @@ impl Place {
     }
 
     fn fill(&self, pause: Duration) {
-        let path = self.folder.path().join("filler");
+        let path = self.small_disk.as_ref().expect("a disk to fill").join("filler");
         let mut filler = File::create(&path).expect("a file");
         let block = vec![0; 1 << 16];
         while filler.write_all(&block).is_ok() {}
@@ -144,9 +146,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.is_small_disk {
+        if let Some(folder) = &self.small_disk {
             // Left mounted, it goes with the machine's next start.
-            let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+            let _ = Command::new("umount").arg("-l").arg(folder).status();
         }
     }
 }

@@ -321,6 +321,10 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    #[expect(
+        clippy::big_endian_bytes,
+        reason = "pickle has its integers least, its floats most significant byte first"
+    )]
     fn number(&mut self, opcode: u8) -> Result<Value, PickleError> {
         Ok(match opcode {
             BININT => Value::Int(i32::from_le_bytes(self.array()?).into()),

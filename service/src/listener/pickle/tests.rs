@@ -155,8 +155,8 @@ fn bytes_that_make_no_sense_are_refused_where_they_do_not() {
     refuse(b"V\\ud800\n", "an escape that is none");
     refuse(b"\x80\x06", "protocol 6");
     refuse(&[b'('; 100], "more than 64 marks");
-    refuse(&[b']'; 200_000], "more than 131072 lists");
-    refuse(&[&b"K\x01"[..], &[b'2'; 600_000]].concat(), "more than 524288 values");
+    refuse(&vec![b']'; 200_000], "more than 131072 lists");
+    refuse(&[&b"K\x01"[..], &vec![b'2'; 600_000]].concat(), "more than 524288 values");
 }
 
 #[test]

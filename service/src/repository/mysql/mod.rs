@@ -204,7 +204,7 @@ impl Repository for MysqlRepository {
 
     fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,
@@ -212,7 +212,7 @@ impl Repository for MysqlRepository {
         repeated(RETRY_BUDGET, || {
             self.pool.lend(|session| {
                 session.begin()?;
-                let purged = purge(session, self.features, id, (before, up_to), limit);
+                let purged = purge(session, self.features, seen, (before, up_to), limit);
                 let done = purged.and_then(|purged| session.commit().map(|()| purged));
                 if done.is_err() {
                     session.roll_back();
@@ -234,11 +234,12 @@ impl Repository for MysqlRepository {
 fn purge(
     session: &mut Session,
     features: Features,
-    id: &ModelId,
+    seen: &Metric,
     (before, up_to): (i64, RowId),
     limit: usize,
 ) -> Result<usize, RepositoryError> {
-    if read::metric(session, id, RowLock::Exclusive)?.is_none() {
+    let id = &seen.uid;
+    if !read::metric(session, id, RowLock::Exclusive)?.is_some_and(|now| now.has_same_model(seen)) {
         return Ok(0);
     }
     let times = read::first_times(session, id, up_to, limit)?;

@@ -188,14 +188,14 @@ impl Repository for SqliteRepository {
 
     fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
         let mut purged = 0;
         self.transact_here(&mut |transaction| {
-            purged = transaction.purge_rows(id, before, up_to, limit)?;
+            purged = transaction.purge_rows(seen, before, up_to, limit)?;
             Ok(())
         })?;
         Ok(purged)

@@ -214,11 +214,15 @@ impl SqliteTransaction<'_> {
     /// See [`crate::repository::Repository::purge_rows`].
     pub(super) fn purge_rows(
         &self,
-        id: &ModelId,
+        seen: &Metric,
         before: i64,
         up_to: RowId,
         limit: usize,
     ) -> Result<usize, RepositoryError> {
+        let id = &seen.uid;
+        if !read::metric(self.connection, id)?.is_some_and(|now| now.has_same_model(seen)) {
+            return Ok(0);
+        }
         let times = read::first_times(self.connection, id, up_to, limit)?;
         // Rows come in the order of their times, so the first one that is not old ends the walk.
         let old = times.into_iter().take_while(|(_, time)| *time < before);
