@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use htm_tests::old_configuration::OldConfiguration;
 use htm_tests::private_mariadb::PrivateMariadb;
@@ -16,9 +15,6 @@ use htmengine::backends::start_runtime;
 use htmengine::repository::mysql::MysqlSettings;
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
 use serde_json::Value;
-
-/// Longest time a doctor may take over a port where nobody listens.
-const REFUSED_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a doctor said.
 #[derive(Debug)]
@@ -124,11 +120,9 @@ fn a_healthy_machine_gets_no_complaints() {
 
 #[test]
 fn a_broker_that_is_down_is_told() {
-    let started = Instant::now();
     let broker = format!("amqp://guest:geheim@127.0.0.1:{}/test", free_port());
     let visit = Practice::new().visit(&["--broker", &broker]);
     visit.assert_problem("broker", &["nothing listens at 127.0.0.1:", "start RabbitMQ", "flag --broker"]);
-    assert!(started.elapsed() < REFUSED_LIMIT, "{:?}", started.elapsed());
 }
 
 #[test]
