@@ -7,8 +7,8 @@
 //! Addresses of one IPv6 network of 64 bits count as one, because a machine may have all of them. Lines whose sender is
 //! not known (from a broker or over HTTP, where both ask who it is) are bound by the limit of all only.
 //!
-//! Invariants: what was asked for in a transaction is counted once it committed ([`NewNames::settle`]), so that its
-//! repetition counts nothing twice; at most [`MAX_SOURCES`] addresses are remembered, and those beyond share one right.
+//! Invariants: what was asked for in a transaction is counted once it committed (`NewNames::settle`), so that its
+//! repetition counts nothing twice; at most `MAX_SOURCES` addresses are remembered, and those beyond share one right.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
