@@ -3,58 +3,22 @@
 //!
 //! Needs leave to mount a small tmpfs; without it the test says so and ends.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use htm_core::encoder::Record;
 use htm_tests::lone_run::{assert_equal, padded_range};
 use htm_tests::program::{Server, fail, succeed};
 use htm_tests::recording::series;
 use htm_tests::sender::{lines, send};
+use htm_tests::small_disk::SmallDisk;
 use htm_tests::stored::{metric, monitor, wait_for_scores};
 use htm_tests::waiting::wait_until;
 use htmengine::config::DEFAULT_DATA_DIR;
 use htmengine::engine::MODELS_FOLDER;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-
-/// A small disk, given back when the test ends in whatever way.
-struct SmallDisk {
-    folder: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Result<Self, String> {
-        fs::create_dir_all(folder).expect("made");
-        let mount = ["-t", "tmpfs", "-o", "size=16m", "htmengine-test"];
-        let output =
-            Command::new("mount").args(mount).arg(folder).output().map_err(|error| error.to_string())?;
-        if output.status.success() {
-            return Ok(Self { folder: folder.to_owned() });
-        }
-        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-    }
-
-    /// Takes every byte that is left.
-    fn fill(&self) {
-        let mut filler = File::create(self.filler()).expect("made");
-        for block in [1 << 16, 1 << 12, 1] {
-            while filler.write_all(&vec![0; block]).is_ok() {}
-        }
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.folder.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
-    }
-}
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries =
@@ -69,7 +33,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 fn a_full_disk_is_survived_and_left_behind() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let models = folder.path().join(DEFAULT_DATA_DIR).join(MODELS_FOLDER);
-    let disk = match SmallDisk::mount(&models) {
+    let disk = match SmallDisk::mount(&models, "16m") {
         Ok(disk) => disk,
         Err(reason) => {
             writeln!(io::stderr(), "skipped: no tmpfs may be mounted here: {reason}")
@@ -112,7 +76,7 @@ fn a_full_disk_is_survived_and_left_behind() {
     assert!(now == before, "the old files are untouched");
     assert_eq!(files_below(&models).len(), NAMES.len(), "nothing unfinished is left");
 
-    fs::remove_file(disk.filler()).expect("removed");
+    disk.empty();
     wait_until("models are saved again by themselves", || {
         files.iter().zip(&before).all(|(file, before)| fs::read(file).expect("a saved model") != *before)
     });

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use htm_core::encoder::Record;
 use htm_core::ids::RowId;
 use htm_core::params::ValueRange;
 use htm_tests::lone_run::{assert_equal, assert_scored, assert_stored, learned_scores};
+use htm_tests::process_signal::send_signal;
 use htm_tests::program::command;
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
@@ -335,9 +336,7 @@ fn signals_stop_an_engine_with_and_without_models() {
                 std::io::Write::write_all(&mut stream, lines("cpu", &samples).as_bytes()).expect("sent");
                 finish(stream);
             }
-            let id = child.id().to_string();
-            let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &id]).status();
-            assert!(sent.expect("a shell").success());
+            send_signal(child.id(), signal);
             let status = wait_for("the end of serve", || child.try_wait().expect("our own child"));
             assert_eq!(status.code(), Some(0), "SIG{signal} with {count} samples");
             // Everything that was taken in is stored, and the next life scores what this one did not.

@@ -65,4 +65,14 @@ mod tests {
         assert_eq!(said(40), Some(" (1 more like this since the last such line)".to_owned()));
         assert_eq!(said(50), Some(String::new()));
     }
+
+    #[test]
+    fn one_log_line_passes_per_minute() {
+        let mut limiter = LogLimiter::every(Duration::from_secs(60));
+        let seconds = [0, 1, 59, 60, 61, 120];
+        assert_eq!(
+            seconds.map(|s| limiter.pass(Duration::from_secs(s)).is_some()),
+            [true, false, false, true, false, true]
+        );
+    }
 }

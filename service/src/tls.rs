@@ -57,6 +57,11 @@ impl TlsFiles {
     }
 }
 
+/// Whether TLS was refused, by us or by the other side, rather than the connection lost.
+pub fn is_distrust(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+}
+
 /// All certificates of a PEM file, at least one.
 ///
 /// # Errors

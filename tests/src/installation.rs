@@ -3,7 +3,7 @@
 use std::fs::{File, read_to_string};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use htmengine::bus::rabbitmq::RabbitSettings;
@@ -12,6 +12,7 @@ use htmengine::repository::mysql::{MysqlRepository, MysqlSettings};
 use tempfile::TempDir;
 
 use crate::private_mariadb::runtime;
+use crate::process_signal::send_signal;
 use crate::program::command;
 use crate::sender::send;
 use crate::stored::row_count;
@@ -176,9 +177,7 @@ impl RoleProcess {
         let mut child = self.child.lock().expect("no panic");
         let ended = child.try_wait().expect("our own child");
         assert!(ended.is_none(), "the {} ended by itself: {}", self.role, self.log());
-        let id = child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status();
-        assert!(sent.expect("a shell").success(), "SIGTERM could not be sent");
+        send_signal(child.id(), "TERM");
         let status = wait_for("the end of a role", || child.try_wait().expect("our own child"));
         assert!(status.success(), "the {} ended with {status}: {}", self.role, self.log());
         status

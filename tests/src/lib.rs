@@ -28,6 +28,7 @@ pub mod old_configuration;
 pub mod private_mariadb;
 #[cfg(feature = "engine")]
 pub mod private_rabbitmq;
+pub mod process_signal;
 #[cfg(feature = "engine")]
 pub mod program;
 pub mod python;
@@ -42,6 +43,7 @@ pub mod sender;
 pub mod services;
 #[cfg(feature = "engine")]
 pub mod simulation;
+pub mod small_disk;
 pub mod source_text;
 pub mod source_tree;
 pub mod state_digest;

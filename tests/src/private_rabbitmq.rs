@@ -26,6 +26,7 @@ use htmengine::bus::rabbitmq::RabbitSettings;
 use tempfile::TempDir;
 
 use crate::certificates::Certificate;
+use crate::process_signal::send_signal;
 use crate::waiting::wait_for;
 
 /// Where Debian's package `rabbitmq-server` has its programs.
@@ -353,7 +354,7 @@ impl PrivateRabbitMq {
     fn end_broker(&self, signal: &str) {
         let mut state = self.lock();
         let mut broker = state.broker.take().expect("the broker runs");
-        send_signal(&broker, signal);
+        send_signal(broker.id(), signal);
         wait_for("the broker's end", || broker.try_wait().expect("our own child"));
         let epmd = state.epmd.as_ref().map(Child::id);
         state.tell_watchdog(epmd);
@@ -379,12 +380,6 @@ impl Drop for PrivateRabbitMq {
             let _ = child.wait();
         }
     }
-}
-
-fn send_signal(child: &Child, signal: &str) {
-    let command = "kill -\"$1\" \"$2\"";
-    let sent = Command::new("sh").args(["-c", command, "sh", signal, &child.id().to_string()]).status();
-    assert!(sent.expect("a shell").success(), "SIG{signal} could not be sent");
 }
 
 /// Ports that nobody used a moment ago, all different.

@@ -13,6 +13,7 @@ use htmengine::backends::DATABASE_FILE;
 use htmengine::config::DEFAULT_DATA_DIR;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 
+use crate::process_signal::send_signal;
 use crate::source_tree;
 use crate::waiting::wait_for;
 
@@ -277,9 +278,7 @@ impl Server {
     /// If it has ended.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id]).status();
-        assert!(sent.expect("a shell").success(), "SIG{name} could not be sent");
+        send_signal(self.child.id(), name);
     }
 
     /// Waits for its end.

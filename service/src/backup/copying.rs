@@ -1,6 +1,5 @@
 //! Copying and reading files with their checksum, a piece at a time.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -21,15 +20,6 @@ pub(super) struct Passed {
     pub(super) bytes: u64,
     /// Its beginning, as far as asked for.
     pub(super) head: Vec<u8>,
-}
-
-/// Hexadecimal digits of `bytes`.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// SHA-1 and size of a file.
@@ -59,7 +49,7 @@ fn pass(mut from: impl Read, to: &mut impl Write, head_bytes: usize) -> io::Resu
     let (mut sum, mut bytes, mut head) = (Sha1::new(), 0, Vec::new());
     loop {
         let count = match from.read(&mut piece) {
-            Ok(0) => return Ok(Passed { sha1: hex(&sum.finalize()), bytes, head }),
+            Ok(0) => return Ok(Passed { sha1: format!("{:x}", sum.finalize()), bytes, head }),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

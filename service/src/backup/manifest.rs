@@ -4,16 +4,17 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use htm_core::ids::ModelId;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use super::copying::{hash_file, hex};
+use super::copying::hash_file;
 use super::{BackupError, failed};
 use crate::backends::DATABASE_FILE;
 use crate::engine::MODELS_FOLDER;
+use crate::scheduler::model_store::path_within;
 use crate::storer::kept_lines::KEPT_LINES_FILE;
 
 /// The version of the layout of a backup that this program writes, and the only one it reads.
@@ -83,7 +84,7 @@ impl Manifest {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| BackupError::new(format!("the manifest cannot be written: {error}")))?;
         text.push(b'\n');
-        let sum = format!("{}  {MANIFEST_FILE}\n", hex(&Sha1::digest(&text)));
+        let sum = format!("{:x}  {MANIFEST_FILE}\n", Sha1::digest(&text));
         for (name, bytes) in [(MANIFEST_FILE, &*text), (MANIFEST_CHECKSUM_FILE, sum.as_bytes())] {
             let path = folder.join(name);
             let written = File::create_new(&path).and_then(|mut file| file.write_all(bytes));
@@ -167,22 +168,13 @@ fn is_ours(path: &str) -> bool {
     if path == DATABASE_FILE || path == KEPT_LINES_FILE {
         return true;
     }
-    let parts: Vec<Component<'_>> = Path::new(path).components().collect();
-    let [Component::Normal(folder), Component::Normal(shard), Component::Normal(name)] = parts[..] else {
-        return false;
-    };
-    let id = name.to_str().and_then(|name| name.strip_suffix(".model")).and_then(ModelId::new);
-    folder == MODELS_FOLDER && id.is_some_and(|id| shard == shard_of(&id)) && !path.contains("//")
-}
-
-/// The sub-folder of a model's file.
-pub(super) fn shard_of(id: &ModelId) -> &str {
-    id.as_str().get(..2).unwrap_or(id.as_str())
+    let id = path.rsplit('/').next().and_then(|name| name.strip_suffix(".model")).and_then(ModelId::new);
+    id.is_some_and(|id| path == model_path(&id))
 }
 
 /// Where a model's file lies in a backup.
 pub(super) fn model_path(id: &ModelId) -> String {
-    format!("{MODELS_FOLDER}/{}/{id}.model", shard_of(id))
+    format!("{MODELS_FOLDER}/{}", path_within(id))
 }
 
 fn read_bounded(path: &PathBuf, limit: u64) -> Result<Vec<u8>, BackupError> {
@@ -240,7 +232,7 @@ mod tests {
             files: vec![FileEntry {
                 path: DATABASE_FILE.to_owned(),
                 bytes: 3,
-                sha1: hex(&Sha1::digest(b"abc")),
+                sha1: format!("{:x}", Sha1::digest(b"abc")),
             }],
         };
         manifest.write(folder.path()).expect("written");

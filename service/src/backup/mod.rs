@@ -40,6 +40,7 @@ use crate::model_params::ModelStart;
 use crate::repository::metric::Metric;
 use crate::repository::sqlite::snapshot::{SqliteSnapshot, structure_faults};
 use crate::repository::{Repository, RepositoryError, StatusSum};
+use crate::scheduler::model_store::path_within;
 use crate::storer::kept_lines::KEPT_LINES_FILE;
 
 pub use self::restore::restore;
@@ -244,7 +245,7 @@ fn settle<'a>(
 /// Copies a model's file; `None` if there is none any more, or it is none that an engine of this version would open.
 fn copy_model(source: &Source<'_>, folder: &Path, id: ModelId) -> Result<Option<CopiedModel>, BackupError> {
     let path = model_path(&id);
-    let from = source.models_dir.join(manifest::shard_of(&id)).join(format!("{id}.model"));
+    let from = source.models_dir.join(path_within(&id));
     let to = folder.join(&path);
     let Some(file) = copy(&from, &to, MAX_HEAD_BYTES)? else { return Ok(None) };
     let file_bytes = usize::try_from(file.bytes).unwrap_or(usize::MAX);
@@ -286,9 +287,10 @@ fn model_files(models_dir: &Path) -> Result<Vec<ModelId>, BackupError> {
             continue;
         }
         for file in fs::read_dir(shard.path()).map_err(unreadable)? {
-            let name = file.map_err(unreadable)?.file_name();
+            let file = file.map_err(unreadable)?;
+            let name = file.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".model")).and_then(ModelId::new);
-            ids.extend(id.filter(|id| shard.file_name() == manifest::shard_of(id)));
+            ids.extend(id.filter(|id| file.path() == models_dir.join(path_within(id))));
         }
     }
     ids.sort();
@@ -327,8 +329,7 @@ fn is_free(path: &Path) -> Result<bool, BackupError> {
 
 fn check_room(source: &Source<'_>, models: &[ModelId], target: &Path) -> Result<(), BackupError> {
     let size = |path: PathBuf| fs::metadata(path).map_or(0, |found| found.len());
-    let of_model =
-        |id: &ModelId| size(source.models_dir.join(manifest::shard_of(id)).join(format!("{id}.model")));
+    let of_model = |id: &ModelId| size(source.models_dir.join(path_within(id)));
     let mut needed: u64 = models.iter().map(of_model).sum();
     if source.elsewhere.is_none() {
         // What is in the log is written into the copy, too.

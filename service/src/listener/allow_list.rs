@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::gate::LogPacer;
+use super::LOG_INTERVAL;
 use super::intake::Intake;
+use crate::log_limiter::LogLimiter;
 use crate::reject::RejectReason;
 
 /// Networks at most: every connection and datagram is compared with all of them.
@@ -110,12 +111,12 @@ pub fn read_networks(texts: &[String]) -> Result<Vec<Network>, String> {
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
     allowed: Vec<Network>,
-    log: LogPacer,
+    log: LogLimiter,
 }
 
 impl Doorkeeper {
     pub(super) fn new(allowed: Vec<Network>) -> Self {
-        Self { allowed, log: LogPacer::default() }
+        Self { allowed, log: LogLimiter::every(LOG_INTERVAL) }
     }
 
     /// Whether this sender of a connection or datagram may send.
@@ -125,7 +126,7 @@ impl Doorkeeper {
         if !is_allowed {
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string();
             intake.reject_peer(RejectReason::NetworkNotAllowed, &peer);
-            if self.log.is_due(now) {
+            if self.log.pass(now).is_some() {
                 tracing::warn!(
                     peer,
                     "a sender was refused: its address is in no network of `graphite_allow`"

@@ -1,4 +1,4 @@
-//! Whether a socket is worth asking, and whether a log line is due: the two pacers of the poll loop.
+//! Whether a socket is worth asking.
 //!
 //! Polling is edge-triggered: readiness is reported once and must be remembered until the socket says that it has
 //! no more. A socket that fails is left alone for a while, so that a lasting error (no free file descriptors, say)
@@ -8,8 +8,6 @@ use std::time::Duration;
 
 /// How long a failing socket is left alone.
 pub(super) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// Least time between two log lines of one kind.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Remembers the readiness of the accepting or the UDP socket. Times are monotonic.
 #[derive(Debug, Default)]
@@ -45,23 +43,6 @@ impl Gate {
     }
 }
 
-/// Lets one log line through per minute.
-#[derive(Debug, Default)]
-pub(super) struct LogPacer {
-    next_at: Duration,
-}
-
-impl LogPacer {
-    /// Whether to log now; if so, not again for a minute.
-    pub(super) fn is_due(&mut self, now: Duration) -> bool {
-        let is_due = now >= self.next_at;
-        if is_due {
-            self.next_at = now + LOG_INTERVAL;
-        }
-        is_due
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,15 +59,5 @@ mod tests {
         assert!(gate.is_open(now + PAUSE_AFTER_ERROR));
         gate.mark_drained();
         assert_eq!((gate.is_open(now + PAUSE_AFTER_ERROR), gate.opens_at()), (false, None));
-    }
-
-    #[test]
-    fn one_log_line_passes_per_minute() {
-        let mut pacer = LogPacer::default();
-        let seconds = [0, 1, 59, 60, 61, 120];
-        assert_eq!(
-            seconds.map(|s| pacer.is_due(Duration::from_secs(s))),
-            [true, false, false, true, false, true]
-        );
     }
 }

@@ -7,15 +7,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::LOG_INTERVAL;
 use super::batch::{Batcher, Publishing};
 use super::connection::{Framed, LineFramer};
 use super::counters::ListenerCounters;
 use super::framer::Framer;
-use super::gate::LogPacer;
 use super::pickle::{self, PickleError, Pickled};
 use super::pickle_framer::{BadLength, PickleFramer};
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::log_limiter::LogLimiter;
 use crate::reject::{RejectLedger, RejectReason};
 use crate::{profiling, self_metrics};
 
@@ -31,7 +32,7 @@ pub(super) struct Intake {
     batcher: Batcher,
     /// Outcome of the latest attempt to publish.
     publishing: Publishing,
-    pause_log: LogPacer,
+    pause_log: LogLimiter,
 }
 
 impl Intake {
@@ -48,7 +49,7 @@ impl Intake {
             counters,
             batcher: Batcher::new(),
             publishing: Publishing::Done,
-            pause_log: LogPacer::default(),
+            pause_log: LogLimiter::every(LOG_INTERVAL),
         }
     }
 
@@ -146,7 +147,7 @@ impl Intake {
         if publishing == Publishing::Blocked && self.publishing == Publishing::Done {
             ListenerCounters::add(&self.counters.back_pressure_pauses, 1);
             self_metrics::count_pause();
-            if self.pause_log.is_due(self.clock.monotonic()) {
+            if self.pause_log.pass(self.clock.monotonic()).is_some() {
                 tracing::warn!(
                     waiting_messages = self.bus.data().depth(),
                     "the data queue is full, so reading is paused until the storer catches up"

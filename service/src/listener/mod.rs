@@ -55,6 +55,8 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::reject::RejectLedger;
 
+/// Least time between two log lines of one kind.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Default of [`ListenerOptions::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
 /// Default of [`ListenerOptions::idle_timeout`].

@@ -18,14 +18,15 @@ use mio::net::{TcpListener, UdpSocket};
 use mio::{Events, Poll, Token};
 use socket2::SockRef;
 
-use super::ListenerOptions;
 use super::allow_list::Doorkeeper;
 use super::connection_table::{Closed, ConnectionTable};
 use super::counters::ListenerCounters;
 use super::drop_watch::DropWatch;
 use super::framer::{Patience, Protocol};
-use super::gate::{Gate, LogPacer};
+use super::gate::Gate;
 use super::intake::Intake;
+use super::{LOG_INTERVAL, ListenerOptions};
+use crate::log_limiter::LogLimiter;
 use crate::reject::RejectReason;
 
 pub(super) const TCP_TOKEN: Token = Token(0);
@@ -90,9 +91,9 @@ pub(super) struct PollLoop {
     chunk: Box<[u8]>,
     intake: Intake,
     is_stopping: Arc<AtomicBool>,
-    accept_log: LogPacer,
-    limit_log: LogPacer,
-    udp_log: LogPacer,
+    accept_log: LogLimiter,
+    limit_log: LogLimiter,
+    udp_log: LogLimiter,
 }
 
 impl PollLoop {
@@ -119,9 +120,9 @@ impl PollLoop {
             chunk: vec![0; READ_CHUNK_BYTES].into_boxed_slice(),
             intake,
             is_stopping,
-            accept_log: LogPacer::default(),
-            limit_log: LogPacer::default(),
-            udp_log: LogPacer::default(),
+            accept_log: LogLimiter::every(LOG_INTERVAL),
+            limit_log: LogLimiter::every(LOG_INTERVAL),
+            udp_log: LogLimiter::every(LOG_INTERVAL),
         }
     }
 
@@ -241,7 +242,7 @@ impl PollLoop {
                 }
                 Err((AcceptRemedy::Pause, error)) => {
                     self.acceptors[acceptor_idx].gate.pause(now);
-                    if self.accept_log.is_due(now) {
+                    if self.accept_log.pass(now).is_some() {
                         let open = self.table.len();
                         tracing::error!(%error, open, "connections cannot be accepted; raise `ulimit -n` if files ran out");
                     }
@@ -253,7 +254,7 @@ impl PollLoop {
 
     fn refuse(&mut self, peer: &str, now: Duration) {
         self.intake.reject_peer(RejectReason::TooManyConnections, peer);
-        if self.limit_log.is_due(now) {
+        if self.limit_log.pass(now).is_some() {
             tracing::warn!(
                 peer,
                 limit = self.options.max_connections,
@@ -268,7 +269,7 @@ impl PollLoop {
         if dropped > 0 {
             let address = socket.local_addr().map_or_else(|_| "UDP".to_owned(), |it| format!("UDP {it}"));
             self.intake.reject_datagrams(dropped, &address);
-            if self.udp_log.is_due(now) {
+            if self.udp_log.pass(now).is_some() {
                 tracing::warn!(dropped, "datagrams came faster than they were read; the kernel dropped some");
             }
         }
@@ -297,7 +298,7 @@ impl PollLoop {
                 }
                 Err(error) => {
                     self.udp_gate.pause(now);
-                    if self.udp_log.is_due(now) {
+                    if self.udp_log.pass(now).is_some() {
                         tracing::warn!(%error, "a datagram could not be received");
                     }
                     break;

@@ -210,9 +210,7 @@ impl ModelStore {
 
     /// Where the model's file lies.
     pub fn path(&self, id: &ModelId) -> PathBuf {
-        let text = id.as_str();
-        let shard = text.get(..2).unwrap_or(text);
-        self.folder.join(shard).join(format!("{text}.model"))
+        self.folder.join(path_within(id))
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system has many ways to fail")]
@@ -251,3 +249,10 @@ impl fmt::Display for SaveError {
 }
 
 impl std::error::Error for SaveError {}
+
+/// Where the file of a model lies in the folder of models, with `/` between folders.
+pub fn path_within(id: &ModelId) -> String {
+    let text = id.as_str();
+    let shard = text.get(..2).unwrap_or(text);
+    format!("{shard}/{text}.model")
+}

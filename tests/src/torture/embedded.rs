@@ -1,9 +1,7 @@
 //! Faults of an engine in one process over the embedded database.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -15,9 +13,10 @@ use super::{Phase, progress, start_sending};
 use crate::load::Load;
 use crate::program::Server;
 use crate::seeded_random::SeededRandom;
+use crate::small_disk::SmallDisk;
 
 /// Space for an engine whose disk is filled.
-const SMALL_DISK: &str = "size=96m";
+const SMALL_DISK: &str = "96m";
 /// Longest freeze, and longest time without space.
 const LONGEST_PAUSE_MS: usize = 1_500;
 /// Farthest leap of the clock.
@@ -63,9 +62,9 @@ fn finish(server: &Server, load: &Load, tally: &mut Tally) {
 
 /// Where the engine's data lies, and what is needed to harm it.
 struct Place {
+    /// A disk of its own for data and log; before the folder, which is removed after it.
+    small_disk: Option<SmallDisk>,
     folder: TempDir,
-    /// A disk of its own for data and log.
-    small_disk: Option<PathBuf>,
     /// What the fake clock reads its leap from.
     leap: Option<PathBuf>,
 }
@@ -75,13 +74,7 @@ impl Place {
         let folder = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
         let mut place = Self { folder, small_disk: None, leap: None };
         if fault == Fault::FillDisk {
-            let small_disk = place.folder.path().to_owned();
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "tmpfs", "-o", SMALL_DISK, "tmpfs"]).arg(&small_disk);
-            let output = mount.output().map_err(|error| format!("mount: {error}"))?;
-            if !output.status.success() {
-                return Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
-            }
+            let small_disk = SmallDisk::mount(place.folder.path(), SMALL_DISK)?;
             place.small_disk = Some(small_disk);
         }
         if fault == Fault::SkewClock {
@@ -128,12 +121,10 @@ impl Place {
     }
 
     fn fill(&self, pause: Duration) {
-        let path = self.small_disk.as_ref().expect("a disk to fill").join("filler");
-        let mut filler = File::create(&path).expect("a file");
-        let block = vec![0; 1 << 16];
-        while filler.write_all(&block).is_ok() {}
+        let disk = self.small_disk.as_ref().expect("a disk to fill");
+        disk.fill();
         thread::sleep(pause);
-        fs::remove_file(&path).expect("our own file");
+        disk.empty();
     }
 
     fn leap(&self, random: &mut SeededRandom) {
@@ -141,15 +132,6 @@ impl Place {
         let sign = if random.below(2) == 0 { '+' } else { '-' };
         let path = self.leap.as_ref().expect("a clock to skew");
         fs::write(path, format!("{sign}{seconds}\n")).expect("our own file");
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.small_disk {
-            // Left mounted, it goes with the machine's next start.
-            let _ = Command::new("umount").arg("-l").arg(folder).status();
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What can happen to an engine from outside.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
+
+use crate::process_signal::send_signal;
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,7 @@ impl Fault {
 
 /// Stops a process, and lets it go on after `pause`.
 pub(super) fn freeze(process_id: u32, pause: Duration) {
-    signal(process_id, "STOP");
+    send_signal(process_id, "STOP");
     thread::sleep(pause);
-    signal(process_id, "CONT");
-}
-
-fn signal(process_id: u32, name: &str) {
-    let id = process_id.to_string();
-    let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id]).status();
-    assert!(sent.expect("a shell").success(), "SIG{name} could not be sent");
+    send_signal(process_id, "CONT");
 }

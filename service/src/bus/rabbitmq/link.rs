@@ -4,7 +4,6 @@
 //! broker is written as "do it over a fresh channel, on failure wait and do all of it again". lapin's own recovery is
 //! not used: it gives up after a number of attempts, and it cannot tell which deliveries belong to which connection.
 
-use std::error::Error;
 use std::time::Duration;
 
 use lapin::protocol::constants;
@@ -113,7 +112,7 @@ impl Link {
     pub(super) fn explain(&self, doing: &str, error: &lapin::Error) -> BrokerError {
         let RabbitSettings { host, port, virtual_host, user, .. } = &self.settings;
         if let ErrorKind::IOError(error) = error.kind()
-            && error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+            && tls::is_distrust(error)
         {
             let reason = format!(
                 "TLS with the broker at {host}:{port} failed: {error}; name its authority's certificate with ca=FILE in \

@@ -9,6 +9,7 @@
 use mysql_async::{DriverError, Error, IoError};
 
 use crate::repository::RepositoryError;
+use crate::tls;
 
 /// Deadlock: the server has rolled the transaction back.
 const DEADLOCK: u16 = 1213;
@@ -79,7 +80,7 @@ pub(super) fn database_error(doing: &str, error: &Error) -> RepositoryError {
         Error::Io(IoError::Tls(_)) => {
             RepositoryError::Fatal { reason: reason("; check the server's certificate, or do without TLS") }
         }
-        Error::Io(IoError::Io(error)) if is_distrust(error) => RepositoryError::Fatal {
+        Error::Io(IoError::Io(error)) if tls::is_distrust(error) => RepositoryError::Fatal {
             reason: reason(
                 "; TLS with the server failed: name its authority's certificate with ca=FILE in the database's address, \
                  and call the server by a name that its certificate has",
@@ -99,11 +100,6 @@ pub(super) fn database_error(doing: &str, error: &Error) -> RepositoryError {
         },
         _ => RepositoryError::Fatal { reason: reason("; check that this is a MySQL or MariaDB server") },
     }
-}
-
-/// Whether TLS was refused, by us or by the server, rather than the connection lost.
-fn is_distrust(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 fn server_error(code: u16, reason: impl Fn(&str) -> String) -> RepositoryError {
