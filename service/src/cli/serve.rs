@@ -75,7 +75,7 @@ pub(super) struct ServeArgs {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Memory for models, in MiB; the least recently used ones leave it when others need room [default: 2048]
+    /// Memory for models, in MiB; some leave it when others need room [default: 2048]
     #[arg(long, value_name = "MIB")]
     memory_budget_mib: Option<usize>,
     /// Save a model after so many rows [default: 1000]

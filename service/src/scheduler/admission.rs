@@ -1,9 +1,10 @@
 //! Which hungry models a turn steps, and which models leave memory for them.
 //!
 //! Models are admitted in the order of their lanes; the first that finds no room closes admission for the turn, so that
-//! a large model is not overtaken for ever by small ones. Room is made by the least recently used models that may go:
-//! dropped while that is cheaper, else saved. A hungry model with many rows outstanding that cannot be saved yet stays:
-//! dropping it would throw away work that it must repeat before it can go on.
+//! a large model is not overtaken for ever by small ones. Room is made by models that may go, in
+//! the order that `residency.rs` keeps: dropped while that is cheaper, else saved. One with many rows outstanding that
+//! cannot be saved yet, for its scores are not committed, goes only if nobody else does, and not while it is hungry:
+//! dropping it would throw away work that it must repeat.
 
 use std::collections::HashSet;
 
@@ -12,6 +13,7 @@ use htm_core::ids::ModelId;
 use super::Scheduler;
 use super::hungry::Lane;
 use super::memory_budget::with_headroom;
+use super::residency::Slot;
 use super::runner::{Job, Seat, is_committed};
 use crate::repository::RepositoryError;
 
@@ -25,6 +27,8 @@ const MAX_SCORES_AHEAD: usize = 16;
 const BACKLOG_FIRST_EVERY: u64 = 4;
 /// Models in memory looked at for leaving in one turn.
 const MAX_LOOKS: usize = 1024;
+/// Models found in one turn that leave only if nobody else does: each has cost a look at the database.
+const MAX_DROPPED_LAST: usize = 128;
 /// Turns in a row without room after which a model leaves whatever work is lost.
 const MAX_STUCK_TURNS: u32 = 100;
 /// Expected size of a model that was never opened.
@@ -35,7 +39,27 @@ const UNKNOWN_MODEL_BYTES: usize = 512 << 10;
 enum Parting {
     Drop,
     Save,
+    /// Dropped if too few others leave.
+    DropLast,
     Stay,
+}
+
+/// What candidates lack.
+struct Shortage {
+    bytes: usize,
+    seats: usize,
+}
+
+impl Shortage {
+    fn is_none(&self) -> bool {
+        self.bytes == 0 && self.seats == 0
+    }
+
+    /// A model leaves.
+    fn ease(&mut self, slot: Option<&Slot>) {
+        self.bytes = self.bytes.saturating_sub(slot.map_or(0, |slot| slot.reservation.bytes()));
+        self.seats = self.seats.saturating_sub(1);
+    }
 }
 
 impl Scheduler {
@@ -113,43 +137,54 @@ impl Scheduler {
         Some(Job { id: id.clone(), record: self.records.remove(id), seat, is_lone: false })
     }
 
-    /// Sends the least recently used models away until `candidates` fit, as far as that is possible.
+    /// Sends models away until `candidates` fit, as far as that is possible.
     fn make_room(&mut self, candidates: &[(ModelId, Lane)]) -> Result<(), RepositoryError> {
         let needed: usize = candidates.iter().map(|(id, _)| self.needed_bytes(id)).sum();
         let newcomers = candidates.iter().filter(|(id, _)| self.residency.get(id).is_none()).count();
         let free = self.budget.limit().saturating_sub(self.budget.reserved());
-        let mut short_bytes = needed.saturating_sub(free);
         let max_resident = self.parts.options.max_resident_models.max(1);
-        let mut short_seats = (self.residency.len() + newcomers).saturating_sub(max_resident);
-        if short_bytes == 0 && short_seats == 0 {
+        let mut shortage = Shortage {
+            bytes: needed.saturating_sub(free),
+            seats: (self.residency.len() + newcomers).saturating_sub(max_resident),
+        };
+        if shortage.is_none() {
             return Ok(());
         }
         let staying: HashSet<&ModelId> = candidates.iter().map(|(id, _)| id).collect();
         let order: Vec<ModelId> = self
             .residency
-            .least_recently_used()
+            .in_order_of_leaving()
             .map(|(id, _)| id)
             .filter(|id| !staying.contains(id))
             .take(MAX_LOOKS)
             .cloned()
             .collect();
         let mut checkpoints_left = self.checkpoints_allowed();
-        let (mut drops, mut to_save) = (Vec::new(), Vec::new());
+        let (mut drops, mut to_save, mut drops_last) = (Vec::new(), Vec::new(), Vec::new());
         for id in order {
-            if short_bytes == 0 && short_seats == 0 {
+            if shortage.is_none() || drops_last.len() == MAX_DROPPED_LAST {
                 break;
             }
             match self.parting(&id, checkpoints_left)? {
-                Parting::Drop => drops.push(id.clone()),
-                Parting::Save => {
-                    checkpoints_left -= 1;
-                    to_save.push(id.clone());
+                Parting::Drop => {
+                    shortage.ease(self.residency.get(&id));
+                    drops.push(id);
                 }
-                Parting::Stay => continue,
+                Parting::Save => {
+                    shortage.ease(self.residency.get(&id));
+                    checkpoints_left -= 1;
+                    to_save.push(id);
+                }
+                Parting::DropLast => drops_last.push(id),
+                Parting::Stay => {}
             }
-            let bytes = self.residency.get(&id).map_or(0, |slot| slot.reservation.bytes());
-            short_bytes = short_bytes.saturating_sub(bytes);
-            short_seats = short_seats.saturating_sub(1);
+        }
+        for id in drops_last {
+            if shortage.is_none() {
+                break;
+            }
+            shortage.ease(self.residency.get(&id));
+            drops.push(id);
         }
         let saved = self.save_committed(&to_save)?;
         for id in drops {
@@ -176,7 +211,7 @@ impl Scheduler {
         if unsaved < worth {
             return Ok(Parting::Drop);
         }
-        let if_unsavable = if self.hungry.contains(id) { Parting::Stay } else { Parting::Drop };
+        let if_unsavable = if self.hungry.contains(id) { Parting::Stay } else { Parting::DropLast };
         match is_committed(&*self.parts.repository, id, record, slot.position()) {
             Ok(true) if checkpoints_left > 0 => Ok(Parting::Save),
             // This turn's are used up; the next turn has more, unless the disk is in trouble.
@@ -200,7 +235,7 @@ impl Scheduler {
     fn hungry_residents(&mut self) -> Vec<Job> {
         let ids: Vec<ModelId> = self
             .residency
-            .least_recently_used()
+            .in_order_of_leaving()
             .map(|(id, _)| id)
             .filter(|id| self.hungry.contains(id))
             .take(MAX_FRESH_PER_TURN)
@@ -217,10 +252,10 @@ impl Scheduler {
     }
 
     /// A model that has memory to itself and needs more than the budget, which must be stepped all the same: the one
-    /// that is there, if it is hungry, else the first that waits. If others will not leave for long, the least recently
-    /// used goes whatever work is lost.
+    /// that is there, if it is hungry, else the first that waits. If others will not leave for long, the first of them
+    /// goes whatever work is lost.
     fn admit_lone(&mut self) -> Option<Job> {
-        let first_two = self.residency.least_recently_used().take(2);
+        let first_two = self.residency.in_order_of_leaving().take(2);
         let first_two: Vec<(ModelId, bool)> =
             first_two.map(|(id, slot)| (id.clone(), slot.settling.is_some())).collect();
         let id = match first_two.as_slice() {
@@ -263,7 +298,7 @@ impl Scheduler {
         if self.stuck_turns < MAX_STUCK_TURNS {
             return;
         }
-        let mut movable = self.residency.least_recently_used().filter(|(_, slot)| slot.settling.is_none());
+        let mut movable = self.residency.in_order_of_leaving().filter(|(_, slot)| slot.settling.is_none());
         let oldest = movable.next().map(|(id, _)| id.clone());
         drop(movable);
         if let Some(oldest) = oldest {

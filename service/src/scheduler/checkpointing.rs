@@ -115,7 +115,7 @@ impl Scheduler {
     pub fn save_all_until(&mut self, until: Duration) -> Result<usize, RepositoryError> {
         let ids: Vec<ModelId> = self
             .residency
-            .least_recently_used()
+            .in_order_of_leaving()
             .filter(|(id, slot)| self.unsaved_rows(id, slot) > 0)
             .map(|(id, _)| id.clone())
             .collect();
@@ -132,7 +132,7 @@ impl Scheduler {
 
     /// Models in memory that learned rows since they were saved.
     pub fn unsaved_model_count(&self) -> usize {
-        self.residency.least_recently_used().filter(|(id, slot)| self.unsaved_rows(id, slot) > 0).count()
+        self.residency.in_order_of_leaving().filter(|(id, slot)| self.unsaved_rows(id, slot) > 0).count()
     }
 
     /// Models that may be saved in this turn's shares.

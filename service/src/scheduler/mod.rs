@@ -108,7 +108,7 @@ pub struct SchedulerParts {
 pub struct SchedulerOptions {
     /// A model is saved after so many rows at the latest.
     pub checkpoint_rows: i64,
-    /// Models leave memory, least recently used first, so as not to take more.
+    /// Models leave memory, newcomers first, so as not to take more.
     pub memory_budget_bytes: usize,
     /// The same for their number.
     pub max_resident_models: usize,
@@ -461,7 +461,11 @@ impl Scheduler {
         let unsaved_rows = slot.position().0 - record.saved.0;
         let due = record.rows_between_checkpoints(&id, self.parts.options.checkpoint_rows);
         self.records.insert(id.clone(), record);
-        self.residency.insert(id.clone(), slot);
+        if stepped.was_swapped_in && !has_more {
+            self.residency.insert_newcomer(id.clone(), slot);
+        } else {
+            self.residency.insert(id.clone(), slot);
+        }
         let is_wanted = self.round.as_mut().is_some_and(|round| round.wants(&id, unsaved_rows, has_more));
         if is_wanted || unsaved_rows >= due {
             self.begin_settling(&id);
