@@ -1,7 +1,7 @@
 # Sourced by `demo` and `test`: finds the Rust toolchain and, on Debian, installs what building and testing need besides it.
 #
-# A fresh Debian with rustup has no C compiler; rustc needs one to link, and the bundled SQLite is C source.
-# Nothing is touched if everything is there.
+# A fresh Debian with rustup has no C compiler; rustc needs one to link, and the bundled SQLite and jemalloc are C source,
+# the latter built with make. Nothing is touched if everything is there.
 
 # Ends the script with a message that says what to do.
 fail() {
@@ -52,6 +52,7 @@ prepare_toolchain() {
     require_cargo
     local missing=()
     can_compile_c || missing+=(gcc libc6-dev)
+    command -v make >/dev/null || missing+=(make)
     # Without these, cargo cannot check who it downloads the locked crates from.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -n "${SSL_CERT_FILE:-}" ] || missing+=(ca-certificates)
     if [ "${#missing[@]}" -gt 0 ]; then

@@ -10,6 +10,11 @@ use std::time::Instant;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+/// The kernel tells CPU time of processes in hundredths of a second, whatever its own clock.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Fields of `/proc/PID/stat` after the name, counted from 0: user and system time.
+const USER_AND_SYSTEM: std::ops::Range<usize> = 11..13;
+
 /// A reading of all counters of this process, ended threads included.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
@@ -190,6 +195,20 @@ fn kibibytes_in(path: &str, name: &str) -> io::Result<u64> {
     let kibibytes = kibibytes.and_then(|text| text.parse::<u64>().ok());
     let error = || io::Error::other(format!("{path} has no line `{name} <number> kB`"));
     Ok(kibibytes.ok_or_else(error)? * 1024)
+}
+
+/// CPU seconds of any process so far, ended threads included.
+///
+/// # Errors
+/// If there is no such process, or `/proc` looks different.
+pub fn process_cpu_s(process_id: u32) -> io::Result<f64> {
+    let stat = read_to_string(format!("/proc/{process_id}/stat"))?;
+    // The name stands in brackets and may hold anything.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = fields.get(USER_AND_SYSTEM).unwrap_or_default().iter().map(|field| field.parse::<u32>());
+    let ticks: Result<Vec<u32>, _> = ticks.collect();
+    Ok(ticks.map_err(io::Error::other)?.into_iter().map(|ticks| f64::from(ticks) / TICKS_PER_SECOND).sum())
 }
 
 #[cfg(test)]

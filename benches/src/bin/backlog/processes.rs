@@ -1,26 +1,10 @@
-//! Processes that take part: those of separate roles, and the CPU seconds of any.
+//! Roles in processes of their own.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-
-/// The kernel tells CPU time of processes in hundredths of a second, whatever its own clock.
-const TICKS_PER_SECOND: f64 = 100.0;
-/// Fields of `/proc/PID/stat` after the name, counted from 0: user and system time.
-const USER_AND_SYSTEM: std::ops::Range<usize> = 11..13;
-
-/// CPU seconds of a process so far, ended threads included.
-pub(crate) fn cpu_s(process_id: u32) -> io::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process_id}/stat"))?;
-    // The name stands in brackets and may hold anything.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = fields.get(USER_AND_SYSTEM).unwrap_or_default().iter().map(|field| field.parse::<u32>());
-    let ticks: Result<Vec<u32>, _> = ticks.collect();
-    Ok(ticks.map_err(io::Error::other)?.into_iter().map(|ticks| f64::from(ticks) / TICKS_PER_SECOND).sum())
-}
 
 /// Roles in processes of their own; killed when dropped.
 pub(crate) struct RoleProcesses {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use htm_bench::meter::process_cpu_s;
 use htm_bench::series::{NYC_TAXI, Series};
 use htmengine::backends::{connect_bus, open_repository, start_runtime};
 use htmengine::bus::message::ResultMessage;
@@ -19,7 +20,7 @@ use htmengine::repository::sqlite::OpenMode;
 
 use crate::instances::{Instances, Place};
 use crate::options::{Case, Options, RolesKind};
-use crate::processes::{RoleProcesses, cpu_s};
+use crate::processes::RoleProcesses;
 
 const RECEIVE_WAIT: Duration = Duration::from_millis(100);
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -152,7 +153,8 @@ fn send_and_wait(
     processes: &[(&'static str, u32)],
     load: &Load,
 ) -> io::Result<Measured> {
-    let readings = || -> io::Result<Vec<f64>> { processes.iter().map(|(_, id)| cpu_s(*id)).collect() };
+    let readings =
+        || -> io::Result<Vec<f64>> { processes.iter().map(|(_, id)| process_cpu_s(*id)).collect() };
     let before = readings()?;
     let started = Instant::now();
     let (mut finished, mut last_progress) = (0, started);

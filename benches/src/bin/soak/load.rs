@@ -1,0 +1,122 @@
+//! What is sent: in four metrics of five a value that never changes, as in most metrics of most machines; in the fifth
+//! one of the other bundled series. Each starts at a place of its own and goes round and round.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use htm_core::encoder::Record;
+use htm_core::float_text::repr;
+use htm_core::params::ValueRange;
+use htm_tests::lone_run::padded_range;
+use htm_tests::recording::series;
+use htm_tests::stored::monitor_all;
+use htmengine::clock::{Clock, SystemClock};
+use htmengine::repository::Repository;
+
+use crate::probe::Probes;
+
+/// Between two samples of a metric, in its own time.
+const POLL_INTERVAL_S: i64 = 300;
+/// Lines written at once.
+const LINES_PER_WRITE: usize = 100;
+/// Places of two metrics of one series lie so far apart.
+const ROWS_APART: usize = 37;
+/// The series of four metrics in five, and those that the others take by turns.
+const FLAT: &str = "art_flatline";
+const LIVELY: [&str; 4] = ["nyc_taxi", "art_daily_jumpsup", "ec2_cpu_utilization_5f5533", "speed_7578"];
+const ONE_LIVELY_IN: usize = 5;
+
+/// So many metrics, and so many samples of each.
+pub(crate) struct Load {
+    names: Vec<String>,
+    flat: Vec<Record>,
+    lively: [Vec<Record>; LIVELY.len()],
+    rounds: usize,
+    first_timestamp: i64,
+}
+
+impl Load {
+    /// The last sample is one of now.
+    pub(crate) fn new(metrics: usize, rounds: usize) -> Self {
+        let now = SystemClock::new().unix_seconds();
+        let length_s = i64::try_from(rounds).unwrap_or(i64::MAX).saturating_mul(POLL_INTERVAL_S);
+        let names = (0..metrics).map(|metric| Probes::name(metric, metric / 1_000)).collect();
+        let records = |name| series(name).into_iter().map(|(_, record)| record).collect();
+        Self {
+            names,
+            flat: records(FLAT),
+            lively: LIVELY.map(records),
+            rounds,
+            first_timestamp: now - length_s,
+        }
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Samples of each metric.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    /// All samples of one metric.
+    pub(crate) fn samples(&self, metric: usize) -> Vec<Record> {
+        (0..self.rounds).map(|round| self.sample(metric, round)).collect()
+    }
+
+    /// The range that a metric declares.
+    pub(crate) fn range(&self, metric: usize) -> ValueRange {
+        padded_range(self.series_of(metric))
+    }
+
+    /// Monitors all metrics, in a transaction for each series.
+    pub(crate) fn monitor(&self, repository: &dyn Repository) {
+        let metrics = 0..self.names.len();
+        for series in std::iter::once(&self.flat).chain(&self.lively) {
+            let of_series =
+                metrics.clone().filter(|metric| std::ptr::eq(self.series_of(*metric), series.as_slice()));
+            let names: Vec<&str> = of_series.map(|metric| &*self.names[metric]).collect();
+            monitor_all(repository, &names, Some(padded_range(series)));
+        }
+    }
+
+    fn sample(&self, metric: usize, round: usize) -> Record {
+        let series = self.series_of(metric);
+        let value = series[(metric * ROWS_APART + round) % series.len()].value;
+        let rounds = i64::try_from(round).unwrap_or(i64::MAX);
+        Record { timestamp: self.first_timestamp + rounds * POLL_INTERVAL_S, value }
+    }
+
+    fn series_of(&self, metric: usize) -> &[Record] {
+        let is_lively = metric.is_multiple_of(ONE_LIVELY_IN);
+        if is_lively { &self.lively[metric / ONE_LIVELY_IN % LIVELY.len()] } else { &self.flat }
+    }
+
+    /// Sends all samples at this rate, one of each metric by turns.
+    pub(crate) fn feed(&self, address: SocketAddr, rate: u32, probes: &Probes) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address)?;
+        let started = Instant::now();
+        let mut sent = 0_u32;
+        let mut lines = String::new();
+        for round in 0..self.rounds {
+            for from in (0..self.names.len()).step_by(LINES_PER_WRITE) {
+                let due = Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
+                thread::sleep(due.saturating_sub(started.elapsed()));
+                lines.clear();
+                for (metric, name) in self.names.iter().enumerate().skip(from).take(LINES_PER_WRITE) {
+                    let sample = self.sample(metric, round);
+                    writeln!(lines, "{name} {} {}", repr(sample.value), sample.timestamp)
+                        .map_err(io::Error::other)?;
+                    probes.sent(name, sample.timestamp);
+                    sent += 1;
+                }
+                stream.write_all(lines.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! What became of the samples, and of memory and latency while they came.
+
+use std::fmt::{self, Display, Formatter};
+
+use htm_bench::quantiles::{mean, median};
+use htm_tests::lone_run::scores;
+use htm_tests::stored::{row_count, rows, scored_count};
+use htmengine::repository::Repository;
+
+use crate::load::Load;
+use crate::moment::Moment;
+
+/// Of so many metrics one has its scores compared.
+const COMPARED_ONE_IN: usize = 499;
+
+/// Samples that are not where they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    sent: i64,
+    not_stored: i64,
+    doubled: i64,
+    not_scored: i64,
+    compared: usize,
+    inexact: usize,
+}
+
+/// Looks for every row of every metric.
+pub(crate) fn lost(repository: &dyn Repository, load: &Load) -> Lost {
+    let expected = i64::try_from(load.rounds()).unwrap_or(i64::MAX);
+    let metrics = i64::try_from(load.names().len()).unwrap_or(i64::MAX);
+    let mut lost =
+        Lost { sent: expected * metrics, not_stored: 0, doubled: 0, not_scored: 0, compared: 0, inexact: 0 };
+    for (metric, name) in load.names().iter().enumerate() {
+        let stored = row_count(repository, name);
+        lost.not_stored += (expected - stored).max(0);
+        lost.doubled += (stored - expected).max(0);
+        lost.not_scored += (expected - scored_count(repository, name)).max(0);
+        if metric.is_multiple_of(COMPARED_ONE_IN) {
+            lost.compared += load.rounds();
+            lost.inexact += inexact_rows(repository, load, metric);
+        }
+    }
+    lost
+}
+
+fn inexact_rows(repository: &dyn Repository, load: &Load, metric: usize) -> usize {
+    let samples = load.samples(metric);
+    let (found, expected) = (rows(repository, &load.names()[metric]), scores(&samples, load.range(metric)));
+    let is_exact = |index: usize| {
+        let Some(row) = found.get(index) else { return false };
+        let bits = |score: Option<f64>| score.map(f64::to_bits);
+        let (raw, anomaly) = expected[index];
+        (row.timestamp, row.value.to_bits()) == (samples[index].timestamp, samples[index].value.to_bits())
+            && bits(row.raw_anomaly_score) == bits(Some(raw))
+            && bits(row.anomaly_score) == bits(Some(anomaly))
+    };
+    (0..samples.len()).filter(|index| !is_exact(*index)).count()
+}
+
+impl Lost {
+    pub(crate) fn is_none(&self) -> bool {
+        [self.not_stored, self.doubled, self.not_scored] == [0; 3] && self.inexact == 0
+    }
+}
+
+impl Display for Lost {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { sent, not_stored, doubled, not_scored, compared, inexact } = self;
+        writeln!(
+            formatter,
+            "sent {sent}; not stored {not_stored}, doubled {doubled}, not scored {not_scored}"
+        )?;
+        writeln!(formatter, "compared with models alone: {compared} rows, inexact {inexact}")
+    }
+}
+
+/// The second and the last quarter of a run.
+pub(crate) struct Trends {
+    lines: Vec<(&'static str, [f64; 3])>,
+}
+
+impl Trends {
+    /// Of a run's moments.
+    pub(crate) fn of(moments: &[Moment]) -> Self {
+        let end_s = moments.last().map_or(0.0, |moment| moment.elapsed_s);
+        let in_quarter = |quarter: f64| {
+            let within = move |moment: &&Moment| {
+                moment.probes > 0
+                    && (end_s * quarter / 4.0..end_s * (quarter + 1.0) / 4.0).contains(&moment.elapsed_s)
+            };
+            moments.iter().filter(within)
+        };
+        let lines = FIGURES.map(|(name, figure)| {
+            let all: Vec<f64> =
+                (1..4).flat_map(|quarter| in_quarter(f64::from(quarter))).map(figure).collect();
+            let middle = |quarter| median(&mut in_quarter(quarter).map(figure).collect::<Vec<_>>());
+            (name, [middle(1.0), middle(3.0), spread(&all)])
+        });
+        Self { lines: lines.into() }
+    }
+}
+
+/// Half of the distance between the least and the greatest, as a share of the mean.
+fn spread(values: &[f64]) -> f64 {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (greatest - least) / 2.0 / mean(values)
+}
+
+type Figure = fn(&Moment) -> f64;
+
+const FIGURES: [(&str, Figure); 7] = [
+    ("resident memory, MiB", |moment| moment.resident_mib),
+    ("of it anonymous, MiB", |moment| moment.anonymous_mib),
+    ("models' memory, MiB", |moment| moment.models_mib),
+    ("latency p50, ms", |moment| moment.p50_ms),
+    ("latency p99, ms", |moment| moment.p99_ms),
+    ("rows that wait", |moment| moment.unscored),
+    ("processors busy", |moment| moment.cores),
+];
+
+impl Display for Trends {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{:<24} second quarter  last quarter  ratio  spread", "medians")?;
+        for (name, [second, last, spread]) in &self.lines {
+            let (ratio, spread) = (last / second, spread * 100.0);
+            writeln!(formatter, "{name:<24} {second:>14.1} {last:>13.1} {ratio:>6.2} {spread:>5.1} %")?;
+        }
+        Ok(())
+    }
+}
