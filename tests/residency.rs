@@ -1,14 +1,28 @@
-//! Promise: models never take more memory than they are given, whatever is asked of them, and a single fresh sample does
-//! not wait for the backlogs of others.
+//! Promise: models never take more memory than they are given, whatever is asked of them; a single fresh sample does not
+//! wait for the backlogs of others, nor a backlog for fresh samples without end.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use htm_core::encoder::Record;
 use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
-use htm_tests::stored::{monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
+use htm_tests::stored::{metric, monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
+use htmengine::bus::Bus;
+use htmengine::bus::memory::{MemoryBus, MemoryBusLimits};
+use htmengine::bus::message::{ModelHint, ModelOutput};
+use htmengine::clock::SystemClock;
 use htmengine::engine::EngineOptions;
+use htmengine::file_system::DiskFiles;
+use htmengine::repository::Repository;
+use htmengine::repository::metric_data::StoredSample;
+use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::scheduler::model_store::ModelStore;
+use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
+use rayon::ThreadPoolBuilder;
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
     series(name).into_iter().map(|(_, record)| record).take(count).collect()
@@ -95,4 +109,92 @@ fn a_fresh_sample_does_not_wait_for_the_backlogs_of_others() {
         assert_scored(name, &wait_for_scores(running.repository(), name, long.len()), &expected);
     }
     running.stop();
+}
+
+/// A scheduler whose turns the test takes, over a database of its own and a bus whose scores nobody takes.
+struct TurnByTurn {
+    folder: tempfile::TempDir,
+    repository: Arc<SqliteRepository>,
+    bus: Arc<MemoryBus>,
+}
+
+impl TurnByTurn {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows");
+        let repository = SqliteRepository::open(&path, OpenMode::ReadWriteCreate).expect("opens");
+        let limits = MemoryBusLimits { score_messages: usize::MAX, ..MemoryBusLimits::default() };
+        Self { folder, repository: Arc::new(repository), bus: Arc::new(MemoryBus::new(limits)) }
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        Scheduler::new(SchedulerParts {
+            bus: Arc::clone(&self.bus) as _,
+            repository: Arc::clone(&self.repository) as _,
+            clock: Arc::new(SystemClock::new()),
+            store: ModelStore::new(Arc::new(DiskFiles), self.folder.path().join("models")),
+            workers: ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"),
+            desk: Arc::default(),
+            figures: Arc::default(),
+            options: SchedulerOptions {
+                checkpoint_rows: 1_000,
+                memory_budget_bytes: usize::MAX,
+                max_resident_models: usize::MAX,
+                rescan_interval: None,
+            },
+        })
+    }
+
+    /// Stores samples of one metric, and says so.
+    fn add(&self, name: &str, samples: &[Record]) {
+        let model_id = metric(&*self.repository, name).expect("monitored").uid;
+        let samples: Vec<_> = samples
+            .iter()
+            .map(|record| StoredSample { timestamp: record.timestamp, value: record.value })
+            .collect();
+        let stored = self
+            .repository
+            .transact(&mut |transaction| transaction.append_rows(&model_id, &samples).map(drop));
+        stored.expect("stored");
+        self.bus.hints().publish(ModelHint { model_id, is_changed: false }).expect("there is room");
+    }
+
+    /// Rows of one metric that were stepped.
+    fn scores_of(&self, name: &str) -> usize {
+        let uid = metric(&*self.repository, name).expect("monitored").uid;
+        let deliveries = self.bus.scores().receive(usize::MAX, Duration::ZERO).expect("open");
+        let outputs = deliveries.into_iter().map(|delivery| delivery.message);
+        outputs
+            .filter_map(|output| match output {
+                ModelOutput::Scores(message) if message.model_id == uid => Some(message.scores.len()),
+                ModelOutput::Scores(_) | ModelOutput::Command(_) => None,
+            })
+            .sum()
+    }
+}
+
+#[test]
+fn a_backlog_does_not_wait_for_fresh_samples_without_end() {
+    const FRESH: [&str; 2] = ["fresh.1", "fresh.2"];
+    const BACKLOG_ROWS: usize = 300;
+    // Enough for the scores of both to be far ahead, and then for a share of one row every fourth turn.
+    const TURNS: usize = 1_300;
+    const BACKLOG_COMES: usize = 50;
+    let long = samples("nyc_taxi", TURNS);
+    let range = padded_range(&long);
+    let turns = TurnByTurn::new();
+    for name in FRESH.into_iter().chain(["backlog"]) {
+        monitor(&*turns.repository, name, Some(range));
+    }
+    let mut scheduler = turns.scheduler();
+    for (turn, row) in long.chunks(1).enumerate() {
+        if turn == BACKLOG_COMES {
+            turns.add("backlog", &long[..BACKLOG_ROWS]);
+        }
+        for name in FRESH {
+            turns.add(name, row);
+        }
+        scheduler.run_once(Duration::ZERO).expect("nothing is away");
+    }
+    assert_eq!(turns.scores_of("backlog"), BACKLOG_ROWS);
 }

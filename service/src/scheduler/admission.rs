@@ -21,9 +21,9 @@ use crate::repository::RepositoryError;
 const MAX_FRESH_PER_TURN: usize = 64;
 /// Backlog shares in one turn for each worker thread: they are long, and a fresh sample waits for them.
 const BACKLOG_SHARES_PER_WORKER: usize = 2;
-/// Score messages waiting to be committed above which no backlog is stepped: a fresh sample's score waits behind them.
+/// Score messages waiting to be committed above which backlogs wait for their turn: a fresh sample's score waits behind them.
 const MAX_SCORES_AHEAD: usize = 16;
-/// Every so often a turn fills its room from the backlog first, so that fresh models never take all of it.
+/// Every so often a turn is the backlog's: it fills its room from there first, so that fresh models never take all of it.
 const BACKLOG_FIRST_EVERY: u64 = 4;
 /// Models in memory looked at for leaving in one turn.
 const MAX_LOOKS: usize = 1024;
@@ -93,9 +93,12 @@ impl Scheduler {
     fn candidates(&mut self) -> Vec<(ModelId, Lane)> {
         self.is_ahead = self.parts.bus.scores().depth() > MAX_SCORES_AHEAD;
         let shares = BACKLOG_SHARES_PER_WORKER * self.parts.workers.current_num_threads();
-        let backlog = if self.is_ahead { 0 } else { shares };
+        let is_backlogs_turn = self.turn.is_multiple_of(BACKLOG_FIRST_EVERY);
+        // Fresh samples without end may keep the scores far ahead for ever; backlogs do not wait for that to change.
+        let may_step = !self.is_ahead || (is_backlogs_turn && self.hungry.len(Lane::Fresh) > 0);
+        let backlog = if may_step { shares } else { 0 };
         let mut order = [(Lane::Fresh, MAX_FRESH_PER_TURN), (Lane::Backlog, backlog)];
-        if self.turn.is_multiple_of(BACKLOG_FIRST_EVERY) {
+        if is_backlogs_turn {
             order.reverse();
         }
         let mut candidates = Vec::new();
