@@ -42,8 +42,7 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
         let sent = round * phase.rows_between;
         let text = load.missing(&server.repository(), sent);
         let sender = start_sending(server.address(), text);
-        phase.wait(&mut random);
-        let before = progress(&server.repository(), &load);
+        let before = phase.wait(&mut random, &server.repository(), &load);
         server = place.inject(fault, server, &mut random);
         server.check_running();
         tally.note(&before, &progress(&server.repository(), &load), sent);

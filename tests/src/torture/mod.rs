@@ -16,7 +16,7 @@ pub mod tally;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use htmengine::repository::Repository;
 
@@ -24,10 +24,12 @@ use crate::load::Load;
 use crate::seeded_random::SeededRandom;
 use crate::stored::{row_count, scored_count};
 
-/// Bytes that the sender writes at once.
-const BYTES_PER_WRITE: usize = 2_000;
+/// Bytes that the sender writes at once: a few lines, so that a load is still arriving when some of it is scored.
+const BYTES_PER_WRITE: usize = 200;
 /// Its pause between writes.
 const WRITE_PAUSE: Duration = Duration::from_millis(2);
+/// Pause between looks at how far the engine is.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
 
 /// How much of a fault.
 #[derive(Debug, Clone, Copy)]
@@ -66,16 +68,28 @@ impl Phase {
         SeededRandom::new(self.seed)
     }
 
-    /// A moment before the next fault.
-    fn wait(&self, random: &mut SeededRandom) {
-        let longest_ms = usize::try_from(self.longest_wait.as_millis()).expect("a short time").max(1);
-        thread::sleep(Duration::from_millis(random.below(longest_ms) as u64));
+    /// Waits for the moment of the next fault: when a share of what is being sent, chosen by the seed, is scored. A
+    /// machine that is fast is so hit in the middle of its work, too. Returns the progress at that moment.
+    fn wait(&self, random: &mut SeededRandom, repository: &dyn Repository, load: &Load) -> Vec<(i64, i64)> {
+        let until = Instant::now() + self.longest_wait;
+        let share = random.below(self.metrics * self.rows_between);
+        let mut now = progress(repository, load);
+        let goal = all_scored(&now) + i64::try_from(share).expect("a small number");
+        while all_scored(&now) < goal && Instant::now() < until {
+            thread::sleep(LOOK_PAUSE);
+            now = progress(repository, load);
+        }
+        now
     }
 }
 
 /// What the database has of each metric: rows, and scored rows.
 fn progress(repository: &dyn Repository, load: &Load) -> Vec<(i64, i64)> {
     load.names().iter().map(|name| (row_count(repository, name), scored_count(repository, name))).collect()
+}
+
+fn all_scored(progress: &[(i64, i64)]) -> i64 {
+    progress.iter().map(|(_, scored)| scored).sum()
 }
 
 /// Sends text as long as somebody takes it.

@@ -37,8 +37,7 @@ pub fn run(fault: Fault, phase: &Phase) -> Tally {
         let sent = round * phase.rows_between;
         let text = load.missing(&*installation.repository(), sent);
         let sender = start_sending(installation.listener_address(), text);
-        phase.wait(&mut random);
-        let before = progress(&*installation.repository(), &load);
+        let before = phase.wait(&mut random, &*installation.repository(), &load);
         match fault {
             Fault::KillRole => kill_role(&installation, &mut running, &mut random),
             Fault::FreezeRole => {
