@@ -211,6 +211,21 @@ pub fn process_cpu_s(process_id: u32) -> io::Result<f64> {
     Ok(ticks.map_err(io::Error::other)?.into_iter().map(|ticks| f64::from(ticks) / TICKS_PER_SECOND).sum())
 }
 
+/// Field of the first line of `/proc/stat`, its name included.
+const STOLEN: usize = 8;
+
+/// CPU seconds that this machine, a virtual one, wanted so far and its host gave to others, of all processors together.
+///
+/// # Errors
+/// If `/proc` is not there or looks different.
+pub fn stolen_cpu_s() -> io::Result<f64> {
+    let stat = read_to_string("/proc/stat")?;
+    let field = stat.lines().next().and_then(|line| line.split_whitespace().nth(STOLEN));
+    let ticks = field.and_then(|field| field.parse::<f64>().ok());
+    let ticks = ticks.ok_or_else(|| io::Error::other("/proc/stat says nothing of stolen time"))?;
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,9 +39,9 @@ struct Options {
 
 /// Seconds from a start until ...
 struct Times {
-    announced_s: f64,
-    answered_s: f64,
-    scored_s: f64,
+    announced: f64,
+    answered: f64,
+    scored: f64,
 }
 
 fn main() -> io::Result<()> {
@@ -59,8 +59,8 @@ fn main() -> io::Result<()> {
         let times = kill_and_start(metrics, &options)?;
         let middle = |figure: fn(&Times) -> f64| median(&mut times.iter().map(figure).collect::<Vec<_>>());
         let [announced, answered, scored] =
-            [middle(|it| it.announced_s), middle(|it| it.answered_s), middle(|it| it.scored_s)];
-        let longest = times.iter().map(|it| it.scored_s).fold(0.0, f64::max);
+            [middle(|it| it.announced), middle(|it| it.answered), middle(|it| it.scored)];
+        let longest = times.iter().map(|it| it.scored).fold(0.0, f64::max);
         writeln!(
             out,
             "{metrics:>8} {announced:>12.3} {answered:>12.3} {scored:>12.3}  longest {longest:.3}"
@@ -92,14 +92,14 @@ fn kill_and_start(metrics: usize, options: &Options) -> io::Result<Vec<Times>> {
         drop(stream);
         let started = Instant::now();
         server = start();
-        let announced_s = started.elapsed().as_secs_f64();
+        let announced = started.elapsed().as_secs_f64();
         let answer = get(server.announced("HTTP API: http://"), "/api/v1/overview");
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let answered_s = started.elapsed().as_secs_f64();
+        let answered = started.elapsed().as_secs_f64();
         let mut stream = connect(server.address());
         writeln!(stream, "{FRESH} {kill} {}", FIRST_TIMESTAMP + rows(kill) * 300)?;
         wait_until("a fresh score", || scored_count(&repository, FRESH) >= rows(kill));
-        times.push(Times { announced_s, answered_s, scored_s: started.elapsed().as_secs_f64() });
+        times.push(Times { announced, answered, scored: started.elapsed().as_secs_f64() });
         finish(stream);
     }
     send(server.address(), load.missing(&repository, load.rows()).as_bytes());

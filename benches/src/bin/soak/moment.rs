@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use htm_bench::meter::process_cpu_s;
+use htm_bench::meter::{process_cpu_s, stolen_cpu_s};
 use htm_tests::http_client::get;
 use htm_tests::program::Server;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub(crate) struct Moment {
     pub(crate) models_resident: f64,
     /// Processors kept busy since the moment before.
     pub(crate) cores: f64,
+    /// Processors that this virtual machine wanted meanwhile and its host gave to others.
+    pub(crate) stolen_cores: f64,
     pub(crate) rows: f64,
     pub(crate) unscored: f64,
     /// Messages that wait in any queue.
@@ -52,6 +54,19 @@ pub(crate) fn read(folder: &Path) -> io::Result<Vec<Moment>> {
     reader.deserialize().collect::<Result<_, csv::Error>>().map_err(io::Error::other)
 }
 
+/// Clocks at one moment.
+struct Reading {
+    at: Instant,
+    cpu_s: f64,
+    stolen_s: f64,
+}
+
+impl Reading {
+    fn now(process_id: u32) -> io::Result<Self> {
+        Ok(Self { at: Instant::now(), cpu_s: process_cpu_s(process_id)?, stolen_s: stolen_cpu_s()? })
+    }
+}
+
 /// Looks at an engine.
 pub(crate) struct Watch<'a> {
     server: &'a Server,
@@ -59,21 +74,20 @@ pub(crate) struct Watch<'a> {
     probes: Arc<Probes>,
     file: csv::Writer<File>,
     started: Instant,
-    /// When it last looked, and the processor seconds at that time.
-    before: (Instant, f64),
+    before: Reading,
 }
 
 impl<'a> Watch<'a> {
     /// Time begins now.
     pub(crate) fn new(folder: &Path, server: &'a Server, probes: Arc<Probes>) -> io::Result<Self> {
-        let started = Instant::now();
+        let before = Reading::now(server.process_id())?;
         Ok(Self {
             server,
             http: server.announced("HTTP API: http://"),
             probes,
             file: csv::Writer::from_path(folder.join(FILE))?,
-            started,
-            before: (started, process_cpu_s(server.process_id())?),
+            started: before.at,
+            before,
         })
     }
 
@@ -84,16 +98,21 @@ impl<'a> Watch<'a> {
     /// What is there now.
     pub(crate) fn look(&mut self) -> io::Result<Moment> {
         let text = get(self.http, "/metrics").body;
-        let (now, cpu_s) = (Instant::now(), process_cpu_s(self.server.process_id())?);
-        let (before, cpu_before_s) = std::mem::replace(&mut self.before, (now, cpu_s));
+        let now = Reading::now(self.server.process_id())?;
+        let elapsed_s = (now.at - self.started).as_secs_f64();
+        let since_s = (now.at - self.before.at).as_secs_f64();
+        let cores = (now.cpu_s - self.before.cpu_s) / since_s;
+        let stolen_cores = (now.stolen_s - self.before.stolen_s) / since_s;
+        self.before = now;
         let (latency, under_way) = self.probes.take();
         let moment = Moment {
-            elapsed_s: (now - self.started).as_secs_f64(),
+            elapsed_s,
             resident_mib: self.mib("VmRSS")?,
             anonymous_mib: self.mib("RssAnon")?,
             models_mib: figure(&text, "htmengine_resident_bytes") / BYTES_PER_MIB,
             models_resident: figure(&text, "htmengine_models_resident"),
-            cores: (cpu_s - cpu_before_s) / (now - before).as_secs_f64(),
+            cores,
+            stolen_cores,
             rows: figure(&text, "htmengine_rows"),
             unscored: figure(&text, "htmengine_rows_unscored"),
             queued: figure(&text, "htmengine_queue_depth"),

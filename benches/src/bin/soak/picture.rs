@@ -1,4 +1,4 @@
-//! The picture of a run: memory, latency and what waits, one above the other, over the same hours.
+//! The picture of a run: memory, latency, what waits and the processors, one above the other, over the same hours.
 
 use std::error::Error;
 use std::io;
@@ -13,7 +13,7 @@ use plotters::style::{BLUE, GREEN, RED, RGBColor, WHITE};
 
 use crate::moment::Moment;
 
-const SIZE_PIXELS: (u32, u32) = (1_200, 900);
+const SIZE_PIXELS: (u32, u32) = (1_200, 1_200);
 const MARGIN_PIXELS: u32 = 10;
 const LABEL_PIXELS: u32 = 60;
 /// Above the highest point.
@@ -22,7 +22,7 @@ const HEADROOM: f64 = 1.1;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Line = (&'static str, RGBColor, fn(&Moment) -> f64);
 
-const TRACKS: [(&str, &[Line]); 3] = [
+const TRACKS: [(&str, &[Line]); 4] = [
     (
         "memory, MiB",
         &[
@@ -40,6 +40,13 @@ const TRACKS: [(&str, &[Line]); 3] = [
         &[
             ("rows without scores", BLUE, |moment| moment.unscored),
             ("messages in queues", RED, |moment| moment.queued),
+        ],
+    ),
+    (
+        "processors",
+        &[
+            ("kept busy by the engine", BLUE, |moment| moment.cores),
+            ("given to others by the host", RED, |moment| moment.stolen_cores),
         ],
     ),
 ];

@@ -109,7 +109,7 @@ fn spread(values: &[f64]) -> f64 {
 
 type Figure = fn(&Moment) -> f64;
 
-const FIGURES: [(&str, Figure); 7] = [
+const FIGURES: [(&str, Figure); 8] = [
     ("resident memory, MiB", |moment| moment.resident_mib),
     ("of it anonymous, MiB", |moment| moment.anonymous_mib),
     ("models' memory, MiB", |moment| moment.models_mib),
@@ -117,6 +117,7 @@ const FIGURES: [(&str, Figure); 7] = [
     ("latency p99, ms", |moment| moment.p99_ms),
     ("rows that wait", |moment| moment.unscored),
     ("processors busy", |moment| moment.cores),
+    ("processors stolen", |moment| moment.stolen_cores),
 ];
 
 impl Display for Trends {
