@@ -115,7 +115,7 @@ pub fn open(
         let expected = generation.to_owned();
         return Err(FormatError::Generation { found: header.generation, expected });
     }
-    let image_bytes = region.bytes().len();
+    let image_bytes = region.memory_bytes();
     let mut image = ImageReader::new(region, &header);
     let (description, _) = image.take::<u8>(1)?;
     if description[..] != *params.description().as_bytes() {

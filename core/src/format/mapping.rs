@@ -17,6 +17,7 @@
 
 #![expect(unsafe_code, reason = "maps files, and hands out disjoint mutable pieces of one allocation")]
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -34,6 +35,13 @@ pub const PAGE: usize = 4096;
 
 /// Memory kept for reuse at most, per pool.
 const MAX_POOLED_BYTES: usize = 64 << 20;
+
+/// A new buffer is larger than what is wanted by this part of it, for the next image may be a little larger...
+const ROOM_PART: usize = 16;
+
+/// ...and one that exceeds what is wanted by more than this part of it is left to a larger image: a model keeps its buffer for as
+/// long as it is in memory.
+const EXCESS_PART: usize = 8;
 
 /// One allocation, not yet cut up.
 #[derive(Debug)]
@@ -121,6 +129,14 @@ impl Region {
         Self { memory: Memory::Heap { words, pool }, start, len }
     }
 
+    /// Bytes of memory that it holds: more than its length where a buffer is used again.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.memory {
+            Memory::Map { .. } => self.len,
+            Memory::Heap { words, .. } => size_of_val(words.as_slice()),
+        }
+    }
+
     /// All bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `start` and `len` describe initialised memory that `self.memory` owns and that only `self` reaches.
@@ -202,7 +218,8 @@ impl Piece {
 /// Heap memory kept between models, so that reading one touches pages that are there already.
 #[derive(Debug, Default)]
 pub struct BufferPool {
-    buffers: Mutex<Vec<Vec<u64>>>,
+    /// Some hundreds at most; those given back longest ago first.
+    buffers: Mutex<VecDeque<Vec<u64>>>,
 }
 
 impl BufferPool {
@@ -211,27 +228,25 @@ impl BufferPool {
         Arc::default()
     }
 
-    /// Initialised memory of at least `words` words: the smallest buffer that fits, or the largest, grown.
+    /// Initialised memory of at least `words` words and not many more: the smallest buffer that fits, or a new one.
     fn take(&self, words: usize) -> Vec<u64> {
+        let fitting = words..=words + words / EXCESS_PART;
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = buffers.partition_point(|buffer| buffer.len() < words);
-        let chosen = if fitting < buffers.len() { Some(fitting) } else { fitting.checked_sub(1) };
-        let mut buffer = chosen.map(|index| buffers.remove(index)).unwrap_or_default();
+        let lengths = buffers.iter().map(Vec::len).enumerate();
+        let chosen = lengths.filter(|(_, length)| fitting.contains(length)).min_by_key(|(_, length)| *length);
+        let buffer = chosen.and_then(|(index, _)| buffers.remove(index));
         drop(buffers);
-        if buffer.len() < words {
-            // Nothing of the old contents is wanted, so nothing is copied.
-            buffer = u64::new_vec_zeroed(words + words / 8).expect("memory for a model's image");
-        }
-        buffer
+        buffer.unwrap_or_else(|| {
+            u64::new_vec_zeroed(words + words / ROOM_PART).expect("memory for a model's image")
+        })
     }
 
     fn give(&self, buffer: Vec<u64>) {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = buffers.partition_point(|other| other.len() < buffer.len());
-        buffers.insert(position, buffer);
+        buffers.push_back(buffer);
         let mut words: usize = buffers.iter().map(Vec::len).sum();
         while words * size_of::<u64>() > MAX_POOLED_BYTES {
-            words -= buffers.remove(0).len();
+            words -= buffers.pop_front().map_or(0, |oldest| oldest.len());
         }
     }
 }
@@ -301,5 +316,29 @@ mod tests {
         assert_eq!(second.bytes().as_ptr(), place);
         let third = Region::read(&file_of(&[3; 15_000]), &pool).expect("read");
         assert_eq!(third.bytes(), [3; 15_000]);
+        // Whole pages, one for their alignment, and a sixteenth.
+        assert!((15_000..=22_000).contains(&third.memory_bytes()), "{}", third.memory_bytes());
+        assert_eq!(Region::map(&file_of(&[5; 5000])).expect("mapped").memory_bytes(), 5000);
+    }
+
+    #[test]
+    fn a_small_image_leaves_the_memory_of_a_large_one_to_large_ones() {
+        let pool = BufferPool::new();
+        let large = Region::read(&file_of(&vec![1; 1_000_000]), &pool).expect("read");
+        let place = large.bytes().as_ptr();
+        drop(large);
+        let small = Region::read(&file_of(&vec![2; 100_000]), &pool).expect("read");
+        assert_ne!(small.bytes().as_ptr(), place);
+        let large = Region::read(&file_of(&vec![3; 1_000_000]), &pool).expect("read");
+        assert_eq!(large.bytes().as_ptr(), place);
+    }
+
+    #[test]
+    fn no_more_than_its_limit_is_kept() {
+        let pool = BufferPool::new();
+        let regions: Vec<Region> = (0..20).map(|_| Region::reused(8 << 20, &pool)).collect();
+        drop(regions);
+        let kept = pool.buffers.lock().expect("not poisoned").iter().map(Vec::len).sum::<usize>();
+        assert!((MAX_POOLED_BYTES / 2..=MAX_POOLED_BYTES).contains(&(kept * size_of::<u64>())), "{kept}");
     }
 }

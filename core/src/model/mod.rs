@@ -43,7 +43,7 @@ pub struct Model {
     detector: Detector,
     classifier: Option<Box<Classifier>>,
     last_stepped_row_id: RowId,
-    /// Size of the image that some arrays are still part of; 0 for a model that did not come from a file.
+    /// Memory of the image that some arrays are still part of; 0 for a model that did not come from a file.
     image_bytes: usize,
 }
 
