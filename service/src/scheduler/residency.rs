@@ -9,10 +9,16 @@
 //! wanted stays. Of memory for a share of the models, that share is then found here. Every 32nd newcomer stays too, which
 //! is how those that nobody wants any more lose their places.
 //!
+//! Of those that stay, a lot that each drew for good says who leaves, not the time of use: models that leave in the order of
+//! use are neighbours in the round, and whoever comes behind a row of absent ones waits until all of them were read. Those
+//! that were not used for some rounds leave before the others, whatever their lot.
+//!
 //! Source: the bimodal insertion policy of Qureshi and others, "Adaptive Insertion Policies for High Performance Caching"
-//! (2007).
+//! (2007), over a fixed order within an epoch instead of the order of use.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use htm_core::ids::{ModelId, RowId};
@@ -57,12 +63,22 @@ impl Slot {
 /// Of so many newcomers one stays.
 const NEWCOMERS_TO_ONE_STAYING: u64 = 32;
 
-/// A model's place in the order of leaving: first newcomers, the newest of them before all; then those that stay, the one
-/// used longest ago before the others.
+/// A stretch of time in which as many models are used as there are in memory, so often.
+const ROUNDS_PER_EPOCH: u64 = 4;
+
+/// A model's place in the order of leaving: first newcomers, the newest of them before all; then those that stay, by the epoch
+/// in which they were last used and their lots. No two are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    stays: bool,
-    order: i64,
+enum Rank {
+    Newcomer { last_use: Reverse<u64> },
+    Staying { epoch: u64, lot: u64, last_use: u64 },
+}
+
+/// A model's lot, the same in every run.
+fn lot(id: &ModelId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The models in memory.
@@ -70,8 +86,10 @@ struct Rank {
 pub(super) struct Residency {
     slots: HashMap<ModelId, (Rank, Box<Slot>)>,
     by_rank: BTreeMap<Rank, ModelId>,
-    last_use: i64,
+    last_use: u64,
     newcomers: u64,
+    epoch: u64,
+    epoch_began_with: u64,
 }
 
 impl Residency {
@@ -88,7 +106,16 @@ impl Residency {
 
     fn place(&mut self, id: ModelId, slot: Box<Slot>, stays: bool) {
         self.last_use += 1;
-        let rank = Rank { stays, order: if stays { self.last_use } else { -self.last_use } };
+        if self.last_use - self.epoch_began_with > ROUNDS_PER_EPOCH * self.slots.len() as u64 {
+            self.epoch += 1;
+            self.epoch_began_with = self.last_use;
+        }
+        let last_use = self.last_use;
+        let rank = if stays {
+            Rank::Staying { epoch: self.epoch, lot: lot(&id), last_use }
+        } else {
+            Rank::Newcomer { last_use: Reverse(last_use) }
+        };
         self.by_rank.insert(rank, id.clone());
         if let Some((rank, _)) = self.slots.insert(id, (rank, slot)) {
             self.by_rank.remove(&rank);
@@ -137,28 +164,32 @@ mod tests {
         ModelId::new(&format!("m{number}")).expect("a plain id")
     }
 
-    /// Plays rounds over this many models, each wanted once a round in the same order; returns those found in memory in
-    /// the last round.
-    fn found_of(
+    /// Plays rounds over these models, each wanted once a round in the same order, with `seats` for those in memory after so many
+    /// records; returns for each whether it was found there in the last round.
+    fn play(
         models: std::ops::Range<usize>,
-        seats: usize,
+        seats: impl Fn(usize) -> usize,
         residency: &mut Residency,
         rounds: usize,
-    ) -> usize {
+    ) -> Vec<bool> {
         let (templates, budget) = (Templates::new(), MemoryBudget::new(usize::MAX));
         let params = Arc::new(ModelParams::single_metric(0.5).expect("usable"));
-        let mut found = 0;
+        let (mut found, mut records) = (Vec::new(), 0);
         for _ in 0..rounds {
-            found = 0;
+            found.clear();
             for id in models.clone().map(id) {
+                records += 1;
+                let is_found = residency.get(&id).is_some();
+                while residency.len() + usize::from(!is_found) > seats(records) {
+                    let mut order = residency.in_order_of_leaving().map(|(id, _)| id.clone());
+                    let leaving = order.find(|other| *other != id).expect("one");
+                    drop(order);
+                    residency.remove(&leaving);
+                }
+                found.push(is_found);
                 if let Some(slot) = residency.remove(&id) {
                     residency.insert(id, slot);
-                    found += 1;
                     continue;
-                }
-                if residency.len() == seats {
-                    let leaving = residency.in_order_of_leaving().next().map(|(id, _)| id.clone());
-                    residency.remove(&leaving.expect("one"));
                 }
                 let model = Model::new(Arc::clone(&params), &templates);
                 let reservation = budget.try_reserve(0).expect("no limit");
@@ -167,6 +198,15 @@ mod tests {
             }
         }
         found
+    }
+
+    fn found_of(
+        models: std::ops::Range<usize>,
+        seats: usize,
+        residency: &mut Residency,
+        rounds: usize,
+    ) -> usize {
+        play(models, |_| seats, residency, rounds).into_iter().filter(|is_found| *is_found).count()
     }
 
     #[test]
@@ -181,5 +221,16 @@ mod tests {
         found_of(0..40, 40, &mut residency, 2);
         let found = found_of(100..180, 40, &mut residency, 40);
         assert!(found >= 30, "{found}");
+    }
+
+    /// In the order of use, all of a twentieth of the round were absent.
+    #[test]
+    fn models_that_leave_lie_all_over_the_round() {
+        let seats = |records| 400 - records / 133;
+        let found = play(0..400, seats, &mut Residency::default(), 20);
+        let absent = |part: &[bool]| part.iter().filter(|is_found| !**is_found).count();
+        assert!((55..=70).contains(&absent(&found)), "{}", absent(&found));
+        let fullest = found.chunks(20).map(absent).max();
+        assert!(fullest <= Some(10), "{fullest:?} of 20");
     }
 }
