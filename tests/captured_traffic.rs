@@ -18,6 +18,7 @@ use htm_tests::services::Services;
 use htm_tests::stored::{row_count, rows, scored_count};
 use htm_tests::waiting::{wait_for, wait_until};
 use htmengine::repository::metric_data::MetricRow;
+use htmengine::scheduler::workers::WAITING_PER_STEPPING;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
     QueueBindOptions, QueueDeclareOptions,
@@ -323,7 +324,8 @@ fn replay_traffic() -> Run {
         });
     };
     follow(3);
-    assert_eq!(roles.workers(), CONCURRENCY, "--concurrency is the number of threads that step models");
+    let workers = CONCURRENCY * (1 + WAITING_PER_STEPPING);
+    assert_eq!(roles.workers(), workers, "--concurrency is the number of threads that step models at once");
     for (count, body) in (4..=13).zip(&bodies[1..11]) {
         client.publish(body);
         follow(count);

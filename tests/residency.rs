@@ -21,8 +21,8 @@ use htmengine::repository::Repository;
 use htmengine::repository::metric_data::StoredSample;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 use htmengine::scheduler::model_store::ModelStore;
+use htmengine::scheduler::workers::Workers;
 use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
-use rayon::ThreadPoolBuilder;
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
     series(name).into_iter().map(|(_, record)| record).take(count).collect()
@@ -133,7 +133,7 @@ impl TurnByTurn {
             repository: Arc::clone(&self.repository) as _,
             clock: Arc::new(SystemClock::new()),
             store: ModelStore::new(Arc::new(DiskFiles), self.folder.path().join("models")),
-            workers: ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"),
+            workers: Workers::start(1, 0).expect("a thread"),
             desk: Arc::default(),
             figures: Arc::default(),
             options: SchedulerOptions {

@@ -119,7 +119,7 @@ pub struct EngineOptions {
     pub learning_rows: u32,
     /// Whether the engine's own figures become metrics of its own, every minute.
     pub self_series: bool,
-    /// Worker threads; 0 for one per core.
+    /// Models stepped at once; 0 for one per core.
     pub jobs: usize,
     /// A model is saved after so many rows.
     pub checkpoint_rows: i64,

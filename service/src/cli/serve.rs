@@ -72,7 +72,7 @@ pub(super) struct ServeArgs {
     /// Monitor nothing by itself; `htmengine monitor NAME` still does
     #[arg(long, conflicts_with = "monitor")]
     no_monitor: bool,
-    /// Worker threads [default: one per core]
+    /// Models stepped at once [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// Memory for models, in MiB; some leave it when others need room [default: 2048]

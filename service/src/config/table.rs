@@ -140,7 +140,7 @@ settings! {
     monitor "monitor": Vec<String>;
     /// Whether the engine's own figures become metrics of its own, every minute.
     self_series "self_series": bool;
-    /// Worker threads; 0 for one per core.
+    /// Models stepped at once; 0 for one per core.
     jobs "jobs": usize;
     /// Rows between saves of a model.
     checkpoint_rows "checkpoint_rows": u32;

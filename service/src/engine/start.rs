@@ -41,6 +41,7 @@ use crate::scheduler::checkpoint_desk::CheckpointDesk;
 use crate::scheduler::figures::SchedulerFigures;
 use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::rescan::RESCAN_INTERVAL;
+use crate::scheduler::workers::Workers;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use crate::self_series::{self, SelfSeries, SelfSeriesThread};
 use crate::storer::kept_lines::KEPT_LINES_FILE;
@@ -346,7 +347,8 @@ fn start_scheduler(
         repository: Arc::clone(repository),
         clock: Arc::clone(&shared.clock),
         store: model_store(options),
-        workers: worker_threads(options.jobs)?,
+        workers: Workers::of_jobs(options.jobs)
+            .map_err(|error| EngineError::new("starting the worker threads", &error))?,
         desk: Arc::clone(&shared.desk),
         figures: Arc::clone(&shared.figures),
         options: scheduler_options(options),
@@ -427,14 +429,6 @@ fn start_thread<T: Send + 'static>(
         .name(name.to_owned())
         .spawn(role)
         .map_err(|error| EngineError::new(&format!("starting the {name}'s thread"), &error))
-}
-
-fn worker_threads(jobs: usize) -> Result<rayon::ThreadPool, EngineError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .thread_name(|index| format!("model worker {index}"))
-        .build()
-        .map_err(|error| EngineError::new("starting the worker threads", &error))
 }
 
 fn scheduler_options(options: &EngineOptions) -> SchedulerOptions {

@@ -19,7 +19,7 @@ use crate::repository::RepositoryError;
 
 /// Fresh models stepped in one turn: mostly one row each.
 const MAX_FRESH_PER_TURN: usize = 64;
-/// Backlog shares in one turn for each worker thread: they are long, and a fresh sample waits for them.
+/// Backlog shares in one turn for each worker that steps: they are long, and a fresh sample waits for them.
 const BACKLOG_SHARES_PER_WORKER: usize = 2;
 /// Score messages waiting to be committed above which backlogs wait for their turn: a fresh sample's score waits behind them.
 const MAX_SCORES_AHEAD: usize = 16;
@@ -92,7 +92,7 @@ impl Scheduler {
 
     fn candidates(&mut self) -> Vec<(ModelId, Lane)> {
         self.is_ahead = self.parts.bus.scores().depth() > MAX_SCORES_AHEAD;
-        let shares = BACKLOG_SHARES_PER_WORKER * self.parts.workers.current_num_threads();
+        let shares = BACKLOG_SHARES_PER_WORKER * self.parts.workers.stepping();
         let is_backlogs_turn = self.turn.is_multiple_of(BACKLOG_FIRST_EVERY);
         // Fresh samples without end may keep the scores far ahead for ever; backlogs do not wait for that to change.
         let may_step = !self.is_ahead || (is_backlogs_turn && self.hungry.len(Lane::Fresh) > 0);

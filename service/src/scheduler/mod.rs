@@ -1,8 +1,8 @@
 //! The scheduler: feeds models the rows they have not stepped, many models at once, far more than memory holds.
 //!
 //! Flow: hints from the storer (and changes announced by a command line) make models *hungry*; each turn takes
-//! some hungry models, finds room for them (`admission.rs`), steps them side by side on the worker threads
-//! (`runner.rs`), publishes their scores in row order and saves those that are due (`checkpointing.rs`).
+//! some hungry models, finds room for them (`admission.rs`), steps them side by side (`runner.rs`) on the worker threads
+//! (`workers.rs`), publishes their scores in row order and saves those that are due (`checkpointing.rs`).
 //!
 //! What is kept of models: a `Record` of each that was ever stepped (`record.rs`), and the models themselves of those
 //! that fit into memory (`residency.rs`). A model that leaves memory is dropped while stepping its outstanding rows
@@ -25,6 +25,7 @@ pub mod checkpoint_desk;
 pub mod figures;
 pub mod model_store;
 pub mod rescan;
+pub mod workers;
 
 mod admission;
 mod checkpointing;
@@ -45,7 +46,6 @@ use std::time::Duration;
 
 use htm_core::ids::ModelId;
 use htm_core::model::workspace::Workspace;
-use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use self::checkpoint_desk::CheckpointDesk;
@@ -60,6 +60,7 @@ use self::record::{Record, SharedParams};
 use self::rescan::Rescan;
 use self::residency::Residency;
 use self::runner::{Job, Outcome, Runner, Stepped};
+use self::workers::Workers;
 use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
@@ -93,8 +94,8 @@ pub struct SchedulerParts {
     pub clock: Arc<dyn Clock>,
     /// Model files.
     pub store: ModelStore,
-    /// Worker threads.
-    pub workers: ThreadPool,
+    /// Threads that read, step and save models.
+    pub workers: Workers,
     /// Where checkpoints are asked for.
     pub desk: Arc<CheckpointDesk>,
     /// Where figures are shown.
@@ -368,6 +369,7 @@ impl Scheduler {
             typical: self.typical,
             checkpoint_rows: self.parts.options.checkpoint_rows,
             checkpoints_left: &checkpoints_left,
+            workers: &self.parts.workers,
         };
         let workspaces = &self.workspaces;
         self.parts.workers.install(|| {

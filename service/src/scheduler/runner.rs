@@ -24,6 +24,7 @@ use super::model_store::{ModelStore, Opened, SaveError};
 use super::outstanding::{OutstandingRows, Row, RowMemory};
 use super::record::{Record, SharedParams};
 use super::residency::Slot;
+use super::workers::Workers;
 use crate::best_predictions::BestPredictions;
 use crate::bus::message::{RowScore, ScoreMessage};
 use crate::clock::Clock;
@@ -52,6 +53,7 @@ pub(super) struct Runner<'a> {
     pub(super) checkpoint_rows: i64,
     /// Checkpoints that this turn may still write.
     pub(super) checkpoints_left: &'a AtomicUsize,
+    pub(super) workers: &'a Workers,
 }
 
 /// One model's turn.
@@ -336,13 +338,12 @@ impl Share<'_> {
 
     /// Steps outstanding and new rows; returns whether there may be more.
     fn step_all(&mut self, workspace: &mut Workspace) -> Result<bool, ShareError> {
-        let deadline = self.runner.clock.monotonic() + SHARE_TIME;
         let position = self.slot.position();
         match self.record.outstanding.after(position) {
             Some([]) => {}
             Some(rows) => {
                 let rows = rows.to_vec();
-                if self.step_rows(&rows, deadline, workspace)? == End::Stopped {
+                if self.step_rows(&rows, workspace)? == End::Stopped {
                     return Ok(true);
                 }
             }
@@ -361,16 +362,13 @@ impl Share<'_> {
             .into_iter()
             .map(|row| Row { row_id: row.row_id, timestamp: row.timestamp, value: row.value })
             .collect();
-        Ok(self.step_rows(&rows, deadline, workspace)? == End::Stopped || is_full)
+        Ok(self.step_rows(&rows, workspace)? == End::Stopped || is_full)
     }
 
-    fn step_rows(
-        &mut self,
-        rows: &[Row],
-        deadline: Duration,
-        workspace: &mut Workspace,
-    ) -> Result<End, ShareError> {
+    fn step_rows(&mut self, rows: &[Row], workspace: &mut Workspace) -> Result<End, ShareError> {
+        let _processor = self.runner.workers.take_processor();
         let started = self.runner.clock.monotonic();
+        let deadline = started + SHARE_TIME.saturating_sub(self.elapsed);
         let (mut now, mut end) = (started, End::Done);
         let mut stepped = 0;
         for row in rows {

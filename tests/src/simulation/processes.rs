@@ -9,9 +9,9 @@ use htmengine::clock::Clock;
 use htmengine::repository::{Repository, RepositoryError};
 use htmengine::scheduler::checkpoint_desk::CheckpointDesk;
 use htmengine::scheduler::rescan::RESCAN_INTERVAL;
+use htmengine::scheduler::workers::Workers;
 use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use htmengine::storer::{Storer, StorerOptions, StorerParts};
-use rayon::ThreadPoolBuilder;
 
 use super::bus::SimulatedBus;
 use super::clock::SimulatedClock;
@@ -117,7 +117,7 @@ impl World {
             clock: Arc::clone(clock),
             store: self.model_store(caller),
             // One, so that models are stepped in the same order each time.
-            workers: ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"),
+            workers: Workers::start(1, 0).expect("a thread"),
             desk: Arc::clone(&desk),
             figures: Arc::clone(&self.figures),
             options: SchedulerOptions {
