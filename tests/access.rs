@@ -9,6 +9,8 @@ mod dependencies;
 mod keys;
 #[path = "access/names.rs"]
 mod names;
+#[path = "access/reloading.rs"]
+mod reloading;
 #[path = "access/secrets.rs"]
 mod secrets;
 #[path = "access/senders.rs"]
@@ -20,6 +22,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use htm_tests::program::{Server, succeed};
+use htm_tests::waiting::wait_until;
 use tempfile::TempDir;
 
 /// The log shows what engines say, and what those whom they are built from say of connections.
@@ -38,15 +41,28 @@ impl Site {
     }
 
     fn start_with(settings: &str, arguments: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", settings, arguments)
+    }
+
+    fn start_at(http: &str, settings: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("htmengine.toml");
         fs::write(&file, settings).expect("written");
         let file = file.to_str().expect("a temporary path is text");
-        let fixed = ["--config", file, "--http", "127.0.0.1:0", "--web-app", "127.0.0.1:0", "--no-monitor"];
+        let fixed = ["--config", file, "--http", http, "--web-app", "127.0.0.1:0", "--no-monitor"];
         let server = Server::start_changed(folder.path(), fixed.iter().chain(arguments), |serve| {
             serve.env("HTMENGINE_LOG", LOG);
         });
         Self { server, folder }
+    }
+
+    /// Puts other lines into the settings file and sends SIGHUP; returns what is logged of it.
+    fn reload(&self, settings: &str) -> String {
+        let before = self.server.log().len();
+        fs::write(self.folder.path().join("htmengine.toml"), settings).expect("written");
+        self.server.signal("HUP");
+        wait_until("the reload", || self.server.log()[before..].contains("of them took effect"));
+        self.server.log()[before..].to_owned()
     }
 
     fn api(&self) -> SocketAddr {

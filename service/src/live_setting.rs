@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Clones share the value. Whoever uses it takes it anew each time.
+/// Clones share the value. Whoever uses it takes it anew each time; a value that was set is another [`Arc`].
 pub struct LiveSetting<T> {
     value: Arc<RwLock<Arc<T>>>,
 }
@@ -36,6 +36,8 @@ impl<T: PartialEq> PartialEq for LiveSetting<T> {
         self.get() == other.get()
     }
 }
+
+impl<T: Eq> Eq for LiveSetting<T> {}
 
 impl<T: Default> Default for LiveSetting<T> {
     fn default() -> Self {

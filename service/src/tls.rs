@@ -30,7 +30,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// Which file is wrong, how, and what to do.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, String> {
+    pub fn server_config(&self) -> Result<ServerConfig, String> {
         let chain =
             read_certificates(&self.certificate).map_err(|error| format!("http_tls_cert: {error}"))?;
         let key = read_key(&self.key).map_err(|error| format!("http_tls_key: {error}"))?;
@@ -42,7 +42,7 @@ impl TlsFiles {
             .with_single_cert(chain, key);
         let mut config = config.map_err(|error| self.refusal(&error))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     fn refusal(&self, error: &rustls::Error) -> String {

@@ -20,7 +20,7 @@ struct Running<'a> {
 type TakeUp = fn(&mut Running<'_>) -> Result<(), CliError>;
 
 /// Settings that a running engine takes up. Two that are one thing to it may share a function.
-const RELOADABLE: [(&str, TakeUp); 5] = [
+const RELOADABLE: [(&str, TakeUp); 10] = [
     ("log", set_log),
     ("profiling", set_log),
     ("monitor", |it| {
@@ -29,10 +29,30 @@ const RELOADABLE: [(&str, TakeUp); 5] = [
     }),
     ("retention_days", |it| Ok(it.engine.set_retention_days(it.options.retention_days)?)),
     ("alert", |it| Ok(it.engine.set_alerts(&it.options.alerts)?)),
+    ("http_key", set_keys),
+    ("api_key", set_keys),
+    (CERTIFICATE, renew_certificate),
+    (CERTIFICATE_KEY, renew_certificate),
+    ("graphite_allow", |it| {
+        it.engine.set_allowed_networks(&it.options.listener.allowed_networks.get());
+        Ok(())
+    }),
 ];
+
+/// Settings that name files which may hold something else now, though they are named as before.
+const CERTIFICATE: &str = "http_tls_cert";
+const CERTIFICATE_KEY: &str = "http_tls_key";
 
 fn set_log(it: &mut Running<'_>) -> Result<(), CliError> {
     it.log.set(&it.settings.log_filter())
+}
+
+fn set_keys(it: &mut Running<'_>) -> Result<(), CliError> {
+    Ok(it.engine.set_http_keys(it.options.http_key.as_ref(), &it.options.api_keys)?)
+}
+
+fn renew_certificate(it: &mut Running<'_>) -> Result<(), CliError> {
+    Ok(it.engine.renew_certificate(it.options.http_tls.as_ref())?)
 }
 
 /// Reads settings again.
@@ -85,6 +105,14 @@ impl<'a> Reloader<'a> {
             let value = entry.map(|entry| entry.value.to_string()).unwrap_or_default();
             tracing::info!("reload: `{name}` is now {value}");
             self.show(name, entry);
+        }
+        if options.http_tls.is_some()
+            && !differing.iter().any(|name| [CERTIFICATE, CERTIFICATE_KEY].contains(name))
+        {
+            match engine.renew_certificate(options.http_tls.as_ref()) {
+                Ok(()) => tracing::info!("reload: `{CERTIFICATE}` and `{CERTIFICATE_KEY}` were read again"),
+                Err(error) => tracing::error!("reload: the certificate stays as it was: {error}"),
+            }
         }
         engine.show_settings(self.shown.clone());
         tracing::info!("reload: {} settings changed, {effective_count} of them took effect", differing.len());

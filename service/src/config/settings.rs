@@ -32,6 +32,7 @@ use crate::control;
 use crate::engine::{EngineOptions, MODELS_FOLDER};
 use crate::file_system::DiskFiles;
 use crate::garbage::MAX_THRESHOLD_DAYS;
+use crate::live_setting::LiveSetting;
 use crate::model_params::{DEFAULT_LEARNING_ROWS, LEARNING_ROWS};
 use crate::profiling;
 use crate::repository::RepositoryError;
@@ -287,7 +288,7 @@ impl Settings {
         options.udp = value(said.udp.as_ref(), options.udp);
         options.pickle = said.pickle.as_ref().map(|it| it.value);
         options.graphite_udp = said.graphite_udp.as_ref().map(|it| it.value);
-        options.listener.allowed_networks = value(said.graphite_allow.as_ref(), Vec::new());
+        options.listener.allowed_networks = LiveSetting::new(value(said.graphite_allow.as_ref(), Vec::new()));
         options.results = said.results.as_ref().map(|it| it.value);
         options.monitor = value(said.monitor.as_ref(), Vec::new());
         options.self_series = value(said.self_series.as_ref(), false);

@@ -6,9 +6,13 @@ use wildmatch::WildMatch;
 
 use super::{Engine, EngineError, EngineOptions, start};
 use crate::alerts::AlertSettings;
+use crate::api_key::ApiKey;
+use crate::config::layer::Secret;
 use crate::config::table::Entry;
+use crate::listener::allow_list::Network;
 use crate::live_setting::LiveSetting;
 use crate::storer;
+use crate::tls::TlsFiles;
 
 /// Settings that threads look at each time they use them.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +67,30 @@ impl Engine {
         drop(self.alerts.take());
         self.alerts = start::start_alerts(&self.options, self.repository.as_ref(), &self.bus, &self.clock)?;
         Ok(())
+    }
+
+    /// From now on these keys are known to the HTTP servers, and no others.
+    ///
+    /// # Errors
+    /// If there are none, and others can reach the servers.
+    pub fn set_http_keys(&self, http_key: Option<&Secret>, api_keys: &[ApiKey]) -> Result<(), EngineError> {
+        let Some(http) = &self.http else { return Ok(()) };
+        let set = http.set_keys(start::http_keys(http_key, api_keys));
+        set.map_err(|error| EngineError { reason: error.to_string() })
+    }
+
+    /// From now on new connections to the HTTP servers are shown the certificate that these files hold now.
+    ///
+    /// # Errors
+    /// If it cannot be used, or TLS would have to begin or end.
+    pub fn renew_certificate(&self, files: Option<&TlsFiles>) -> Result<(), EngineError> {
+        let Some(http) = &self.http else { return Ok(()) };
+        http.renew_certificate(files).map_err(|error| EngineError { reason: error.to_string() })
+    }
+
+    /// From now on only these networks may send; everybody, if there are none. Connections from others are closed.
+    pub fn set_allowed_networks(&self, networks: &[Network]) {
+        self.options.listener.allowed_networks.set(networks.to_owned());
     }
 
     /// What whoever asks for the effective settings is told from now on.

@@ -23,6 +23,7 @@ use crate::api_key::{ApiKey, KeyRole, PLAIN_KEY_NAME};
 use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository, start_runtime};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
+use crate::config::layer::Secret;
 use crate::control::Control;
 use crate::file_system::DiskFiles;
 use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
@@ -223,10 +224,9 @@ pub(super) fn start_alerts(
 }
 
 /// The one plain key may do everything, as it could when it was the only one.
-fn http_keys(options: &EngineOptions) -> Vec<ApiKey> {
-    let plain = options.http_key.as_ref();
-    let plain = plain.map(|key| ApiKey::of_plain(PLAIN_KEY_NAME, KeyRole::Admin, key.reveal()));
-    plain.into_iter().chain(options.api_keys.iter().cloned()).collect()
+pub(super) fn http_keys(http_key: Option<&Secret>, api_keys: &[ApiKey]) -> Vec<ApiKey> {
+    let plain = http_key.map(|key| ApiKey::of_plain(PLAIN_KEY_NAME, KeyRole::Admin, key.reveal()));
+    plain.into_iter().chain(api_keys.iter().cloned()).collect()
 }
 
 /// Beside all other roles in one process, or in a process of its own.
@@ -238,7 +238,7 @@ fn start_http(shared: &Shared, runtime: &Handle) -> Result<Option<HttpServer>, E
         web_app: options.web_app,
         slash_names: options.web_app_slash_names,
         limits: options.limits,
-        keys: http_keys(options),
+        keys: http_keys(options.http_key.as_ref(), &options.api_keys),
         is_open: options.http_open,
         tls: options.http_tls.clone(),
         hosts: options.http_hosts.clone(),

@@ -11,8 +11,6 @@
 //!
 //! Invariant: keys are told by name, in the log too; nothing here shows a key or a part of one.
 
-use std::sync::Arc;
-
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -23,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::host::Hosts;
 use super::needed_role::NeededRole;
 use crate::api_key::{ApiKey, KeyRole};
+use crate::live_setting::LiveSetting;
 
 /// What browsers show when they ask.
 const REALM: &str = "Basic realm=\"htmengine: the API key is the user name\", charset=\"UTF-8\"";
@@ -33,7 +32,7 @@ const MAX_GIVEN: usize = 4;
 #[derive(Clone)]
 pub(super) struct Access {
     /// Without any, everybody.
-    pub(super) keys: Arc<[ApiKey]>,
+    pub(super) keys: LiveSetting<Vec<ApiKey>>,
     /// What requests need.
     pub(super) needed_role: NeededRole,
     /// What hosts they may name.
@@ -43,16 +42,10 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// The key that the request shows, if it is known; of several, the one that may do most.
-    fn known_key(&self, headers: &HeaderMap) -> Option<&ApiKey> {
-        let given = given_keys(headers);
-        let known = given.iter().take(MAX_GIVEN).filter_map(|given| ApiKey::find(&self.keys, given));
-        known.max_by_key(|key| key.role())
-    }
-
     /// The answer to a request that may not go on.
     fn refused(&self, request: &Request) -> Option<Response> {
-        if let Some(host) = self.hosts.refused(request.uri(), request.headers()) {
+        let keys = self.keys.get();
+        if let Some(host) = self.hosts.refused(request.uri(), request.headers(), !keys.is_empty()) {
             let message = format!(
                 "the request is for the host '{host}', which is none of ours: ask for localhost or 127.0.0.1, or name \
                  the host in the setting `http_hosts`"
@@ -61,8 +54,8 @@ impl Access {
         }
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         if let Some(needed) = (self.needed_role)(path, request.method())
-            && !self.keys.is_empty()
-            && let Some(refusal) = self.refused_for(needed, request)
+            && !keys.is_empty()
+            && let Some(refusal) = self.refused_for(needed, &keys, request)
         {
             return Some(refusal);
         }
@@ -75,10 +68,10 @@ impl Access {
     }
 
     /// The answer to a request without a key of this role.
-    fn refused_for(&self, needed: KeyRole, request: &Request) -> Option<Response> {
+    fn refused_for(&self, needed: KeyRole, keys: &[ApiKey], request: &Request) -> Option<Response> {
         let (method, path) = (request.method(), request.uri().path());
         let role = needed.name();
-        let Some(key) = self.known_key(request.headers()) else {
+        let Some(key) = known_key(keys, request.headers()) else {
             tracing::debug!(%method, path, "a request without a known key was refused");
             let found =
                 if given_keys(request.headers()).is_empty() { "no key" } else { "a key that is not known" };
@@ -115,6 +108,13 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
         None => next.run(request).await,
         Some(refusal) => refusal,
     }
+}
+
+/// The key that the request shows, if it is known; of several, the one that may do most.
+fn known_key<'a>(keys: &'a [ApiKey], headers: &HeaderMap) -> Option<&'a ApiKey> {
+    let given = given_keys(headers);
+    let known = given.iter().take(MAX_GIVEN).filter_map(|given| ApiKey::find(keys, given));
+    known.max_by_key(|key| key.role())
 }
 
 /// Keys that the request shows, wherever it does.
@@ -160,13 +160,7 @@ mod tests {
     }
 
     fn is_known(key: &str, pairs: &[(&'static str, &'static str)]) -> bool {
-        let access = Access {
-            keys: Arc::from([ApiKey::of_plain("key", KeyRole::Read, key)]),
-            needed_role: |_, _| Some(KeyRole::Read),
-            hosts: Hosts::default(),
-            refusal: |_, _, _| Response::default(),
-        };
-        access.known_key(&headers(pairs)).is_some()
+        known_key(&[ApiKey::of_plain("key", KeyRole::Read, key)], &headers(pairs)).is_some()
     }
 
     #[test]

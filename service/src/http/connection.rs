@@ -20,6 +20,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
+use crate::live_setting::LiveSetting;
+
 /// Connections served at once; more wait in the operating system's queue.
 pub(super) const MAX_CONNECTIONS: usize = 256;
 /// A connection over which nothing moves for so long is closed.
@@ -32,19 +34,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Accepts connections while there is a place for them.
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<LiveSetting<ServerConfig>>,
     places: Arc<Semaphore>,
 }
 
 impl BoundedListener {
-    pub(super) fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(super) fn new(listener: TcpListener, tls: Option<LiveSetting<ServerConfig>>) -> Self {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Self { listener, tls: tls.map(TlsAcceptor::from), places }
+        Self { listener, tls, places }
     }
 
     fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> Connection {
         let (stream, patience) = match &self.tls {
-            Some(tls) => (Stream::Handshake(Box::new(tls.accept(stream))), HANDSHAKE_TIMEOUT),
+            Some(tls) => {
+                let accepting = TlsAcceptor::from(tls.get()).accept(stream);
+                (Stream::Handshake(Box::new(accepting)), HANDSHAKE_TIMEOUT)
+            }
             None => (Stream::Plain(stream), IDLE_TIMEOUT),
         };
         Connection { stream, silence: Box::pin(sleep(patience)), _place: place }

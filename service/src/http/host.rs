@@ -11,21 +11,26 @@ use axum::http::{HeaderMap, Uri, header};
 /// Which hosts are answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts {
-    is_checked: bool,
+    is_checked_without_keys: bool,
     named: Vec<String>,
 }
 
 impl Hosts {
     /// Those of `named` and of this machine; all, where a key is asked for, or where others reach the address and nobody
     /// said by which names.
-    pub(super) fn new(named: &[String], has_keys: bool, is_loopback: bool) -> Self {
+    pub(super) fn new(named: &[String], is_loopback: bool) -> Self {
         let named: Vec<String> = named.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self { is_checked: !has_keys && (is_loopback || !named.is_empty()), named }
+        Self { is_checked_without_keys: is_loopback || !named.is_empty(), named }
     }
 
     /// The host that this request names, if it is refused. Browsers always name one; programs need not.
-    pub(super) fn refused<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-        if !self.is_checked {
+    pub(super) fn refused<'a>(
+        &self,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        has_keys: bool,
+    ) -> Option<&'a str> {
+        if has_keys || !self.is_checked_without_keys {
             return None;
         }
         let named = headers.get(header::HOST).map(|value| value.to_str().unwrap_or_default());
@@ -57,7 +62,7 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_and_those_of_the_settings_are_answered() {
-        let hosts = Hosts::new(&["HTM.example".to_owned(), "[fd00::1]".to_owned()], false, true);
+        let hosts = Hosts::new(&["HTM.example".to_owned(), "[fd00::1]".to_owned()], true);
         for name in [
             "localhost",
             "localhost:80",
@@ -85,14 +90,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("evil.example:80"));
         let uri = Uri::from_static("/");
-        let refused = |hosts: &Hosts| hosts.refused(&uri, &headers).map(str::to_owned);
-        assert_eq!(refused(&Hosts::new(&[], false, true)).as_deref(), Some("evil.example:80"));
-        assert_eq!(refused(&Hosts::new(&["a".to_owned()], false, false)).as_deref(), Some("evil.example:80"));
-        assert_eq!(refused(&Hosts::new(&[], true, true)), None);
-        assert_eq!(refused(&Hosts::new(&[], false, false)), None);
-        let hosts = Hosts::new(&[], false, true);
-        assert_eq!(hosts.refused(&uri, &HeaderMap::new()), None, "a program, no browser");
+        let refused = |hosts: &Hosts, has_keys| hosts.refused(&uri, &headers, has_keys).map(str::to_owned);
+        assert_eq!(refused(&Hosts::new(&[], true), false).as_deref(), Some("evil.example:80"));
+        assert_eq!(refused(&Hosts::new(&["a".to_owned()], false), false).as_deref(), Some("evil.example:80"));
+        assert_eq!(refused(&Hosts::new(&[], true), true), None);
+        assert_eq!(refused(&Hosts::new(&[], false), false), None);
+        let hosts = Hosts::new(&[], true);
+        assert_eq!(hosts.refused(&uri, &HeaderMap::new(), false), None, "a program, no browser");
         let absolute = Uri::from_static("http://evil.example/");
-        assert_eq!(hosts.refused(&absolute, &HeaderMap::new()), Some("evil.example"));
+        assert_eq!(hosts.refused(&absolute, &HeaderMap::new(), false), Some("evil.example"));
     }
 }

@@ -69,10 +69,18 @@ pub struct HttpOptions {
     pub settings: LiveSetting<Vec<Entry>>,
 }
 
-impl HttpOptions {
+/// Where servers are, and whether everybody may be let in wherever that is.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    api: Option<SocketAddr>,
+    web_app: Option<SocketAddr>,
+    is_open: bool,
+}
+
+impl Reach {
     /// An address that others can reach needs a key, or somebody's word that it does not.
-    fn check_reach(&self) -> Result<(), BindError> {
-        if !self.keys.is_empty() || self.is_open {
+    fn check(&self, keys: &[ApiKey]) -> Result<(), BindError> {
+        if !keys.is_empty() || self.is_open {
             return Ok(());
         }
         let reachable = [("http", self.api), ("web_app", self.web_app)]
@@ -92,9 +100,10 @@ impl HttpOptions {
 
 /// The running servers; dropping stops them.
 pub struct HttpServer {
-    api: Option<SocketAddr>,
-    web_app: Option<SocketAddr>,
-    tls: Option<Arc<ServerConfig>>,
+    /// Of what runs.
+    reach: Reach,
+    keys: LiveSetting<Vec<ApiKey>>,
+    tls: Option<LiveSetting<ServerConfig>>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     runtime: Handle,
@@ -103,7 +112,7 @@ pub struct HttpServer {
 impl fmt::Debug for HttpServer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("HttpServer");
-        shown.field("api", &self.api).field("web_app", &self.web_app).finish_non_exhaustive()
+        shown.field("reach", &self.reach).finish_non_exhaustive()
     }
 }
 
@@ -118,14 +127,15 @@ impl HttpServer {
         operations: Arc<Operations>,
         runtime: &Handle,
     ) -> Result<Self, BindError> {
-        options.check_reach()?;
+        let HttpOptions { api, web_app, is_open, .. } = options;
+        Reach { api, web_app, is_open }.check(&options.keys)?;
         let tls = options.tls.as_ref().map(TlsFiles::server_config).transpose();
-        let tls = tls.map_err(|reason| BindError { reason })?;
-        let keys: Arc<[ApiKey]> = options.keys.into();
+        let tls = tls.map_err(|reason| BindError { reason })?.map(LiveSetting::new);
+        let keys = LiveSetting::new(options.keys);
         let access = |address: SocketAddr, needed_role, refusal| Access {
-            keys: Arc::clone(&keys),
+            keys: keys.clone(),
             needed_role,
-            hosts: Hosts::new(&options.hosts, !keys.is_empty(), address.ip().is_loopback()),
+            hosts: Hosts::new(&options.hosts, address.ip().is_loopback()),
             refusal,
         };
         let site = Site {
@@ -136,22 +146,28 @@ impl HttpServer {
         };
         let shared = Shared::new(operations, site);
         let (stop, stopped) = watch::channel(false);
-        let mut server =
-            Self { api: None, web_app: None, tls, stop, servers: Vec::new(), runtime: runtime.clone() };
-        if let Some(address) = options.api {
+        let mut server = Self {
+            reach: Reach { api: None, web_app: None, is_open },
+            keys: keys.clone(),
+            tls,
+            stop,
+            servers: Vec::new(),
+            runtime: runtime.clone(),
+        };
+        if let Some(address) = api {
             self_metrics::switch_on();
             let access = access(address, needed_role::of_api as NeededRole, refused as Refusal);
             let router = guarded(api_routes(), access, error_answer).with_state(shared.clone());
             match server.serve("http", address, router, stopped.clone()) {
-                Ok(bound) => server.api = Some(bound),
+                Ok(bound) => server.reach.api = Some(bound),
                 Err(error) if options.is_api_asked_for => return Err(error),
                 Err(error) => tracing::warn!("no dashboard: {error}"),
             }
         }
-        if let Some(address) = options.web_app {
+        if let Some(address) = web_app {
             let access = access(address, needed_role::of_web_app, refused_text);
             let router = guarded(web_app::routes(), access, too_slow_text).with_state(shared);
-            server.web_app = Some(server.serve("web_app", address, router, stopped)?);
+            server.reach.web_app = Some(server.serve("web_app", address, router, stopped)?);
         }
         Ok(server)
     }
@@ -187,17 +203,47 @@ impl HttpServer {
 
     /// Where the API is served.
     pub fn api_address(&self) -> Option<SocketAddr> {
-        self.api
+        self.reach.api
     }
 
     /// Where the skeleton web application is served.
     pub fn web_app_address(&self) -> Option<SocketAddr> {
-        self.web_app
+        self.reach.web_app
     }
 
     /// Whether they speak TLS, and nothing else.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// From now on requests must show one of these keys.
+    ///
+    /// # Errors
+    /// If there are none, and others can reach the servers; the keys stay as they were then.
+    pub fn set_keys(&self, keys: Vec<ApiKey>) -> Result<(), BindError> {
+        self.reach.check(&keys)?;
+        self.keys.set(keys);
+        Ok(())
+    }
+
+    /// From now on new connections are shown the certificate that is in these files now.
+    ///
+    /// # Errors
+    /// If it cannot be used, or if TLS would have to begin or end; the certificate stays as it was then.
+    pub fn renew_certificate(&self, files: Option<&TlsFiles>) -> Result<(), BindError> {
+        let refused = |reason: String| Err(BindError { reason });
+        match (&self.tls, files) {
+            (None, None) => Ok(()),
+            (Some(tls), Some(files)) => match files.server_config() {
+                Ok(config) => {
+                    tls.set(config);
+                    Ok(())
+                }
+                Err(reason) => refused(reason),
+            },
+            (Some(_), None) => refused("TLS ends with a restart only".to_owned()),
+            (None, Some(_)) => refused("TLS begins with a restart only".to_owned()),
+        }
     }
 
     /// Takes no more requests, and waits a while for answers that have begun.
@@ -267,7 +313,7 @@ fn too_slow_text(status: StatusCode, message: &str) -> Response {
     text_answer(status, format!("{message}\n"))
 }
 
-/// Why a server did not start: found, expected, what to do.
+/// Why a server did not start, or did not take up what was changed: found, expected, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindError {
     reason: String,

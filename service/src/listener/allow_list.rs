@@ -7,10 +7,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::LOG_INTERVAL;
 use super::intake::Intake;
+use crate::live_setting::LiveSetting;
 use crate::log_limiter::LogLimiter;
 use crate::reject::RejectReason;
 
@@ -110,19 +112,32 @@ pub fn read_networks(texts: &[String]) -> Result<Vec<Network>, String> {
 /// Lets senders in, and counts and logs whom it does not.
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
-    allowed: Vec<Network>,
+    setting: LiveSetting<Vec<Network>>,
+    /// The setting's value when it was last looked at.
+    allowed: Arc<Vec<Network>>,
     log: LogLimiter,
 }
 
 impl Doorkeeper {
-    pub(super) fn new(allowed: Vec<Network>) -> Self {
-        Self { allowed, log: LogLimiter::every(LOG_INTERVAL) }
+    pub(super) fn new(setting: LiveSetting<Vec<Network>>) -> Self {
+        let allowed = setting.get();
+        Self { setting, allowed, log: LogLimiter::every(LOG_INTERVAL) }
+    }
+
+    /// Takes the setting up; returns whether it has changed, so that whoever is inside may have to go.
+    pub(super) fn has_new_list(&mut self) -> bool {
+        let allowed = self.setting.get();
+        !Arc::ptr_eq(&std::mem::replace(&mut self.allowed, Arc::clone(&allowed)), &allowed)
+    }
+
+    /// Whether senders with this address may send.
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(address))
     }
 
     /// Whether this sender of a connection or datagram may send.
     pub(super) fn admits(&mut self, peer: SocketAddr, intake: &Intake, now: Duration) -> bool {
-        let is_allowed =
-            self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(peer.ip()));
+        let is_allowed = self.allows(peer.ip());
         if !is_allowed {
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string();
             intake.reject_peer(RejectReason::NetworkNotAllowed, &peer);

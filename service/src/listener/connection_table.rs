@@ -134,6 +134,22 @@ impl ConnectionTable {
         Some((self.remove(slot_idx), source))
     }
 
+    /// Closes the connections from all such sources, and says which those were.
+    pub(super) fn close_where(&mut self, is_source_to_go: impl Fn(IpAddr) -> bool) -> (Closed, Vec<IpAddr>) {
+        let (mut closed, mut sources) = (Closed::default(), Vec::new());
+        for slot_idx in 0..self.slots.len() {
+            let slot = &self.slots[slot_idx];
+            let source = slot.connection.as_ref().filter(|_| !slot.is_finished).map(|it| it.source);
+            if let Some(source) = source.filter(|source| is_source_to_go(*source)) {
+                let one = self.remove(slot_idx);
+                closed.connection_count += one.connection_count;
+                closed.unfinished_line_count += one.unfinished_line_count;
+                sources.push(source);
+            }
+        }
+        (closed, sources)
+    }
+
     pub(super) fn get_mut(&mut self, slot_idx: usize) -> Option<&mut Connection> {
         self.slots.get_mut(slot_idx)?.connection.as_mut()
     }

@@ -53,6 +53,7 @@ use self::intake::Intake;
 use self::poll_loop::{PICKLE_TOKEN, PollLoop, Sockets, TCP_TOKEN, UDP_TOKEN, WAKER_TOKEN};
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::live_setting::LiveSetting;
 use crate::reject::RejectLedger;
 
 /// Least time between two log lines of one kind.
@@ -89,7 +90,7 @@ pub struct ListenerOptions {
     pub max_unfinished_bytes: usize,
     /// Networks that may send; empty for everybody. Others are counted as
     /// [`crate::reject::RejectReason::NetworkNotAllowed`].
-    pub allowed_networks: Vec<Network>,
+    pub allowed_networks: LiveSetting<Vec<Network>>,
 }
 
 impl Default for ListenerOptions {
@@ -99,7 +100,7 @@ impl Default for ListenerOptions {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             line_timeout: DEFAULT_LINE_TIMEOUT,
             max_unfinished_bytes: DEFAULT_MAX_UNFINISHED_BYTES,
-            allowed_networks: Vec::new(),
+            allowed_networks: LiveSetting::default(),
         }
     }
 }

@@ -192,6 +192,7 @@ impl PollLoop {
         let closed = self.table.close_idle(now);
         ListenerCounters::add(&self.intake.counters.connections_idled_out, closed.connection_count);
         self.count_closed(closed);
+        self.dismiss_disallowed();
         self.watch_drops(now);
         self.accept(now);
         self.intake.publish();
@@ -260,6 +261,22 @@ impl PollLoop {
                 limit = self.options.max_connections,
                 "a connection was refused: too many are open"
             );
+        }
+    }
+
+    /// Closes connections from networks that may not send any more.
+    fn dismiss_disallowed(&mut self) {
+        if !self.doorkeeper.has_new_list() {
+            return;
+        }
+        let (closed, sources) = self.table.close_where(|source| !self.doorkeeper.allows(source));
+        self.count_closed(closed);
+        for source in &sources {
+            self.intake.reject_peer(RejectReason::NetworkNotAllowed, &source.to_canonical().to_string());
+        }
+        if let Some(peer) = sources.first() {
+            let count = sources.len();
+            tracing::warn!(%peer, count, "connections were closed: `graphite_allow` has their networks no longer");
         }
     }
 
