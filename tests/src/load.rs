@@ -102,13 +102,21 @@ impl Load {
         self.names.iter().map(|name| scored_count(repository, name)).sum()
     }
 
-    /// Waits until every row is scored.
+    /// Waits until every row is scored, for as long as ever more are: models that were killed again and again may have much to
+    /// step again.
     ///
     /// # Panics
     /// If they never are.
     pub fn wait_for_scores(&self, repository: &dyn Repository) {
         let all = i64::try_from(self.rows * self.names.len()).expect("a small number");
-        wait_until("all scores", || self.scored(repository) >= all);
+        let mut scored = self.scored(repository);
+        while scored < all {
+            let before = scored;
+            wait_until(&format!("more than {before} scores of {all}"), || {
+                scored = self.scored(repository);
+                scored > before
+            });
+        }
     }
 
     /// Whether the database has every sample once, with the scores of a lone run.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::fault::{Fault, freeze};
 use super::tally::Tally;
-use super::{Phase, progress, start_sending};
+use super::{Phase, Struck, progress};
 use crate::load::Load;
 use crate::program::Server;
 use crate::seeded_random::SeededRandom;
@@ -40,9 +40,9 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
     load.monitor(&server.repository());
     for round in 1..=phase.injections {
         let sent = round * phase.rows_between;
-        let text = load.missing(&server.repository(), sent);
-        let sender = start_sending(server.address(), text);
-        let before = phase.wait(&mut random, &server.repository(), &load);
+        let target = (sent, server.address());
+        let Struck { before, sender } =
+            phase.send_until_fault(&mut random, &server.repository(), &load, target);
         server = place.inject(fault, server, &mut random);
         server.check_running();
         tally.note(&before, &progress(&server.repository(), &load), sent);

@@ -15,6 +15,7 @@ pub mod tally;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use crate::load::Load;
 use crate::seeded_random::SeededRandom;
 use crate::stored::{row_count, scored_count};
 
-/// Bytes that the sender writes at once: a few lines, so that a load is still arriving when some of it is scored.
+/// Bytes that the sender writes at once while the fault happens: a few lines, so that it meets some of them.
 const BYTES_PER_WRITE: usize = 200;
 /// Its pause between writes.
 const WRITE_PAUSE: Duration = Duration::from_millis(2);
@@ -68,19 +69,42 @@ impl Phase {
         SeededRandom::new(self.seed)
     }
 
-    /// Waits for the moment of the next fault: when a share of what is being sent, chosen by the seed, is scored. A
-    /// machine that is fast is so hit in the middle of its work, too. Returns the progress at that moment.
-    fn wait(&self, random: &mut SeededRandom, repository: &dyn Repository, load: &Load) -> Vec<(i64, i64)> {
+    /// Sends what is missing of the first `rows` rows, up to the moment of the next fault: the sender waits after a share of
+    /// the lines, and the moment is when a part of those is scored; the seed chooses both. However fast the machine is, some
+    /// lines are still to come, and they come while the fault happens.
+    fn send_until_fault(
+        &self,
+        random: &mut SeededRandom,
+        repository: &dyn Repository,
+        load: &Load,
+        (rows, address): (usize, SocketAddr),
+    ) -> Struck {
+        let text = load.missing(repository, rows);
+        let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        let first_lines = random.below(line_ends.len());
+        let scored_lines = random.below(first_lines + 1);
+        let first_bytes = first_lines.checked_sub(1).map_or(0, |last| line_ends[last]);
+        let mut before = progress(repository, load);
+        let goal = all_scored(&before) + i64::try_from(scored_lines).expect("a small number");
+        let (go_on, wait) = mpsc::channel();
+        let sender = thread::spawn(move || send(address, text.as_bytes().split_at(first_bytes), &wait));
         let until = Instant::now() + self.longest_wait;
-        let share = random.below(self.metrics * self.rows_between);
-        let mut now = progress(repository, load);
-        let goal = all_scored(&now) + i64::try_from(share).expect("a small number");
-        while all_scored(&now) < goal && Instant::now() < until {
+        while all_scored(&before) < goal && Instant::now() < until {
             thread::sleep(LOOK_PAUSE);
-            now = progress(repository, load);
+            before = progress(repository, load);
         }
-        now
+        // It may have given up already.
+        let _ = go_on.send(());
+        Struck { before, sender }
     }
+}
+
+/// The moment of a fault.
+struct Struck {
+    /// What the database had just before.
+    before: Vec<(i64, i64)>,
+    /// Sends the rest of the lines.
+    sender: JoinHandle<()>,
 }
 
 /// What the database has of each metric: rows, and scored rows.
@@ -92,15 +116,16 @@ fn all_scored(progress: &[(i64, i64)]) -> i64 {
     progress.iter().map(|(_, scored)| scored).sum()
 }
 
-/// Sends text as long as somebody takes it.
-fn start_sending(address: SocketAddr, text: String) -> JoinHandle<()> {
-    thread::spawn(move || {
-        let Ok(mut stream) = TcpStream::connect(address) else { return };
-        for part in text.as_bytes().chunks(BYTES_PER_WRITE) {
-            if stream.write_all(part).is_err() {
-                return;
-            }
-            thread::sleep(WRITE_PAUSE);
+/// Sends the first part at once and, when told to go on, the other bit by bit, as long as somebody takes it.
+fn send(address: SocketAddr, (first, rest): (&[u8], &[u8]), go_on: &Receiver<()>) {
+    let Ok(mut stream) = TcpStream::connect(address) else { return };
+    if stream.write_all(first).is_err() || go_on.recv().is_err() {
+        return;
+    }
+    for part in rest.chunks(BYTES_PER_WRITE) {
+        if stream.write_all(part).is_err() {
+            return;
         }
-    })
+        thread::sleep(WRITE_PAUSE);
+    }
 }

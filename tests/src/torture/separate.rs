@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, freeze};
 use super::tally::Tally;
-use super::{Phase, progress, start_sending};
+use super::{Phase, Struck, progress};
 use crate::audit::Audit;
 use crate::installation::{Installation, RoleProcess};
 use crate::private_mariadb::PrivateMariadb;
@@ -35,9 +35,9 @@ pub fn run(fault: Fault, phase: &Phase) -> Tally {
     running.iter().for_each(RoleProcess::wait_until_ready);
     for round in 1..=phase.injections {
         let sent = round * phase.rows_between;
-        let text = load.missing(&*installation.repository(), sent);
-        let sender = start_sending(installation.listener_address(), text);
-        let before = phase.wait(&mut random, &*installation.repository(), &load);
+        let target = (sent, installation.listener_address());
+        let Struck { before, sender } =
+            phase.send_until_fault(&mut random, &*installation.repository(), &load, target);
         match fault {
             Fault::KillRole => kill_role(&installation, &mut running, &mut random),
             Fault::FreezeRole => {
