@@ -7,7 +7,7 @@
 //! scheduler's worker thread works while the one that called it waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -65,7 +65,6 @@ pub(super) struct World {
     /// Of the scheduler's present life.
     pub(super) desk: Mutex<Arc<CheckpointDesk>>,
     pub(super) figures: Arc<Mutex<SchedulerFigures>>,
-    is_collecting: AtomicBool,
 }
 
 /// A role's place in its process; empty while it takes its turn, and while the process is dead.
@@ -105,7 +104,6 @@ impl World {
             results: Mutex::default(),
             desk: Mutex::default(),
             figures: Arc::default(),
-            is_collecting: AtomicBool::new(false),
             tables,
             stage,
             plan,
@@ -215,9 +213,7 @@ impl World {
             clock: Arc::new(SimulatedClock::new(caller)),
             threshold_days: GARBAGE_DAYS,
         };
-        self.is_collecting.store(true, Ordering::Relaxed);
         let collected = catch_unwind(AssertUnwindSafe(|| collector.run_once(&AtomicBool::new(false))));
-        self.is_collecting.store(false, Ordering::Relaxed);
         match collected {
             Ok(Ok(rows)) => self.stage.note(format_args!("{rows} old rows were deleted")),
             Ok(Err(error)) => self.stage.note(format_args!("old rows stay: {error}")),
@@ -229,11 +225,7 @@ impl World {
     /// A turn in the middle of another role's.
     fn interrupt(&self, kind: Option<RoleKind>) -> bool {
         if kind.is_none() && self.stage.below(OPERATOR_ONE_IN) == 0 {
-            // A metric may be monitored between the collector's look at it and the deletion of its rows: its model is then
-            // made of fewer rows than the operator saw. Closing that needs a condition in `Repository::purge_rows`.
-            if !self.is_collecting.load(Ordering::Relaxed) {
-                self.operate();
-            }
+            self.operate();
             return true;
         }
         let at = match kind {
