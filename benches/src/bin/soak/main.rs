@@ -1,8 +1,9 @@
 //! Hours of samples into one engine that has far more models than memory: does anything grow, slow down or get lost?
 //!
-//! `soak [--metrics N] [--rate S] [--minutes T] [--memory-budget MIB] --out DIR`: `htmengine serve` as a process of its own, N
-//! metrics (20,000) with declared ranges whose models share MIB (1,024) of memory, and S samples a second (2,000) for T
-//! minutes (120) over one connection, evenly spread. `soak --draw DIR` only draws the picture of such a run again.
+//! `soak [--metrics N] [--rate S] [--minutes T] [--history H] [--memory-budget MIB] --out DIR`: `htmengine serve` as a process
+//! of its own, N metrics (20,000) with declared ranges whose models share MIB (1,024) of memory, and S samples a second
+//! (2,000) for T minutes (120) over one connection, evenly spread. Before time begins, H samples (0) of each metric are scored,
+//! for young models grow. `soak --draw DIR` only draws the picture of such a run again.
 //!
 //! Every ten seconds a line is added to `DIR/soak.csv`: memory, processor time, queues, models in memory, swaps, and how long
 //! the samples of one metric in a hundred took from being written to the socket until their scores came back as live
@@ -35,6 +36,8 @@ use self::options::Options;
 use self::probe::Probes;
 
 const BETWEEN_MOMENTS: Duration = Duration::from_secs(10);
+/// Longest wait for scores of the history, for each of its rows.
+const HISTORY_LIMIT_PER_ROW: Duration = Duration::from_millis(1);
 /// Longest wait for the last scores, once everything was sent.
 const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 
@@ -54,6 +57,7 @@ fn main() -> io::Result<ExitCode> {
     let load = Load::new(options.metrics, options.rounds());
     let server = start(&options)?;
     load.monitor(&server.repository());
+    build_history(&server, &load, options.history)?;
     let probes = Arc::new(Probes::new());
     probes.listen(server.announced("live results: newline-delimited JSON on TCP "))?;
     let mut watch = Watch::new(out, &server, Arc::clone(&probes))?;
@@ -77,6 +81,24 @@ fn start(options: &Options) -> io::Result<Server> {
     Ok(Server::start(out, arguments))
 }
 
+/// Sends the history and waits until all of it is scored.
+fn build_history(server: &Server, load: &Load, history: usize) -> io::Result<()> {
+    load.feed_history(server.address(), history)?;
+    let expected = history * load.names().len();
+    let most =
+        HISTORY_LIMIT_PER_ROW.saturating_mul(u32::try_from(expected).unwrap_or(u32::MAX)) + DRAIN_LIMIT;
+    let fed_at = Instant::now();
+    while !moment::is_scored(server, expected) {
+        if fed_at.elapsed() > most {
+            return Err(io::Error::other(format!(
+                "{expected} rows of history are not scored within {most:?}"
+            )));
+        }
+        thread::sleep(BETWEEN_MOMENTS);
+    }
+    Ok(())
+}
+
 /// Sends everything, looking on; returns once all of it is scored, or when that takes too long.
 fn soak(
     server: &Server,
@@ -87,7 +109,7 @@ fn soak(
 ) -> io::Result<Vec<Moment>> {
     let mut moments = Vec::new();
     thread::scope(|scope| {
-        let feeding = scope.spawn(|| load.feed(server.address(), options.rate, probes));
+        let feeding = scope.spawn(|| load.feed(server.address(), options.history, options.rate, probes));
         let mut fed_at = None;
         for number in 1.. {
             let due = BETWEEN_MOMENTS.saturating_mul(number);

@@ -135,6 +135,14 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Whether the engine has so many rows, and scores of all of them.
+pub(crate) fn is_scored(server: &Server, rows: usize) -> bool {
+    let text = get(server.announced("HTTP API: http://"), "/metrics").body;
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let expected = rows as f64;
+    figure(&text, "htmengine_rows") >= expected && figure(&text, "htmengine_rows_unscored") < 1.0
+}
+
 /// The sum over all series with this name.
 fn figure(text: &str, name: &str) -> f64 {
     let of_line = |line: &str| {

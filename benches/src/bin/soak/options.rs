@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Minutes of samples.
     #[arg(long, default_value_t = 120)]
     minutes: u32,
+    /// Samples of each metric that are sent and scored, as fast as that goes, before time begins.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) history: usize,
     /// Memory for models, in MiB.
     #[arg(long = "memory-budget", default_value_t = 1_024)]
     pub(crate) memory_budget_mib: u32,
@@ -34,9 +37,9 @@ impl Options {
         self.out.as_deref().ok_or_else(|| io::Error::other("say with --out DIR where figures and data go"))
     }
 
-    /// Samples of each metric.
+    /// Samples of each metric, its history included.
     pub(crate) fn rounds(&self) -> usize {
         let samples = u64::from(self.minutes) * 60 * u64::from(self.rate);
-        usize::try_from(samples).unwrap_or(usize::MAX) / self.metrics.max(1)
+        self.history + usize::try_from(samples).unwrap_or(usize::MAX) / self.metrics.max(1)
     }
 }
