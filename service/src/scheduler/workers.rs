@@ -3,7 +3,7 @@
 //! There are more of them than may step at once: a thread that waits for the disk needs no processor, and with one for each
 //! processor, a few models being read or saved would leave processors idle while others wait to be stepped.
 //!
-//! Invariant: never more than `stepping` threads hold a [`Processor`]. Whoever holds one waits for no other thread here, so all get
+//! Invariant: never more than `stepping` threads hold a processor. Whoever holds one waits for no other thread here, so all get
 //! theirs in time.
 
 use std::num::NonZero;
