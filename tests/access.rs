@@ -22,7 +22,6 @@ use std::fs;
 use std::net::SocketAddr;
 
 use htm_tests::program::{Server, succeed};
-use htm_tests::waiting::wait_until;
 use tempfile::TempDir;
 
 /// The log shows what engines say, and what those whom they are built from say of connections.
@@ -58,11 +57,8 @@ impl Site {
 
     /// Puts other lines into the settings file and sends SIGHUP; returns what is logged of it.
     fn reload(&self, settings: &str) -> String {
-        let before = self.server.log().len();
         fs::write(self.folder.path().join("htmengine.toml"), settings).expect("written");
-        self.server.signal("HUP");
-        wait_until("the reload", || self.server.log()[before..].contains("of them took effect"));
-        self.server.log()[before..].to_owned()
+        self.server.reload("of them took effect")
     }
 
     fn api(&self) -> SocketAddr {

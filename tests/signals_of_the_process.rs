@@ -30,14 +30,6 @@ fn samples(count: usize) -> Vec<Record> {
     series("speed_7578").into_iter().map(|(_, record)| record).take(count).collect()
 }
 
-/// Sends SIGHUP and waits until `what` is in what is logged from now on; returns that.
-fn reload(server: &Server, what: &str) -> String {
-    let before = server.log().len();
-    server.signal("HUP");
-    wait_until(&format!("`{what}` in the log"), || server.log()[before..].contains(what));
-    server.log()[before..].to_owned()
-}
-
 fn shown_setting(server: &Server, name: &str) -> Value {
     let settings = get(server.announced("HTTP API: http://"), "/api/v1/settings").json();
     let settings = settings["settings"].as_array().expect("a list");
@@ -63,7 +55,7 @@ fn a_reload_takes_up_what_it_can_and_names_the_rest() {
                 [[alert.rule]]\nname = \"odd\"\nchannels = [\"ops\"]\n";
     let changed = format!("monitor = [\"b.*\"]\njobs = 2\nlog = \"debug\"\nretention_days = 30\n{rule}");
     fs::write(&config, changed).expect("written");
-    let log = reload(&server, "settings changed");
+    let log = server.reload("settings changed");
     for part in [
         "`monitor` is now [\"b.*\"]",
         "`retention_days` is now 30",
@@ -83,14 +75,14 @@ fn a_reload_takes_up_what_it_can_and_names_the_rest() {
 
     // A file that is not right changes nothing, and cannot forge lines of the log.
     fs::write(&config, "monitor = [\"c.*\"]\ngrafite = 1 # \u{202e}\u{2028}\u{85}x\n").expect("written");
-    let log = reload(&server, "grafite");
+    let log = server.reload("grafite");
     assert!(log.contains("all settings stay as they were") && !log.contains("took effect"), "{log}");
     assert!(log.contains("\\u{202e}\\u{2028}\\u{85}x"), "{log}");
     assert!(!log.contains(['\u{202e}', '\u{2028}', '\u{85}']), "{log}");
     assert_eq!((arrives("b.3"), arrives("c.1")), (MetricStatus::PendingData, MetricStatus::Unmonitored));
 
     fs::write(&config, "jobs = 2\n").expect("written");
-    reload(&server, "`alert`");
+    server.reload("`alert`");
     assert_eq!(arrives("z.1"), MetricStatus::PendingData, "everything, as by default");
     assert!(server.terminate().success(), "a good end");
 }

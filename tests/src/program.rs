@@ -15,7 +15,7 @@ use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 
 use crate::process_signal::send_signal;
 use crate::source_tree;
-use crate::waiting::wait_for;
+use crate::waiting::{wait_for, wait_until};
 
 /// Path of the program, of the same profile and target folder as this test.
 ///
@@ -279,6 +279,18 @@ impl Server {
     #[track_caller]
     pub fn signal(&self, name: &str) {
         send_signal(self.child.id(), name);
+    }
+
+    /// Sends it SIGHUP and waits until `what` is in what it logs from now on; returns that.
+    ///
+    /// # Panics
+    /// If that never comes.
+    #[track_caller]
+    pub fn reload(&self, what: &str) -> String {
+        let before = self.log().len();
+        self.signal("HUP");
+        wait_until(&format!("`{what}` in the log"), || self.log()[before..].contains(what));
+        self.log()[before..].to_owned()
     }
 
     /// Waits for its end.
