@@ -53,6 +53,16 @@ pub(super) struct Closed {
     pub(super) latest_late: Option<IpAddr>,
 }
 
+impl Closed {
+    /// The late one of `self` stays, if there is one.
+    fn add(&mut self, other: Self) {
+        self.connection_count += other.connection_count;
+        self.unfinished_line_count += other.unfinished_line_count;
+        self.late_count += other.late_count;
+        self.latest_late = self.latest_late.or(other.latest_late);
+    }
+}
+
 impl ConnectionTable {
     pub(super) fn new(patience: Patience, max_held_bytes: usize) -> Self {
         Self {
@@ -141,9 +151,7 @@ impl ConnectionTable {
             let slot = &self.slots[slot_idx];
             let source = slot.connection.as_ref().filter(|_| !slot.is_finished).map(|it| it.source);
             if let Some(source) = source.filter(|source| is_source_to_go(*source)) {
-                let one = self.remove(slot_idx);
-                closed.connection_count += one.connection_count;
-                closed.unfinished_line_count += one.unfinished_line_count;
+                closed.add(self.remove(slot_idx));
                 sources.push(source);
             }
         }
@@ -236,10 +244,11 @@ impl ConnectionTable {
                 let (is_late, source) = (late_at.is_some_and(|at| at <= now), connection.source);
                 slot.has_timer = false;
                 let one = self.remove(slot_idx);
-                closed.connection_count += one.connection_count;
-                closed.unfinished_line_count += one.unfinished_line_count;
-                closed.late_count += u64::from(is_late);
-                closed.latest_late = closed.latest_late.or(is_late.then_some(source));
+                closed.add(Closed {
+                    late_count: u64::from(is_late),
+                    latest_late: is_late.then_some(source),
+                    ..one
+                });
             }
         }
         closed
