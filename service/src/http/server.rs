@@ -231,19 +231,13 @@ impl HttpServer {
     /// # Errors
     /// If it cannot be used, or if TLS would have to begin or end; the certificate stays as it was then.
     pub fn renew_certificate(&self, files: Option<&TlsFiles>) -> Result<(), BindError> {
-        let refused = |reason: String| Err(BindError { reason });
-        match (&self.tls, files) {
+        let renewed = match (&self.tls, files) {
             (None, None) => Ok(()),
-            (Some(tls), Some(files)) => match files.server_config() {
-                Ok(config) => {
-                    tls.set(config);
-                    Ok(())
-                }
-                Err(reason) => refused(reason),
-            },
-            (Some(_), None) => refused("TLS ends with a restart only".to_owned()),
-            (None, Some(_)) => refused("TLS begins with a restart only".to_owned()),
-        }
+            (Some(tls), Some(files)) => files.server_config().map(|config| tls.set(config)),
+            (Some(_), None) => Err("TLS ends with a restart only".to_owned()),
+            (None, Some(_)) => Err("TLS begins with a restart only".to_owned()),
+        };
+        renewed.map_err(|reason| BindError { reason })
     }
 
     /// Takes no more requests, and waits a while for answers that have begun.
