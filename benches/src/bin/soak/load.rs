@@ -134,13 +134,12 @@ impl Load {
         rounds: Range<usize>,
         mut write: impl FnMut(&str, &[(usize, i64)]) -> io::Result<()>,
     ) -> io::Result<()> {
-        let metrics: Vec<usize> = (0..self.names.len()).collect();
         let (mut lines, mut samples) = (String::new(), Vec::new());
         for round in rounds {
-            for some in metrics.chunks(LINES_PER_WRITE) {
+            for from in (0..self.names.len()).step_by(LINES_PER_WRITE) {
                 lines.clear();
                 samples.clear();
-                for &metric in some {
+                for metric in (from..self.names.len()).take(LINES_PER_WRITE) {
                     let sample = self.sample(metric, round);
                     writeln!(lines, "{} {} {}", self.names[metric], repr(sample.value), sample.timestamp)
                         .map_err(io::Error::other)?;
