@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::panic;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
+
+use signal_hook::consts::SIGPIPE;
 
 use crate::running_engine::RunningEngine;
 use crate::sender;
@@ -22,6 +24,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 static ENGINE: LazyLock<(RunningEngine, SocketAddr)> = LazyLock::new(|| {
     count_panics();
+    survive_closed_connections();
     let engine = RunningEngine::start(|options| options.http = Some(SocketAddr::from(([127, 0, 0, 1], 0))));
     let line = |name: &str, row: usize| {
         let row = i32::try_from(row).expect("few");
@@ -48,6 +51,12 @@ fn count_panics() {
         }
         before(info);
     }));
+}
+
+/// A program with Rust's `main` ignores SIGPIPE from its first moment, so that writing to a connection that the other side
+/// has closed is an error and nothing more. The fuzzer has a `main` of its own.
+fn survive_closed_connections() {
+    signal_hook::flag::register(SIGPIPE, Arc::default()).expect("a signal that may be handled");
 }
 
 /// Where it serves HTTP.
