@@ -106,18 +106,18 @@ impl Load {
         self.send(0..history, |lines, _| stream.write_all(lines.as_bytes()))
     }
 
-    /// Sends the samples after the `history` at this rate, one of each metric by turns.
+    /// Sends these samples of each metric at this rate, one of each metric by turns.
     pub(crate) fn feed(
         &self,
         address: SocketAddr,
-        history: usize,
+        rounds: Range<usize>,
         rate: u32,
         probes: &Probes,
     ) -> io::Result<()> {
         let mut stream = TcpStream::connect(address)?;
         let started = Instant::now();
         let mut sent = 0_u32;
-        self.send(history..self.rounds, |lines, samples| {
+        self.send(rounds, |lines, samples| {
             let due = Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
             thread::sleep(due.saturating_sub(started.elapsed()));
             for (metric, timestamp) in samples {

@@ -1,9 +1,10 @@
 //! Hours of samples into one engine that has far more models than memory: does anything grow, slow down or get lost?
 //!
-//! `soak [--metrics N] [--rate S] [--minutes T] [--history H] [--memory-budget MIB] --out DIR`: `htmengine serve` as a process
-//! of its own, N metrics (20,000) with declared ranges whose models share MIB (1,024) of memory, and S samples a second
+//! `soak [--metrics N] [--rate S] [--minutes T] [--kill-after K] [--history H] [--memory-budget MIB] --out DIR`: `htmengine serve`
+//! as a process of its own, N metrics (20,000) with declared ranges whose models share MIB (1,024) of memory, and S samples a second
 //! (2,000) for T minutes (120) over one connection, evenly spread. Before time begins, H samples (0) of each metric are scored,
-//! for young models grow. `soak --draw DIR` only draws the picture of such a run again.
+//! for young models grow. After K minutes, if that is asked for, sending pauses until all that was sent is stored, the engine is
+//! killed and started again, and sending goes on at once; told is how long the engine was behind. `soak --draw DIR` only draws the picture of such a run again.
 //!
 //! Every ten seconds a line is added to `DIR/soak.csv`: memory, processor time, queues, models in memory, swaps, and how long
 //! the samples of one metric in a hundred took from being written to the socket until their scores came back as live
@@ -29,13 +30,17 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use htm_tests::program::Server;
+use htm_tests::waiting::wait_until;
 
 use self::load::Load;
 use self::moment::{Moment, Watch};
 use self::options::Options;
 use self::probe::Probes;
+use self::verdict::{Recovery, Trends};
 
 const BETWEEN_MOMENTS: Duration = Duration::from_secs(10);
+/// How soon the end of feeding is seen.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Longest wait for scores of the history, for each of its rows.
 const HISTORY_LIMIT_PER_ROW: Duration = Duration::from_millis(1);
 /// Longest wait for the last scores, once everything was sent.
@@ -48,24 +53,42 @@ fn main() -> io::Result<ExitCode> {
     let options = Options::parse();
     if let Some(folder) = &options.draw {
         let moments = moment::read(folder)?;
-        write!(io::stdout(), "{}", verdict::Trends::of(&moments))?;
+        write!(io::stdout(), "{}", Trends::of(&moments))?;
         picture::draw(folder, &moments)?;
         return Ok(ExitCode::SUCCESS);
     }
     let out = options.out()?;
     fs::create_dir_all(out)?;
     let load = Load::new(options.metrics, options.rounds());
-    let server = start(&options)?;
+    let mut server = start(&options)?;
     load.monitor(&server.repository());
     build_history(&server, &load, options.history)?;
     let probes = Arc::new(Probes::new());
-    probes.listen(server.announced("live results: newline-delimited JSON on TCP "))?;
     let mut watch = Watch::new(out, &server, Arc::clone(&probes))?;
-    let mut moments = soak(&server, &load, &options, &probes, &mut watch)?;
+    let mut moments = Vec::new();
+    let mut recovery = None;
+    let lives = options.rounds_of_lives();
+    for (life, rounds) in lives.iter().enumerate() {
+        if life > 0 {
+            let stored = rounds.start * options.metrics;
+            wait_until("all that was sent is stored", || moment::is_stored(&server, stored));
+            server.kill();
+            let killed_at = watch.elapsed();
+            server = start(&options)?;
+            recovery = Some(Recovery { killed_at, started_at: watch.elapsed(), rate: options.rate });
+            watch.start_anew(&server)?;
+        }
+        probes.listen(server.announced("live results: newline-delimited JSON on TCP "))?;
+        let drain_limit = if life + 1 == lives.len() { DRAIN_LIMIT } else { Duration::ZERO };
+        let feed = || load.feed(server.address(), rounds.clone(), options.rate, &probes);
+        soak(&server, feed, drain_limit, &mut watch, &mut moments)?;
+    }
     let lost = verdict::lost(&server.repository(), &load);
-    moments.push(watch.look()?);
-    let trends = verdict::Trends::of(&moments);
-    write!(io::stdout(), "{trends}{lost}")?;
+    moments.push(watch.look(&server)?);
+    write!(io::stdout(), "{}{lost}", Trends::of(&moments))?;
+    if let Some(recovery) = recovery {
+        write!(io::stdout(), "{}", recovery.text(&moments))?;
+    }
     picture::draw(out, &moments)?;
     Ok(if lost.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -99,32 +122,32 @@ fn build_history(server: &Server, load: &Load, history: usize) -> io::Result<()>
     Ok(())
 }
 
-/// Sends everything, looking on; returns once all of it is scored, or when that takes too long.
+/// Feeds, looking on; returns once all of it is scored, or when that takes longer than `drain_limit`.
 fn soak(
     server: &Server,
-    load: &Load,
-    options: &Options,
-    probes: &Probes,
-    watch: &mut Watch<'_>,
-) -> io::Result<Vec<Moment>> {
-    let mut moments = Vec::new();
+    feed: impl FnOnce() -> io::Result<()> + Send,
+    drain_limit: Duration,
+    watch: &mut Watch,
+    moments: &mut Vec<Moment>,
+) -> io::Result<()> {
     thread::scope(|scope| {
-        let feeding = scope.spawn(|| load.feed(server.address(), options.history, options.rate, probes));
+        let feeding = scope.spawn(feed);
         let mut fed_at = None;
-        for number in 1.. {
-            let due = BETWEEN_MOMENTS.saturating_mul(number);
-            thread::sleep(due.saturating_sub(watch.elapsed()));
-            let moment = watch.look()?;
+        loop {
+            let due = watch.elapsed() + BETWEEN_MOMENTS;
+            while watch.elapsed() < due && (fed_at.is_some() || !feeding.is_finished()) {
+                thread::sleep(BETWEEN_LOOKS);
+            }
+            let moment = watch.look(server)?;
             let unscored = moment.unscored;
             moments.push(moment);
             if feeding.is_finished() {
                 let fed_at = *fed_at.get_or_insert_with(Instant::now);
-                if unscored < 1.0 || fed_at.elapsed() > DRAIN_LIMIT {
+                if unscored < 1.0 || fed_at.elapsed() >= drain_limit {
                     break;
                 }
             }
         }
         feeding.join().map_err(|_| io::Error::other("the feeder panicked"))?
-    })?;
-    Ok(moments)
+    })
 }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,38 +66,35 @@ impl Reading {
     }
 }
 
-/// Looks at an engine.
-pub(crate) struct Watch<'a> {
-    server: &'a Server,
-    http: SocketAddr,
+/// Looks at an engine, over all its lives.
+pub(crate) struct Watch {
     probes: Arc<Probes>,
     file: csv::Writer<File>,
     started: Instant,
     before: Reading,
 }
 
-impl<'a> Watch<'a> {
+impl Watch {
     /// Time begins now.
-    pub(crate) fn new(folder: &Path, server: &'a Server, probes: Arc<Probes>) -> io::Result<Self> {
+    pub(crate) fn new(folder: &Path, server: &Server, probes: Arc<Probes>) -> io::Result<Self> {
         let before = Reading::now(server.process_id())?;
-        Ok(Self {
-            server,
-            http: server.announced("HTTP API: http://"),
-            probes,
-            file: csv::Writer::from_path(folder.join(FILE))?,
-            started: before.at,
-            before,
-        })
+        Ok(Self { probes, file: csv::Writer::from_path(folder.join(FILE))?, started: before.at, before })
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
+    /// The engine lives anew.
+    pub(crate) fn start_anew(&mut self, server: &Server) -> io::Result<()> {
+        self.before = Reading::now(server.process_id())?;
+        Ok(())
+    }
+
     /// What is there now.
-    pub(crate) fn look(&mut self) -> io::Result<Moment> {
-        let text = get(self.http, "/metrics").body;
-        let now = Reading::now(self.server.process_id())?;
+    pub(crate) fn look(&mut self, server: &Server) -> io::Result<Moment> {
+        let text = figures(server);
+        let now = Reading::now(server.process_id())?;
         let elapsed_s = (now.at - self.started).as_secs_f64();
         let since_s = (now.at - self.before.at).as_secs_f64();
         let cores = (now.cpu_s - self.before.cpu_s) / since_s;
@@ -107,8 +103,8 @@ impl<'a> Watch<'a> {
         let (latency, under_way) = self.probes.take();
         let moment = Moment {
             elapsed_s,
-            resident_mib: self.mib("VmRSS")?,
-            anonymous_mib: self.mib("RssAnon")?,
+            resident_mib: mib(server, "VmRSS")?,
+            anonymous_mib: mib(server, "RssAnon")?,
             models_mib: figure(&text, "htmengine_resident_bytes") / BYTES_PER_MIB,
             models_resident: figure(&text, "htmengine_models_resident"),
             cores,
@@ -128,19 +124,27 @@ impl<'a> Watch<'a> {
         self.file.flush()?;
         Ok(moment)
     }
+}
 
-    fn mib(&self, key: &str) -> io::Result<f64> {
-        let kib = u32::try_from(self.server.memory_bytes(key) >> 10).map_err(io::Error::other)?;
-        Ok(f64::from(kib) / 1024.0)
-    }
+/// Whether the engine has stored so many rows.
+pub(crate) fn is_stored(server: &Server, rows: usize) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let expected = rows as f64;
+    figure(&figures(server), "htmengine_rows") >= expected
 }
 
 /// Whether the engine has so many rows, and scores of all of them.
 pub(crate) fn is_scored(server: &Server, rows: usize) -> bool {
-    let text = get(server.announced("HTTP API: http://"), "/metrics").body;
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    let expected = rows as f64;
-    figure(&text, "htmengine_rows") >= expected && figure(&text, "htmengine_rows_unscored") < 1.0
+    is_stored(server, rows) && figure(&figures(server), "htmengine_rows_unscored") < 1.0
+}
+
+fn figures(server: &Server) -> String {
+    get(server.announced("HTTP API: http://"), "/metrics").body
+}
+
+fn mib(server: &Server, key: &str) -> io::Result<f64> {
+    let kib = u32::try_from(server.memory_bytes(key) >> 10).map_err(io::Error::other)?;
+    Ok(f64::from(kib) / 1024.0)
 }
 
 /// The sum over all series with this name.

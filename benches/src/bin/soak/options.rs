@@ -1,6 +1,8 @@
 //! What the command line asks for.
 
 use std::io;
+use std::iter;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -17,6 +19,9 @@ pub(crate) struct Options {
     /// Minutes of samples.
     #[arg(long, default_value_t = 120)]
     minutes: u32,
+    /// Minutes after which the engine is killed (SIGKILL) and started again, with the rest of the samples still to come.
+    #[arg(long = "kill-after")]
+    kill_after_minutes: Option<u32>,
     /// Samples of each metric that are sent and scored, as fast as that goes, before time begins.
     #[arg(long, default_value_t = 0)]
     pub(crate) history: usize,
@@ -39,7 +44,19 @@ impl Options {
 
     /// Samples of each metric, its history included.
     pub(crate) fn rounds(&self) -> usize {
-        let samples = u64::from(self.minutes) * 60 * u64::from(self.rate);
+        self.rounds_until(self.minutes)
+    }
+
+    /// Those after the history, by the life of the engine that gets them.
+    pub(crate) fn rounds_of_lives(&self) -> Vec<Range<usize>> {
+        let killed_at = self.kill_after_minutes.map(|minutes| self.rounds_until(minutes).min(self.rounds()));
+        let begins = iter::once(self.history).chain(killed_at);
+        let ends = killed_at.into_iter().chain(iter::once(self.rounds()));
+        begins.zip(ends).map(|(begin, end)| begin..end).collect()
+    }
+
+    fn rounds_until(&self, minutes: u32) -> usize {
+        let samples = u64::from(minutes) * 60 * u64::from(self.rate);
         self.history + usize::try_from(samples).unwrap_or(usize::MAX) / self.metrics.max(1)
     }
 }

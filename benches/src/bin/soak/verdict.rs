@@ -1,6 +1,7 @@
 //! What became of the samples, and of memory and latency while they came.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use htm_bench::quantiles::{mean, median};
 use htm_tests::lone_run::scores;
@@ -71,6 +72,36 @@ impl Display for Lost {
             "sent {sent}; not stored {not_stored}, doubled {doubled}, not scored {not_scored}"
         )?;
         writeln!(formatter, "compared with models alone: {compared} rows, inexact {inexact}")
+    }
+}
+
+/// How an engine went on after it was killed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recovery {
+    /// Since samples began to come.
+    pub(crate) killed_at: Duration,
+    /// When it had announced its ports again.
+    pub(crate) started_at: Duration,
+    /// Samples sent in a second: while more rows than that wait, the engine is behind.
+    pub(crate) rate: u32,
+}
+
+impl Recovery {
+    /// In words, from a run's moments.
+    pub(crate) fn text(self, moments: &[Moment]) -> String {
+        let killed_s = self.killed_at.as_secs_f64();
+        let after = || moments.iter().filter(|moment| moment.elapsed_s > killed_s);
+        let most = after().map(|moment| moment.unscored).fold(0.0, f64::max);
+        let caught_up = after().find(|moment| moment.unscored < f64::from(self.rate));
+        let caught_up = caught_up.map_or_else(
+            || "never".to_owned(),
+            |moment| format!("{:.0} s after the kill", moment.elapsed_s - killed_s),
+        );
+        format!(
+            "killed after {killed_s:.0} s, served again {:.2} s later; then up to {most:.0} rows waited, and fewer than come \
+             in a second at last {caught_up}\n",
+            self.started_at.saturating_sub(self.killed_at).as_secs_f64(),
+        )
     }
 }
 
