@@ -9,20 +9,11 @@ use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
 use htm_tests::recording::series;
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
-use htm_tests::stored::{metric, monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
+use htm_tests::stored::{monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
+use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::wait_until;
-use htmengine::bus::Bus;
-use htmengine::bus::memory::{MemoryBus, MemoryBusLimits};
-use htmengine::bus::message::{ModelHint, ModelOutput};
 use htmengine::clock::SystemClock;
 use htmengine::engine::EngineOptions;
-use htmengine::file_system::DiskFiles;
-use htmengine::repository::Repository;
-use htmengine::repository::metric_data::StoredSample;
-use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
-use htmengine::scheduler::model_store::ModelStore;
-use htmengine::scheduler::workers::Workers;
-use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
     series(name).into_iter().map(|(_, record)| record).take(count).collect()
@@ -111,68 +102,6 @@ fn a_fresh_sample_does_not_wait_for_the_backlogs_of_others() {
     running.stop();
 }
 
-/// A scheduler whose turns the test takes, over a database of its own and a bus whose scores nobody takes.
-struct TurnByTurn {
-    folder: tempfile::TempDir,
-    repository: Arc<SqliteRepository>,
-    bus: Arc<MemoryBus>,
-}
-
-impl TurnByTurn {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("rows");
-        let repository = SqliteRepository::open(&path, OpenMode::ReadWriteCreate).expect("opens");
-        let limits = MemoryBusLimits { score_messages: usize::MAX, ..MemoryBusLimits::default() };
-        Self { folder, repository: Arc::new(repository), bus: Arc::new(MemoryBus::new(limits)) }
-    }
-
-    fn scheduler(&self) -> Scheduler {
-        Scheduler::new(SchedulerParts {
-            bus: Arc::clone(&self.bus) as _,
-            repository: Arc::clone(&self.repository) as _,
-            clock: Arc::new(SystemClock::new()),
-            store: ModelStore::new(Arc::new(DiskFiles), self.folder.path().join("models")),
-            workers: Workers::start(1, 0).expect("a thread"),
-            desk: Arc::default(),
-            figures: Arc::default(),
-            options: SchedulerOptions {
-                checkpoint_rows: 1_000,
-                memory_budget_bytes: usize::MAX,
-                max_resident_models: usize::MAX,
-                rescan_interval: None,
-            },
-        })
-    }
-
-    /// Stores samples of one metric, and says so.
-    fn add(&self, name: &str, samples: &[Record]) {
-        let model_id = metric(&*self.repository, name).expect("monitored").uid;
-        let samples: Vec<_> = samples
-            .iter()
-            .map(|record| StoredSample { timestamp: record.timestamp, value: record.value })
-            .collect();
-        let stored = self
-            .repository
-            .transact(&mut |transaction| transaction.append_rows(&model_id, &samples).map(drop));
-        stored.expect("stored");
-        self.bus.hints().publish(ModelHint { model_id, is_changed: false }).expect("there is room");
-    }
-
-    /// Rows of one metric that were stepped.
-    fn scores_of(&self, name: &str) -> usize {
-        let uid = metric(&*self.repository, name).expect("monitored").uid;
-        let deliveries = self.bus.scores().receive(usize::MAX, Duration::ZERO).expect("open");
-        let outputs = deliveries.into_iter().map(|delivery| delivery.message);
-        outputs
-            .filter_map(|output| match output {
-                ModelOutput::Scores(message) if message.model_id == uid => Some(message.scores.len()),
-                ModelOutput::Scores(_) | ModelOutput::Command(_) => None,
-            })
-            .sum()
-    }
-}
-
 #[test]
 fn a_backlog_does_not_wait_for_fresh_samples_without_end() {
     const FRESH: [&str; 2] = ["fresh.1", "fresh.2"];
@@ -182,9 +111,9 @@ fn a_backlog_does_not_wait_for_fresh_samples_without_end() {
     const BACKLOG_COMES: usize = 50;
     let long = samples("nyc_taxi", TURNS);
     let range = padded_range(&long);
-    let turns = TurnByTurn::new();
+    let turns = TurnByTurn::new(Arc::new(SystemClock::new()));
     for name in FRESH.into_iter().chain(["backlog"]) {
-        monitor(&*turns.repository, name, Some(range));
+        monitor(turns.repository(), name, Some(range));
     }
     let mut scheduler = turns.scheduler();
     for (turn, row) in long.chunks(1).enumerate() {

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use htm_core::encoder::Record;
 use htm_core::format::checkpoint;
@@ -22,13 +23,16 @@ use htm_tests::sender::{lines, send};
 use htm_tests::stored::{
     metric, monitor, row_count, rows, scored_count, wait_for_rejects, wait_for_rows, wait_for_scores,
 };
+use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::{MAX_WAIT, wait_until};
 use htmengine::backends::DATABASE_FILE;
+use htmengine::clock::{Clock, SystemClock};
 use htmengine::engine::{EngineOptions, MODELS_FOLDER};
 use htmengine::monitoring::{SystemRandom, create_metric, in_transaction};
 use htmengine::reject::RejectReason;
 use htmengine::repository::Repository;
 use htmengine::repository::metric_data::StoredSample;
+use htmengine::scheduler::{Scheduler, SchedulerTurn};
 
 /// Where the format version lies in a file.
 const VERSION_AT: usize = 8;
@@ -209,6 +213,65 @@ impl Damage {
             Self::WrongParameters => Some("its parameters are"),
         }
     }
+}
+
+/// Moves with every question, of which a share has one for each row.
+struct QuestionClock {
+    step: Duration,
+    questions: AtomicU32,
+}
+
+impl Clock for QuestionClock {
+    fn unix_seconds(&self) -> i64 {
+        SystemClock::new().unix_seconds()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.step * self.questions.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Rows of two models, by turns and far fewer than are due to be saved, that are stepped again after a kill.
+fn replayed_after_kill(rows: usize, step: Duration) -> u64 {
+    const NAMES: [&str; 2] = ["cpu.0", "cpu.1"];
+    const MAX_TURNS: usize = 10_000;
+    let samples = samples("nyc_taxi", rows + 1);
+    let range = padded_range(&samples);
+    let turns = TurnByTurn::new(Arc::new(QuestionClock { step, questions: AtomicU32::new(0) }));
+    for name in NAMES {
+        monitor(turns.repository(), name, Some(range));
+    }
+    let mut scheduler = turns.scheduler();
+    let step_all = |scheduler: &mut Scheduler, rows: usize| {
+        let is_done = (0..MAX_TURNS).any(|_| {
+            let turn = scheduler.run_once(Duration::ZERO).expect("nothing is away");
+            turns.commit_scores();
+            let is_scored = |name: &&str| count(scored_count(turns.repository(), name)) == rows;
+            turn == SchedulerTurn::Idle && NAMES.iter().all(is_scored)
+        });
+        assert!(is_done, "{rows} rows of each model are scored within {MAX_TURNS} turns");
+    };
+    for (row, sample) in samples[..rows].chunks(1).enumerate() {
+        for name in NAMES {
+            turns.add(name, sample);
+        }
+        step_all(&mut scheduler, row + 1);
+    }
+    drop(scheduler);
+    for name in NAMES {
+        turns.add(name, &samples[rows..]);
+    }
+    step_all(&mut turns.scheduler(), rows + 1);
+    turns.figures().replayed_rows
+}
+
+#[test]
+fn models_that_take_long_to_step_again_are_saved_before_they_are_due() {
+    // Ten seconds for both together and half of the most that each may lack: 100 rows of 100 ms each.
+    let slow = replayed_after_kill(280, Duration::from_millis(100));
+    assert!((2..=220).contains(&slow), "{slow} rows stepped again");
+    let quick = replayed_after_kill(280, Duration::from_millis(1));
+    assert_eq!(quick, 560, "saving pays for nothing while stepping again is quick");
 }
 
 #[test]

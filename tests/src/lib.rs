@@ -51,5 +51,7 @@ pub mod state_digest;
 pub mod stored;
 #[cfg(feature = "engine")]
 pub mod torture;
+#[cfg(feature = "engine")]
+pub mod turn_by_turn;
 pub mod waiting;
 pub mod webhook_receiver;

@@ -1,6 +1,9 @@
 //! When models are saved: those that are due, those that somebody asked for, all at the end; and what happens when the
 //! disk refuses.
 //!
+//! A model is due after a number of rows, and earlier if there are many: after a crash all that were in memory are stepped
+//! again over the rows since their files, and fresh samples wait for that.
+//!
 //! Invariant: a file never stands beyond committed scores, so a model is saved only when [`is_committed`] says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -13,6 +16,7 @@ use super::Scheduler;
 use super::checkpoint_desk::CheckpointAnswer;
 use super::hungry::Lane;
 use super::model_store::SaveError;
+use super::record::Record;
 use super::residency::{Settling, Slot};
 use super::runner::is_committed;
 use crate::file_system::FileStamp;
@@ -23,6 +27,8 @@ use crate::{profiling, self_metrics};
 const MAX_CHECKPOINTS_PER_TURN: usize = 16;
 /// Settling models looked at in one turn.
 const MAX_SETTLING_LOOKS: usize = 256;
+/// Models that settle at once for the sake of a crash, so that what is saved early is spread over time.
+const MAX_EARLY_SETTLING: usize = 4;
 /// After so long without committed scores a model is dropped and its scores are published again.
 const MAX_SETTLING: Duration = Duration::from_secs(30);
 /// First pause after the disk refused; doubles up to the last.
@@ -147,6 +153,15 @@ impl Scheduler {
     /// Rows that a model in memory has learned since its file.
     pub(super) fn unsaved_rows(&self, id: &ModelId, slot: &Slot) -> i64 {
         slot.position().0 - self.records.get(id).map_or(0, |record| record.saved.0)
+    }
+
+    /// Whether a model that has stepped all its rows is saved now for the sake of a crash.
+    pub(super) fn is_saved_early(&self, record: &Record, unsaved_rows: i64) -> bool {
+        // As of the last turn: models that are being stepped are not in their places now.
+        let models = self.figures.resident_models;
+        self.settling.len() < MAX_EARLY_SETTLING
+            && !self.is_backing_off()
+            && record.costs.is_saving_due(&self.typical, unsaved_rows, models, self.parts.workers.stepping())
     }
 
     /// Stops stepping a model until it is saved.

@@ -14,6 +14,11 @@ const MIN_SECONDS: f64 = 1e-6;
 const TYPICAL_STEP_S: f64 = 100e-6;
 const TYPICAL_CHECKPOINT_S: f64 = 3e-3;
 
+/// How long all workers together would take, after a crash, to step the models in memory over the rows since their files.
+const RECOVERY_TIME: Duration = Duration::from_secs(10);
+/// Saving a model must spare a crash so many times the time that it takes: it is done for certain, and a crash hardly ever comes.
+const MIN_SPARED: u32 = 2;
+
 /// A smoothed duration.
 #[derive(Debug, Clone, Copy, Default)]
 struct Smoothed(Option<f64>);
@@ -59,9 +64,26 @@ impl Costs {
     /// (K-1)/2 * step + checkpoint / K on top of its own step. That is least where step/2 = checkpoint / K^2,
     /// at K = sqrt(2 * checkpoint / step).
     pub(super) fn rows_worth_a_checkpoint(&self, typical: &Self) -> f64 {
-        let step = self.step.0.or(typical.step.0).unwrap_or(TYPICAL_STEP_S);
-        let checkpoint = self.checkpoint.0.or(typical.checkpoint.0).unwrap_or(TYPICAL_CHECKPOINT_S);
-        (2.0 * checkpoint / step).sqrt().max(1.0)
+        (2.0 * self.checkpoint_s(typical) / self.step_s(typical)).sqrt().max(1.0)
+    }
+
+    /// Whether a model that stays in memory is better saved after so many rows, for all `models` that are there would have to
+    /// be stepped over the rows since their files, by `workers` threads, if the process were killed. Models are saved at
+    /// different times, so that a crash costs each half of the most on average.
+    pub(super) fn is_saving_due(&self, typical: &Self, rows: i64, models: usize, workers: usize) -> bool {
+        let whole = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let most = RECOVERY_TIME.saturating_mul(2).saturating_mul(whole(workers)) / whole(models);
+        let least = Duration::from_secs_f64(self.checkpoint_s(typical)).saturating_mul(MIN_SPARED);
+        let step = Duration::from_secs_f64(self.step_s(typical));
+        step.saturating_mul(u32::try_from(rows.max(0)).unwrap_or(u32::MAX)) >= most.max(least)
+    }
+
+    fn step_s(&self, typical: &Self) -> f64 {
+        self.step.0.or(typical.step.0).unwrap_or(TYPICAL_STEP_S)
+    }
+
+    fn checkpoint_s(&self, typical: &Self) -> f64 {
+        self.checkpoint.0.or(typical.checkpoint.0).unwrap_or(TYPICAL_CHECKPOINT_S)
     }
 }
 
@@ -113,6 +135,19 @@ mod tests {
         let best = (1..200).min_by(|a, b| cost(*a).total_cmp(&cost(*b))).expect("some");
         let derived = costs(80, 4_000).rows_worth_a_checkpoint(&Costs::default());
         assert_eq!(i64::from(best), whole_rows(derived, 1000));
+    }
+
+    #[test]
+    fn the_more_models_the_earlier_they_are_saved() {
+        let costs = costs(100, 3_000);
+        let first = |models, workers| {
+            let is_due = |rows: &i64| costs.is_saving_due(&Costs::default(), *rows, models, workers);
+            (0..100_000).find(is_due)
+        };
+        assert_eq!(first(1_000, 1), Some(200), "half of 200 rows of 1,000 models, in 10 s");
+        assert_eq!(first(1_000, 4), Some(800), "four can step four times as many");
+        assert_eq!(first(100_000, 1), Some(60), "never before it spares twice what it costs");
+        assert_eq!(first(1, 1), None, "one model is stepped again at once");
     }
 
     #[test]

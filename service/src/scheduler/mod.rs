@@ -107,7 +107,7 @@ pub struct SchedulerParts {
 /// Settings of a scheduler.
 #[derive(Debug, Clone, Copy)]
 pub struct SchedulerOptions {
-    /// A model is saved after so many rows at the latest.
+    /// A model is saved after so many rows at the latest; earlier where a crash would cost too much.
     pub checkpoint_rows: i64,
     /// Models leave memory, newcomers first, so as not to take more.
     pub memory_budget_bytes: usize,
@@ -462,6 +462,7 @@ impl Scheduler {
         }
         let unsaved_rows = slot.position().0 - record.saved.0;
         let due = record.rows_between_checkpoints(&id, self.parts.options.checkpoint_rows);
+        let is_due = unsaved_rows >= due || (!has_more && self.is_saved_early(&record, unsaved_rows));
         self.records.insert(id.clone(), record);
         if stepped.was_swapped_in && !has_more {
             self.residency.insert_newcomer(id.clone(), slot);
@@ -469,7 +470,7 @@ impl Scheduler {
             self.residency.insert(id.clone(), slot);
         }
         let is_wanted = self.round.as_mut().is_some_and(|round| round.wants(&id, unsaved_rows, has_more));
-        if is_wanted || unsaved_rows >= due {
+        if is_wanted || is_due {
             self.begin_settling(&id);
         }
         if has_more {
