@@ -9,14 +9,14 @@
 //! wanted stays. Of memory for a share of the models, that share is then found here. Every 32nd newcomer stays too, which
 //! is how those that nobody wants any more lose their places.
 //!
-//! Of those that stay, a lot that each drew for good says who leaves, not the time of use: models that leave in the order of
-//! use are neighbours in the round, and whoever comes behind a row of absent ones waits until all of them were read. Those
-//! that were not used for some rounds leave before the others, whatever their lot.
+//! A lot that each drew for good says who leaves first, of newcomers as of those that stay, not the time of use: models that
+//! leave in the order of use, or find no place any more when memory first fills, are neighbours in the round, and whoever
+//! comes behind a row of absent ones waits until all of them were read. Of those that stay, the ones that were not used for
+//! some rounds leave before the others, whatever their lot.
 //!
 //! Source: the bimodal insertion policy of Qureshi and others, "Adaptive Insertion Policies for High Performance Caching"
 //! (2007), over a fixed order within an epoch instead of the order of use.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -66,11 +66,11 @@ const NEWCOMERS_TO_ONE_STAYING: u64 = 32;
 /// A stretch of time in which as many models are used as there are in memory, so often.
 const ROUNDS_PER_EPOCH: u64 = 4;
 
-/// A model's place in the order of leaving: first newcomers, the newest of them before all; then those that stay, by the epoch
-/// in which they were last used and their lots. No two are equal.
+/// A model's place in the order of leaving: first newcomers, by their lots; then those that stay, by the epoch in which they were
+/// last used and their lots. No two are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    Newcomer { last_use: Reverse<u64> },
+    Newcomer { lot: u64, last_use: u64 },
     Staying { epoch: u64, lot: u64, last_use: u64 },
 }
 
@@ -111,10 +111,11 @@ impl Residency {
             self.epoch_began_with = self.last_use;
         }
         let last_use = self.last_use;
+        let lot = lot(&id);
         let rank = if stays {
-            Rank::Staying { epoch: self.epoch, lot: lot(&id), last_use }
+            Rank::Staying { epoch: self.epoch, lot, last_use }
         } else {
-            Rank::Newcomer { last_use: Reverse(last_use) }
+            Rank::Newcomer { lot, last_use }
         };
         self.by_rank.insert(rank, id.clone());
         if let Some((rank, _)) = self.slots.insert(id, (rank, slot)) {
@@ -223,13 +224,25 @@ mod tests {
         assert!(found >= 30, "{found}");
     }
 
+    fn absent(part: &[bool]) -> usize {
+        part.iter().filter(|is_found| !**is_found).count()
+    }
+
     /// In the order of use, all of a twentieth of the round were absent.
     #[test]
     fn models_that_leave_lie_all_over_the_round() {
         let seats = |records| 400 - records / 133;
         let found = play(0..400, seats, &mut Residency::default(), 20);
-        let absent = |part: &[bool]| part.iter().filter(|is_found| !**is_found).count();
         assert!((55..=70).contains(&absent(&found)), "{}", absent(&found));
+        let fullest = found.chunks(20).map(absent).max();
+        assert!(fullest <= Some(10), "{fullest:?} of 20");
+    }
+
+    /// With the newest newcomer leaving first, the last of the first round were absent ever after.
+    #[test]
+    fn models_that_came_too_late_for_a_place_lie_all_over_the_round() {
+        let found = play(0..400, |_| 340, &mut Residency::default(), 3);
+        assert!((60..=64).contains(&absent(&found)), "{}", absent(&found));
         let fullest = found.chunks(20).map(absent).max();
         assert!(fullest <= Some(10), "{fullest:?} of 20");
     }
