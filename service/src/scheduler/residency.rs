@@ -66,12 +66,13 @@ const NEWCOMERS_TO_ONE_STAYING: u64 = 32;
 /// A stretch of time in which as many models are used as there are in memory, so often.
 const ROUNDS_PER_EPOCH: u64 = 4;
 
-/// A model's place in the order of leaving: first newcomers, by their lots; then those that stay, by the epoch in which they were
-/// last used and their lots. No two are equal.
+/// A model's place in the order of leaving. No two are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Newcomer { lot: u64, last_use: u64 },
-    Staying { epoch: u64, lot: u64, last_use: u64 },
+struct Rank {
+    /// In which it was last used; `None` of newcomers, which leave before all others.
+    epoch: Option<u64>,
+    lot: u64,
+    last_use: u64,
 }
 
 /// A model's lot, the same in every run.
@@ -110,13 +111,7 @@ impl Residency {
             self.epoch += 1;
             self.epoch_began_with = self.last_use;
         }
-        let last_use = self.last_use;
-        let lot = lot(&id);
-        let rank = if stays {
-            Rank::Staying { epoch: self.epoch, lot, last_use }
-        } else {
-            Rank::Newcomer { lot, last_use }
-        };
+        let rank = Rank { epoch: stays.then_some(self.epoch), lot: lot(&id), last_use: self.last_use };
         self.by_rank.insert(rank, id.clone());
         if let Some((rank, _)) = self.slots.insert(id, (rank, slot)) {
             self.by_rank.remove(&rank);
