@@ -1,10 +1,11 @@
 //! Hours of samples into one engine that has far more models than memory: does anything grow, slow down or get lost?
 //!
-//! `soak [--metrics N] [--rate S] [--minutes T] [--kill-after K] [--history H] [--memory-budget MIB] --out DIR`: `htmengine serve`
-//! as a process of its own, N metrics (20,000) with declared ranges whose models share MIB (1,024) of memory, and S samples a second
-//! (2,000) for T minutes (120) over one connection, evenly spread. Before time begins, H samples (0) of each metric are scored,
-//! for young models grow. After K minutes, if that is asked for, sending pauses until all that was sent is stored, the engine is
-//! killed and started again, and sending goes on at once; told is how long the engine was behind. `soak --draw DIR` only draws the picture of such a run again.
+//! `soak [--metrics N] [--rate S] [--minutes T] [--kill-after K] [--history H] [--memory-budget MIB] --out DIR`:
+//! `htmengine serve` as a process of its own, N metrics (20,000) with declared ranges whose models share MIB (1,024) of memory,
+//! and S samples a second (2,000) for T minutes (120) over one connection, evenly spread. Before time begins, H samples (0) of
+//! each metric are scored, for young models grow. After K minutes, if that is asked for, sending pauses until all that was sent
+//! is stored, the engine is killed and started again, and sending goes on at once; told is how long the engine was behind.
+//! `soak --draw DIR` only draws the picture of such a run again.
 //!
 //! Every ten seconds a line is added to `DIR/soak.csv`: memory, processor time, queues, models in memory, swaps, and how long
 //! the samples of one metric in a hundred took from being written to the socket until their scores came back as live
@@ -132,9 +133,9 @@ fn soak(
 ) -> io::Result<()> {
     thread::scope(|scope| {
         let feeding = scope.spawn(feed);
-        let mut fed_at = None;
+        let (mut due, mut fed_at) = (watch.elapsed(), None);
         loop {
-            let due = watch.elapsed() + BETWEEN_MOMENTS;
+            due += BETWEEN_MOMENTS;
             while watch.elapsed() < due && (fed_at.is_some() || !feeding.is_finished()) {
                 thread::sleep(BETWEEN_LOOKS);
             }

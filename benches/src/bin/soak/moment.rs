@@ -128,14 +128,19 @@ impl Watch {
 
 /// Whether the engine has stored so many rows.
 pub(crate) fn is_stored(server: &Server, rows: usize) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    let expected = rows as f64;
-    figure(&figures(server), "htmengine_rows") >= expected
+    has_rows(&figures(server), rows)
 }
 
 /// Whether the engine has so many rows, and scores of all of them.
 pub(crate) fn is_scored(server: &Server, rows: usize) -> bool {
-    is_stored(server, rows) && figure(&figures(server), "htmengine_rows_unscored") < 1.0
+    let text = figures(server);
+    has_rows(&text, rows) && figure(&text, "htmengine_rows_unscored") < 1.0
+}
+
+fn has_rows(text: &str, rows: usize) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let expected = rows as f64;
+    figure(text, "htmengine_rows") >= expected
 }
 
 fn figures(server: &Server) -> String {
