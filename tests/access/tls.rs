@@ -208,3 +208,21 @@ fn handshakes_that_never_end_give_their_places_up() {
         is_answered.store(true, Ordering::Relaxed);
     });
 }
+
+/// Answers that no buffers between client and server hold.
+const MANY_ANSWERS: usize = 200;
+
+#[test]
+fn a_client_that_never_reads_its_answers_gives_its_place_up() {
+    let ours = Authority::new();
+    let Certificate { authority, certificate, key } = ours.certificate("server");
+    let site = Site::start(&settings(&certificate, &key));
+    let api = site.server.announced("HTTP API: https://");
+    let sockets_before = site.server.socket_count();
+    let mut client = connect_tls(api, &authority);
+    let request = "GET /assets/vendor/uplot/uPlot.iife.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.write_all(request.repeat(MANY_ANSWERS).as_bytes()).expect("sent");
+    wait_until("a connection", || site.server.socket_count() > sockets_before);
+    wait_until("its end", || site.server.socket_count() == sockets_before);
+    drop(client);
+}

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{File, read_to_string};
+use std::fs::{self, File, read_to_string};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -245,6 +245,17 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a known key");
         let kib = line.trim_start_matches(':').trim_end_matches("kB").trim();
         kib.parse::<u64>().expect("a number of kibibytes") * 1024
+    }
+
+    /// How many sockets it has open.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    pub fn socket_count(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process");
+        // What was closed meanwhile cannot be read any more.
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Whether it runs.

@@ -3,6 +3,9 @@
 //! A handshake is part of the connection, which waits for it when it is first read: accepting goes on meanwhile. A
 //! connection has its place from the first byte, so handshakes are bounded in number as connections are, and one that lasts
 //! longer than [`HANDSHAKE_TIMEOUT`] gives its place up.
+//!
+//! Bytes that trickle in are no silence; a request has to be there, and its answer begun, within [`REQUEST_LIMIT`] all the
+//! same. Nor is an answer that a client leaves in the buffers of TLS a sign of life.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +29,9 @@ use crate::live_setting::LiveSetting;
 pub(super) const MAX_CONNECTIONS: usize = 256;
 /// A connection over which nothing moves for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// From the first byte of a request to the first byte of its answer. The gate's own limit begins with the head's end, so
+/// this is mostly how long a head may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(75);
 /// How long a client may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after accepting failed, mostly for want of file descriptors.
@@ -52,7 +58,7 @@ impl BoundedListener {
             }
             None => (Stream::Plain(stream), IDLE_TIMEOUT),
         };
-        Connection { stream, silence: Box::pin(sleep(patience)), _place: place }
+        Connection { stream, silence: Box::pin(sleep(patience)), asked_at: None, _place: place }
     }
 }
 
@@ -102,12 +108,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 pub(super) struct Connection {
     stream: Stream,
     silence: Pin<Box<Sleep>>,
+    /// When the first byte came since something was last answered.
+    asked_at: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// Does `work` with the stream once there is one. Starts the silence anew when something moved; ends the connection
-    /// when it lasted too long.
+    /// Does `work` with the stream once there is one. Ends the connection when that waits too long.
     fn watched<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -119,15 +126,31 @@ impl Connection {
             Poll::Pending => Poll::Pending,
         };
         match polled {
-            Poll::Ready(moved) => {
-                self.silence.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
-                Poll::Ready(moved)
-            }
             Poll::Pending if self.silence.as_mut().poll(context).is_ready() => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) | Poll::Pending => polled,
         }
+    }
+
+    /// Starts the silence anew after a read or a write.
+    fn moved(&mut self) {
+        let now = Instant::now();
+        let silent = now + IDLE_TIMEOUT;
+        let until = self.asked_at.map_or(silent, |asked_at| silent.min(asked_at + REQUEST_LIMIT));
+        self.silence.as_mut().reset(until);
+    }
+
+    /// As [`Self::watched`], for writes.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        work: impl FnOnce(Pin<&mut dyn Duplex>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.watched(context, work))?;
+        self.asked_at = None;
+        self.moved();
+        Poll::Ready(Ok(written))
     }
 
     /// The stream, when the handshake is over.
@@ -153,17 +176,24 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.watched(context, |stream, context| stream.poll_read(context, buffer))
+        let already = buffer.filled().len();
+        ready!(self.watched(context, |stream, context| stream.poll_read(context, buffer)))?;
+        if buffer.filled().len() > already {
+            self.asked_at.get_or_insert_with(Instant::now);
+            self.moved();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
+#[expect(clippy::redundant_closure_for_method_calls, reason = "a method's path fixes the stream's lifetime")]
 impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.watched(context, |stream, context| stream.poll_write(context, bytes))
+        self.written(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -171,7 +201,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watched(context, |stream, context| stream.poll_write_vectored(context, parts))
+        self.written(context, |stream, context| stream.poll_write_vectored(context, parts))
     }
 
     /// Both kinds take parts; asked once, before the handshake.
@@ -180,20 +210,87 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        if matches!(self.stream, Stream::Handshake(_)) {
             // Nothing was written yet.
-            Stream::Handshake(_) => Poll::Ready(Ok(())),
+            return Poll::Ready(Ok(()));
         }
+        self.watched(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        if matches!(self.stream, Stream::Handshake(_)) {
             // Dropping it closes it.
-            Stream::Handshake(_) => Poll::Ready(Ok(())),
+            return Poll::Ready(Ok(()));
         }
+        self.watched(context, |stream, context| stream.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A connection as the server has it, and the client's side.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let mut listener = BoundedListener::new(listener, None);
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).await.expect("connected");
+        // The clock here runs ahead of acknowledgements that bytes would wait for.
+        client.set_nodelay(true).expect("set");
+        (listener.accept().await.0, client)
+    }
+
+    /// How long the connection lasts while `client` does something.
+    async fn lasted(mut connection: Connection, client: impl Future<Output = ()>) -> Duration {
+        let begun = Instant::now();
+        let served = async {
+            let mut byte = [0];
+            while connection.read_exact(&mut byte).await.is_ok() {
+                if byte == *b"!" {
+                    connection.write_all(b"an answer").await.expect("written");
+                }
+            }
+        };
+        tokio::select! {
+            () = served => begun.elapsed(),
+            () = client => panic!("the client was done first"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends() {
+        let (connection, _client) = pair().await;
+        assert_eq!(lasted(connection, std::future::pending()).await.as_secs(), IDLE_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_is_not_waited_for() {
+        let (connection, mut client) = pair().await;
+        let trickle = async {
+            loop {
+                client.write_all(b"a").await.expect("sent");
+                sleep(Duration::from_secs(20)).await;
+            }
+        };
+        assert_eq!(lasted(connection, trickle).await.as_secs(), REQUEST_LIMIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_are_answered_keep_a_connection_open() {
+        let (connection, mut client) = pair().await;
+        let requests = async {
+            for _ in 0..10 {
+                client.write_all(b"a").await.expect("sent");
+                sleep(Duration::from_secs(20)).await;
+                client.write_all(b"!").await.expect("sent");
+                sleep(Duration::from_secs(20)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let open = Duration::from_secs(10 * 40 - 20) + IDLE_TIMEOUT;
+        assert_eq!(lasted(connection, requests).await.as_secs(), open.as_secs());
     }
 }
