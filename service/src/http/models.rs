@@ -109,7 +109,8 @@ async fn activate(State(shared): State<Shared>, Segment(reference): Segment) -> 
 
 /// `GET /api/v1/models/NAME/export`.
 async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
-    let text = shared.run(move |operations| Ok(operations.export_model(&reference)?.to_string())).await?;
+    let text =
+        shared.run_large(move |operations| Ok(operations.export_model(&reference)?.to_string())).await?;
     Ok(json_text_answer(text))
 }
 
@@ -117,20 +118,20 @@ async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Re
 async fn import(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
     body.text()?;
     let imported = shared
-        .run(move |operations| operations.import_model(str::from_utf8(&body.0).unwrap_or_default()))
+        .run_large(move |operations| operations.import_model(str::from_utf8(&body.0).unwrap_or_default()))
         .await?;
     Ok(json_answer(StatusCode::CREATED, monitored_json(&imported)))
 }
 
-pub(super) fn read_json(body: &Whole) -> Result<Value, ApiError> {
+pub(super) fn read_json(body: &Whole) -> Result<Value, OperationError> {
     serde_json::from_slice(&body.0)
-        .map_err(|error| ApiError::bad_request(&format!("the body is no JSON: {error}")))
+        .map_err(|error| OperationError::invalid(format!("the body is no JSON: {error}")))
 }
 
-pub(super) fn check_count(specs: &[Value]) -> Result<(), ApiError> {
+pub(super) fn check_count(specs: &[Value]) -> Result<(), OperationError> {
     if specs.len() > MAX_SPECS {
         let message = format!("{} specifications; at most {MAX_SPECS} are taken at once", specs.len());
-        return Err(ApiError::bad_request(&message));
+        return Err(OperationError::invalid(message));
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ use crate::sample::SampleLimits;
 
 /// Operations carried out at once. They hold a thread each, also when their client has gone.
 const MAX_BLOCKING: usize = 32;
+/// Of these, those that hold many rows or a large body at once.
+const MAX_LARGE: usize = 4;
 
 /// What handlers know beside operations.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) struct Site {
 pub(super) struct Shared {
     operations: Arc<Operations>,
     threads: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     /// Places of readers that follow live.
     pub(super) readers: Arc<Semaphore>,
     pub(super) site: Arc<Site>,
@@ -44,6 +47,7 @@ impl Shared {
         Self {
             operations,
             threads: Arc::new(Semaphore::new(MAX_BLOCKING)),
+            large: Arc::new(Semaphore::new(MAX_LARGE)),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             site: Arc::new(site),
         }
@@ -71,5 +75,21 @@ impl Shared {
                 "the request ended in a panic (see the log); please report this",
             )),
         }
+    }
+
+    /// As [`Self::run`], for work that takes much memory; few of its kind go on at once.
+    pub(super) async fn run_large<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Operations) -> Result<T, OperationError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(place) = Arc::clone(&self.large).acquire_owned().await else {
+            return Err(ApiError::stopping());
+        };
+        // Held by the work, which goes on when its client has gone.
+        self.run(move |operations| {
+            let _place = place;
+            work(operations)
+        })
+        .await
     }
 }

@@ -4,11 +4,15 @@
 //! Departures: no API key; data only as JSON (no msgpack stream) and one metric at a time; specifications take what
 //! `/api/v1/models` takes; a bad one of a list does not stop those after it.
 
+use std::io;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -76,15 +80,7 @@ async fn show(State(shared): State<Shared>, Segment(reference): Segment) -> Resu
 }
 
 async fn create(State(shared): State<Shared>, body: Whole) -> Result<Response, ApiError> {
-    let specs = match read_json(&body)? {
-        Value::Array(specs) => specs,
-        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-            vec![one]
-        }
-    };
-    check_count(&specs)?;
-    drop(body);
-    let made = shared.run(move |operations| Ok(create_all(operations, specs))).await?;
+    let made = shared.run_large(move |operations| create_all(operations, body)).await?;
     let rows: Vec<Value> = made.iter().map(|it| it.as_ref().map_or_else(error_json, metric_json)).collect();
     if rows.len() == 1
         && let Some(Err(error)) = made.into_iter().next()
@@ -96,8 +92,20 @@ async fn create(State(shared): State<Shared>, body: Whole) -> Result<Response, A
     Ok(json_answer(status, rows.into()))
 }
 
-fn create_all(operations: &Operations, specs: Vec<Value>) -> Vec<Result<Metric, OperationError>> {
-    specs.into_iter().map(|spec| create_one(operations, spec)).collect()
+/// Of each specification by itself what came of it.
+fn create_all(
+    operations: &Operations,
+    body: Whole,
+) -> Result<Vec<Result<Metric, OperationError>>, OperationError> {
+    let specs = match read_json(&body)? {
+        Value::Array(specs) => specs,
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            vec![one]
+        }
+    };
+    drop(body);
+    check_count(&specs)?;
+    Ok(specs.into_iter().map(|spec| create_one(operations, spec)).collect())
 }
 
 /// One that is monitored already is shown as it is.
@@ -195,21 +203,36 @@ async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
 }
 
 async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Result<Response, ApiError> {
-    let text =
-        shared.run(move |operations| Ok(json!([operations.export_model(&reference)?]).to_string())).await?;
+    let text = shared
+        .run_large(move |operations| Ok(json!([operations.export_model(&reference)?]).to_string()))
+        .await?;
     Ok(json_text_answer(text))
 }
 
+/// One model after another, so that no more than one at a time is in memory.
 async fn export_all(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    let text = shared
-        .run(|operations| {
-            let metrics = monitored(operations)?;
-            let list =
-                metrics.iter().map(|metric| operations.export(metric)).collect::<Result<Vec<_>, _>>()?;
-            Ok(Value::from(list).to_string())
-        })
-        .await?;
-    Ok(json_text_answer(text))
+    let metrics = shared.run(monitored).await?.into_iter();
+    let exports = stream::try_unfold(Some((metrics, "[")), move |left| {
+        let shared = shared.clone();
+        async move {
+            let Some((mut metrics, opening)) = left else { return Ok::<_, ApiError>(None) };
+            let Some(metric) = metrics.next() else {
+                let end = if opening == "[" { "[]" } else { "]" };
+                return Ok(Some((end.to_owned(), None)));
+            };
+            let export =
+                move |operations: &Operations| Ok(format!("{opening}{}", operations.export(&metric)?));
+            let text = shared.run_large(export).await?;
+            Ok(Some((text, Some((metrics, ",")))))
+        }
+    });
+    let mut exports = Box::pin(exports);
+    // Before the answer begins, so that a failure still is an error with a status; a later one breaks the answer off.
+    let first = exports.try_next().await?;
+    let rest =
+        exports.map_err(|error| io::Error::other(format!("exporting a model failed: {}", error.message())));
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((json, Body::from_stream(stream::iter(first.map(Ok)).chain(rest))).into_response())
 }
 
 /// `DELETE /_instances` with a list of servers: gives up all their models.

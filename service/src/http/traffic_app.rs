@@ -6,10 +6,11 @@
 //! Source: the Express server of htmengine-traffic-tutorial.
 //! Departures: `anomalyAverage` takes one pass over the rows instead of one for each time; `anomalyAbove` says why it
 //! fails; the matrix and the averages take `since` and `until` too and end with an error beyond [`MAX_ROWS`] rows, where
-//! the original ran out of memory.
+//! the original ran out of memory; the matrix is bounded by [`MAX_CELLS`], too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
 
 use axum::Router;
 use axum::extract::State;
@@ -33,6 +34,8 @@ use crate::repository::metric_data::{DataQuery, MetricRow};
 
 /// Rows of one answer.
 pub(super) const MAX_ROWS: usize = 2_000_000;
+/// Times of the matrix times its routes.
+const MAX_CELLS: usize = 20_000_000;
 /// Scores from this on count in the averages, as in the original.
 const HIGH_SCORE: f64 = 0.9;
 /// Seconds to either side that an average looks at.
@@ -139,7 +142,7 @@ async fn data(
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
     let text = shared
-        .run(move |operations| {
+        .run_large(move |operations| {
             let routes = [Route::of(find_route(operations, &id)?)];
             let zone = new_york();
             let mut text = "timestamp,value,anomaly\n".to_owned();
@@ -163,7 +166,7 @@ async fn path_details(
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
     let value = shared
-        .run(move |operations| {
+        .run_large(move |operations| {
             let wanted: Option<Vec<&str>> = options.id.as_deref().map(|ids| ids.split(',').collect());
             let routes = all_routes(operations, options.borough.as_deref())?;
             let mut paths = Map::new();
@@ -191,13 +194,17 @@ async fn anomalies(
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
     let text = shared
-        .run(move |operations| {
+        .run_large(move |operations| {
             let routes = all_routes(operations, options.borough.as_deref())?;
-            let mut matrix: BTreeMap<i64, Vec<Option<f64>>> = BTreeMap::new();
+            // Of each time the routes in order that have a score then.
+            let mut matrix: BTreeMap<i64, Vec<(usize, f64)>> = BTreeMap::new();
             each_row(operations, &routes, &options.query(), |at, row| {
-                matrix.entry(row.timestamp).or_insert_with(|| vec![None; routes.len()])[at] =
-                    row.anomaly_score;
+                let scores = matrix.entry(row.timestamp).or_default();
+                // The last of rows of one time.
+                let _ = scores.pop_if(|(last, _)| *last == at);
+                scores.extend(row.anomaly_score.map(|score| (at, score)));
             })?;
+            check_cells(matrix.len(), routes.len())?;
             let zone = new_york();
             let mut text = "timestamp".to_owned();
             for route in &routes {
@@ -206,10 +213,13 @@ async fn anomalies(
             text.push('\n');
             for (timestamp, scores) in matrix {
                 text.push_str(&local_time(timestamp, &zone));
-                for score in scores {
-                    text.push(',');
-                    text.push_str(&score.map_or_else(String::new, repr));
+                let mut columns = 0;
+                for (at, score) in scores {
+                    text.extend(iter::repeat_n(',', at + 1 - columns));
+                    text.push_str(&repr(score));
+                    columns = at + 1;
                 }
+                text.extend(iter::repeat_n(',', routes.len() - columns));
                 text.push('\n');
             }
             Ok(text)
@@ -218,13 +228,22 @@ async fn anomalies(
     Ok(csv_answer(text))
 }
 
+fn check_cells(times: usize, routes: usize) -> Result<(), OperationError> {
+    if times.saturating_mul(routes) > MAX_CELLS {
+        return Err(OperationError::invalid(format!(
+            "{times} times of {routes} routes are more than {MAX_CELLS} cells; ask for fewer with since, until or borough"
+        )));
+    }
+    Ok(())
+}
+
 /// `GET /data/anomalyAverage`: mean score, and how many are high, around each time.
 async fn anomaly_average(
     State(shared): State<Shared>,
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
     let text = shared
-        .run(move |operations| {
+        .run_large(move |operations| {
             let routes = all_routes(operations, options.borough.as_deref())?;
             // Of each time: sum, count, and how many are high.
             let mut times: BTreeMap<i64, (f64, u32, u32)> = BTreeMap::new();
@@ -259,7 +278,7 @@ async fn anomaly_above(
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
     let list = shared
-        .run(move |operations| {
+        .run_large(move |operations| {
             let threshold = options.threshold.filter(|it| it.is_finite()).unwrap_or(HIGH_SCORE);
             let routes = all_routes(operations, options.borough.as_deref())?;
             let mut counts = vec![0_u64; routes.len()];
