@@ -36,6 +36,22 @@ fn keys_come_and_go_without_a_restart() {
 }
 
 #[test]
+fn a_reader_whose_key_was_taken_out_follows_no_longer() {
+    let ((gone, gone_stanza), (_, stanza)) = (new_key("read", "gone"), new_key("read", "kept"));
+    let site = Site::start(&format!("{gone_stanza}{stanza}"));
+    let mut reader = connect(site.api());
+    let head = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {gone}\r\n\r\n");
+    reader.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 1_024];
+    let length = reader.read(&mut answer).expect("a head");
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));
+    site.reload(&stanza);
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).expect("the stream's end");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
 fn the_last_key_of_a_server_that_others_reach_stays() {
     let (key, stanza) = new_key("read", "only");
     let site = Site::start_at("0.0.0.0:0", &stanza, &[]);

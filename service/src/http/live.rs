@@ -1,7 +1,8 @@
 //! `/api/v1/stream`: finished rows as they come, as Server-Sent Events.
 //!
 //! Each reader has a thread that waits at the bus and a short queue to its connection. A reader that takes nothing loses
-//! the oldest messages at the bus and is told how many (`event: lost`); it never slows the engine down.
+//! the oldest messages at the bus and is told how many (`event: lost`); it never slows the engine down. When the API keys
+//! change, all streams end: a browser connects anew by itself, and whoever may not any more is refused then.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -76,12 +77,13 @@ async fn stream_rows(
     };
     let subscription = shared.run(|operations| Ok(operations.follow())).await?;
     let Some(subscription) = subscription else { return Err(ApiError::stopping()) };
+    let (keys, known) = (shared.site.keys.clone(), shared.site.keys.get());
     let (events, received) = mpsc::channel(MAX_WAITING_EVENTS);
     std::thread::Builder::new()
         .name("live".to_owned())
         .spawn(move || {
             let _place = place;
-            follow(subscription, &wanted, &events);
+            follow(subscription, &wanted, &events, || *keys.get() == *known);
         })
         .map_err(|_| ApiError::stopping())?;
     let stream = stream::unfold(received, |mut received| async move {
@@ -91,13 +93,14 @@ async fn stream_rows(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-/// Until the reader or the bus has gone.
+/// Until the reader or the bus has gone, or the reader may follow no more.
 fn follow(
     mut subscription: Box<dyn Subscription<ResultMessage>>,
     wanted: &Wanted,
     events: &mpsc::Sender<Event>,
+    may_follow: impl Fn() -> bool,
 ) {
-    loop {
+    while may_follow() {
         let event = match subscription.receive(RECEIVE_WAIT) {
             Ok(Some(ResultMessage::Inference(results))) => wanted.event(&results),
             Ok(Some(ResultMessage::Command(_)) | None) => None,

@@ -139,6 +139,7 @@ impl HttpServer {
             refusal,
         };
         let site = Site {
+            keys: keys.clone(),
             limits: options.limits,
             slash_names: options.slash_names,
             settings: options.settings,

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
 use super::live::MAX_READERS;
+use crate::api_key::ApiKey;
 use crate::config::table::Entry;
 use crate::live_setting::LiveSetting;
 use crate::operations::overview::Gauge;
@@ -21,6 +22,8 @@ const MAX_LARGE: usize = 4;
 /// What handlers know beside operations.
 #[derive(Debug)]
 pub(super) struct Site {
+    /// Who may ask.
+    pub(super) keys: LiveSetting<Vec<ApiKey>>,
     /// What a sample may look like.
     pub(super) limits: SampleLimits,
     /// Whether metric names of the web application keep the slash of their path.
