@@ -217,7 +217,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ],
     );
     config.write("application.conf", "nonsense\n");
-    refused(&config, &["application.conf:1 has 'nonsense' before the first [section]"]);
+    refused(&config, &["application.conf:1 is a line before the first [section]"]);
 }
 
 #[test]

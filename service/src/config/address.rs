@@ -207,7 +207,7 @@ fn without_password(text: &str) -> String {
     }
     // Without a host after it, a login looks like a host with a port.
     match host.split_once(':') {
-        Some((name, port)) if !port.starts_with(|c: char| c.is_ascii_digit()) => {
+        Some((name, port)) if port.parse::<u16>().is_err() => {
             format!("{scheme}://{name}:***")
         }
         _ if scheme.is_empty() => format!("{host}{options}"),

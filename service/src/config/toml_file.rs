@@ -109,6 +109,8 @@ pub(super) fn read(path: &Path) -> Result<FromToml, String> {
 
 /// Parts of the names of settings that are secret, or that hold secrets.
 const SECRET_NAMES: [&str; 7] = ["key", "database", "broker", "url", "headers", "hash", "authorization"];
+/// The setting whose own keys are anybody's, with secrets as their values.
+const HEADERS: &str = "headers";
 /// What the reader says without telling a value.
 const VALUELESS: [&str; 3] = ["unknown field", "missing field", "duplicate key"];
 
@@ -117,8 +119,9 @@ fn told(text: &str, error: &toml::de::Error) -> String {
     let span = error.span().unwrap_or_default();
     let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let end = text.get(span.end..).and_then(|after| after.find('\n')).map_or(text.len(), |at| span.end + at);
-    let lines = text.get(start..end).unwrap_or(text).to_lowercase();
-    if !SECRET_NAMES.iter().any(|name| lines.contains(name)) {
+    let lines = text.get(start..end).unwrap_or(text);
+    let table = table_before(text.get(..start).unwrap_or(text)).to_lowercase();
+    if is_plain_setting(lines) && !table.contains(HEADERS) {
         return error.to_string();
     }
     let line = 1 + text.get(..span.start).unwrap_or_default().matches('\n').count();
@@ -129,6 +132,32 @@ fn told(text: &str, error: &toml::de::Error) -> String {
         "it cannot be read as the setting that it is"
     };
     format!("line {line} (not shown, as it may hold a secret): {what}")
+}
+
+/// What lies above a line in its table, the table's own name included.
+fn table_before(above: &str) -> &str {
+    let begins = |line: &str| line.trim_start().starts_with('[');
+    let lines = above.split_inclusive('\n').rev();
+    let mut length = 0;
+    for line in lines {
+        length += line.len();
+        if begins(line) {
+            break;
+        }
+    }
+    &above[above.len() - length..]
+}
+
+/// Whether this is one line, `name = value`, and the name is none of a secret. Another line of a value is not.
+fn is_plain_setting(lines: &str) -> bool {
+    let lower = lines.to_lowercase();
+    let Some((name, value)) = lower.split_once('=') else { return false };
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    is_name(name.trim())
+        && !matches!(value.trim().chars().next(), None | Some('='))
+        && !lines.contains('\n')
+        && !SECRET_NAMES.iter().any(|secret| lower.contains(secret))
 }
 
 fn addresses(file: &TomlFile, layer: &dyn Fn(Range<usize>) -> Layer) -> Result<Said, String> {
