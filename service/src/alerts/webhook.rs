@@ -1,10 +1,13 @@
 //! One HTTP POST and what came of it.
 //!
 //! Connection, sending and answer share one time limit; redirects are not followed, so that a body never goes where
-//! nobody said; of an answer only the beginning is read. Certificates are checked against the platform's roots.
+//! nobody said; of an answer only the beginning is read. Neither errors nor what the receiver said show the parts of the
+//! channel that are secret: receivers like to repeat the path that they do not know. Certificates are checked against the platform's roots.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::io::Read;
+use std::{fmt, iter};
 
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -16,6 +19,10 @@ use crate::repository::alert::MAX_ERROR_CHARS;
 const MAX_ANSWER_BYTES: u64 = 4_096;
 /// Of an answer's body so much is told.
 const MAX_TOLD_CHARS: usize = 160;
+/// What stands in for a secret.
+const HIDDEN: &str = "***";
+/// Parts of an address that are shorter tell nothing.
+const MIN_SECRET_CHARS: usize = 4;
 
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +62,7 @@ impl Verdict {
 pub struct Poster {
     agent: Agent,
     channel: Channel,
+    secrets: Secrets,
 }
 
 impl Poster {
@@ -69,7 +77,7 @@ impl Poster {
             .user_agent(concat!("htmengine/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();
-        Self { agent: config.into(), channel: channel.clone() }
+        Self { agent: config.into(), secrets: Secrets::of(channel), channel: channel.clone() }
     }
 
     /// Sends one body. Takes as long as the channel's time-out at most.
@@ -87,18 +95,52 @@ impl Poster {
                 let mut said = Vec::new();
                 // What cannot be read is not told.
                 let _ = answer.body_mut().as_reader().take(MAX_ANSWER_BYTES).read_to_end(&mut said);
-                of_status(status, &String::from_utf8_lossy(&said))
+                of_status(status, &self.secrets.hidden_in(&String::from_utf8_lossy(&said)))
             }
             Err(ureq::Error::Timeout(_)) => {
                 Verdict::failed(&format_args!("no answer within {} s", self.channel.timeout.as_secs()))
             }
-            Err(error) => Verdict::failed(&self.without_secrets(&error.to_string())),
+            Err(error) => Verdict::failed(&self.secrets.hidden_in(&error.to_string())),
         }
     }
+}
 
-    /// Errors may name the address.
-    fn without_secrets(&self, text: &str) -> String {
-        text.replace(self.channel.url(), &self.channel.shown_url().unwrap_or_default())
+/// What nobody is to see of a channel: everything after its host, and the values of its headers.
+#[derive(Clone)]
+struct Secrets {
+    /// The longest first, so that none is left over from a longer one.
+    texts: Vec<String>,
+}
+
+impl Secrets {
+    fn of(channel: &Channel) -> Self {
+        let rest = channel.url().split_once("://").map_or(channel.url(), |(_, rest)| rest);
+        let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
+        let login = rest.split_once('@').map_or("", |(login, _)| login);
+        let values = channel.headers().iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
+        let mut texts: Vec<String> = [path, login]
+            .map(Cow::from)
+            .into_iter()
+            .chain(values)
+            // Whole, and in the parts that a receiver may repeat by themselves.
+            .flat_map(|text| {
+                let parts = text.split(['/', '?', '&', '=', ':', ' ']);
+                iter::once(&*text).chain(parts).map(str::to_owned).collect::<Vec<_>>()
+            })
+            .filter(|text| text.chars().count() >= MIN_SECRET_CHARS)
+            .collect();
+        texts.sort_by_key(|text| Reverse(text.len()));
+        Self { texts }
+    }
+
+    fn hidden_in(&self, text: &str) -> String {
+        self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secrets").finish_non_exhaustive()
     }
 }
 
@@ -133,5 +175,22 @@ mod tests {
             assert!(error.contains(&status.to_string()) && error.ends_with(": noway"), "{error}");
         }
         assert_eq!(bounded(&"x".repeat(1_000)).len(), MAX_ERROR_CHARS);
+    }
+
+    #[test]
+    fn what_a_receiver_repeats_of_the_address_and_the_headers_is_not_told() {
+        let file = "name = \"a\"\nkind = \"webhook\"\nurl = \"https://hooks.example:8443/T0001/geheim?key=leise\"\n\
+                    headers = { X-Token = \"Bearer still\" }\n";
+        let channel = Channel::from_file(&toml::from_str(file).expect("a channel")).expect("valid");
+        let secrets = Secrets::of(&channel);
+        for (said, told) in [
+            ("Cannot POST /T0001/geheim?key=leise", "Cannot POST ***"),
+            ("no hook geheim at hooks.example", "no hook *** at hooks.example"),
+            ("key=leise and still", "key=*** and ***"),
+            ("Bearer still", "***"),
+        ] {
+            assert_eq!(secrets.hidden_in(said), told);
+        }
+        assert!(!format!("{secrets:?}").contains("geheim"));
     }
 }
