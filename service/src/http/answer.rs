@@ -62,20 +62,24 @@ impl ApiError {
 
 impl From<OperationError> for ApiError {
     fn from(error: OperationError) -> Self {
-        let status = error.class().http_status;
-        if status >= 500 {
-            tracing::warn!("an HTTP request failed: {error}");
-        }
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(error.class().http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, body: error_json(&error) }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        json_answer(self.status, self.body)
+        let failure = Failure(self.message().to_owned());
+        let mut response = json_answer(self.status, self.body);
+        response.extensions_mut().insert(failure);
+        response
     }
 }
+
+/// Goes along with an answer for the log: what went wrong.
+#[derive(Clone)]
+pub(super) struct Failure(pub(super) String);
 
 /// For paths that are none.
 pub(super) async fn no_such_route() -> ApiError {

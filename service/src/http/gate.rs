@@ -11,6 +11,7 @@ use axum::response::Response;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use super::answer::Failure;
 use crate::log_limiter::LogLimiter;
 use crate::self_metrics;
 
@@ -68,7 +69,8 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     if status >= 500 {
         let mut failures = gate.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(repeats) = failures.pass(gate.since.elapsed()) {
-            tracing::warn!(request = number, %method, path, status, ?elapsed, "a request failed{repeats}");
+            let reason = response.extensions().get::<Failure>().map_or("", |failure| &failure.0);
+            tracing::warn!(request = number, %method, path, status, ?elapsed, reason, "a request failed{repeats}");
         }
     } else {
         tracing::debug!(request = number, %method, path, status, ?elapsed, "answered");
