@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use htm_tests::private_rabbitmq::PrivateRabbitMq;
 use htm_tests::waiting::{wait_for, wait_until};
+use htmengine::bus::rabbitmq::DATA_PREFETCH;
 use htmengine::bus::{Bus, BusError};
 
 use crate::peer::{Peer, connect, hint, lines, receive};
@@ -160,4 +161,36 @@ fn a_queue_that_is_deleted_is_declared_again() {
         }
         seen.len() == 99
     });
+}
+
+/// Two connections on purpose: an alarm holds back the one that publishes, and what was delivered on the other one never
+/// comes again. Acknowledgements that waited for confirms in vain were never repeated, so that a full prefetch ended all
+/// reading, of lines and of scores.
+#[test]
+fn an_acknowledgement_that_an_alarm_delays_is_made_up_for() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let bus = connect(&settings);
+    let prefetch = usize::from(DATA_PREFETCH);
+    for number in 0..=prefetch {
+        bus.data().publish(lines([format!("m {number} 1")])).expect("open");
+    }
+    let held = receive(bus.data(), prefetch);
+    // What a role publishes because of what it received.
+    let watermark = broker.evaluate("vm_memory_monitor:get_vm_memory_high_watermark().");
+    let set = |to: &str| broker.evaluate(&format!("vm_memory_monitor:set_vm_memory_high_watermark({to})."));
+    set("0.000001");
+    wait_until("the alarm", || broker.evaluate("rabbit_alarm:get_alarms().") != "[]");
+    bus.hints().publish(hint("a")).expect("open");
+    let last = held[prefetch - 1].tag;
+    let delayed = bus.data().acknowledge(last).expect_err("the hint is not confirmed");
+    assert!(delayed.to_string().contains("is the broker short of memory or disk?"), "{delayed}");
+    assert_eq!(bus.data().receive(1, Duration::from_millis(300)), Ok(Vec::new()), "the prefetch is full");
+    set(&watermark);
+    let after = receive(bus.data(), 1);
+    assert_eq!(after[0].message, lines([format!("m {prefetch} 1")]));
+    drop(bus);
+    let bus = connect(&settings);
+    let again = receive(bus.data(), 1);
+    assert_eq!(again[0].message, after[0].message, "only the last one was not acknowledged");
 }

@@ -82,7 +82,8 @@ pub trait Queue<T>: Send + Sync {
     /// Forgets every delivered message up to and including `tag`.
     ///
     /// # Errors
-    /// [`BusError`] when the transport failed; the messages will then be delivered again.
+    /// [`BusError`] when the transport failed. The messages will then be delivered again or, where only this could not be
+    /// done yet, forgotten by a later [`Queue::receive`]; nobody has to repeat it.
     fn acknowledge(&self, tag: DeliveryTag) -> Result<(), BusError>;
 
     /// No more publishing; receivers drain what is left.

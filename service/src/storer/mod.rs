@@ -331,10 +331,10 @@ impl Storer {
             }
         }
         let elapsed = self.parts.clock.monotonic().saturating_sub(started);
-        self_metrics::count_stored(rows, elapsed);
+        self_metrics::count_store_turn(elapsed);
         tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_STREAMED, rows, ?elapsed);
         if let Err(error) = self.parts.bus.data().acknowledge(batch.last_tag) {
-            // The messages come again, and every sample in them is then late or a duplicate.
+            // The bus repeats it, or the messages come again and every sample in them is then late or a duplicate.
             self.warn(&format!("stored messages could not be acknowledged: {error}"));
         }
         self.in_hand.set(None);

@@ -7,6 +7,7 @@
 //! Invariants:
 //! - Queues and exchange are declared as the original declared them (`topology`), so that both can use one broker.
 //! - Whatever is lost on the way is published or delivered again: at least once, in order.
+//! - An acknowledgement that must wait for a broker which holds back publishers is made up for by a later receive.
 //! - The password is in no message and no log.
 //!
 //! What became of an outage: everything reconnects by itself, with pauses from [`link::FIRST_RETRY_DELAY`] to

@@ -1,6 +1,6 @@
 //! One queue as roles see it: a publisher and a consumer of the same name.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
@@ -28,6 +28,9 @@ pub(super) struct RabbitQueue<T> {
     consumer: Consumer<T>,
     /// Whose messages must be confirmed before one of this queue is acknowledged.
     settled_first: Vec<Arc<Publisher>>,
+    /// Up to which delivery an acknowledgement is owed that waited for them in vain. The connection on which it came may
+    /// stay, and then nothing of it comes again: without it a full prefetch would end the reading.
+    owed: Mutex<Option<DeliveryTag>>,
     depth: Mutex<DepthDesk>,
 }
 
@@ -59,6 +62,7 @@ impl<T: Transport> RabbitQueue<T> {
             consumer: Consumer::new(handle, consuming, options, &publisher, desk),
             publisher,
             settled_first,
+            owed: Mutex::default(),
             depth: Mutex::default(),
         }
     }
@@ -66,6 +70,25 @@ impl<T: Transport> RabbitQueue<T> {
     /// Its publisher, for queues that wait for it.
     pub(super) fn publisher(&self) -> &Arc<Publisher> {
         &self.publisher
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Option<DeliveryTag>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Acknowledges what is owed once everything that was published because of it is confirmed.
+    fn pay(&self) {
+        let mut owed = self.owed();
+        let Some(tag) = *owed else { return };
+        if self.settled_first.iter().any(|publisher| publisher.unconfirmed() > 0) {
+            return;
+        }
+        *owed = None;
+        match self.consumer.acknowledge(tag) {
+            Ok(()) => tracing::info!("messages of queue `{}` are acknowledged after all", self.spec.name),
+            // Of a lost connection: they come again.
+            Err(error) => tracing::debug!("an acknowledgement is owed no longer: {error}"),
+        }
     }
 
     async fn ask(&self, desk: &mut DepthDesk) -> Result<u32, BusError> {
@@ -93,6 +116,7 @@ impl<T: Transport> Queue<T> for RabbitQueue<T> {
     }
 
     fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Delivery<T>>, BusError> {
+        self.pay();
         self.consumer.receive(limit, wait)
     }
 
@@ -100,13 +124,17 @@ impl<T: Transport> Queue<T> for RabbitQueue<T> {
         for publisher in &self.settled_first {
             if publisher.unconfirmed() > 0 && !self.handle.block_on(publisher.settle(ANSWER_TIMEOUT)) {
                 let reason = format!(
-                    "messages of queue `{}` are not acknowledged: what was published because of them is not \
-                     confirmed yet",
+                    "messages of queue `{}` are not acknowledged yet: what was published because of them is not \
+                     confirmed; they are once it is (is the broker short of memory or disk?)",
                     self.spec.name
                 );
+                let mut owed = self.owed();
+                *owed = (*owed).max(Some(tag));
                 return Err(BusError::Transient { reason });
             }
         }
+        // This one stands for all before it.
+        self.owed().take_if(|owed| *owed <= tag);
         self.consumer.acknowledge(tag)
     }
 
