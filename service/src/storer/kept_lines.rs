@@ -60,11 +60,13 @@ pub fn keep(path: &Path, in_hand: &LinesInHand, queue: &dyn Queue<DataMessage>) 
     }
     let new = unfinished(path);
     let written = (|| {
-        match fs::copy(path, &new) {
+        // Also what an earlier end, that was interrupted, has left in the new file goes.
+        let mut file = File::create(&new)?;
+        match File::open(path) {
+            Ok(mut old) => drop(io::copy(&mut old, &mut file)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => drop(other?),
+            Err(error) => return Err(error),
         }
-        let file = File::options().create(true).append(true).open(&new)?;
         let mut bytes = file.metadata()?.len();
         let (mut out, mut count) = (BufWriter::new(file), 0);
         for line in lines {
@@ -161,5 +163,18 @@ mod tests {
         );
         assert!(kept.next().expect("readable").is_empty());
         assert!(!unfinished(&path).exists());
+    }
+
+    /// Without lines kept before, new ones were appended to the remains, and the first one to half a line.
+    #[test]
+    fn remains_of_an_interrupted_keep_are_not_added_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(KEPT_LINES_FILE);
+        fs::write(unfinished(&path), "x 1 1\ny 2").expect("written");
+        let (in_hand, queue) = (LinesInHand::default(), MemoryQueue::new(9));
+        in_hand.set(Some(&Arc::new(vec![b"a 1 1".to_vec()])));
+        queue.close();
+        assert_eq!(keep(&path, &in_hand, &queue).expect("kept"), 1);
+        assert_eq!(fs::read_to_string(&path).expect("readable"), "a 1 1\n");
     }
 }
