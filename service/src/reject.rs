@@ -46,6 +46,11 @@ pub enum RejectReason {
     LineTimeout,
     /// All connections together hold too much that was begun and not ended; this one held most.
     TooMuchUnfinished,
+    /// A line or frame that was begun when its connection broke, fell silent or was still open at the stop: nobody knows
+    /// whether it was whole.
+    Unfinished,
+    /// Taken in, and not taken by the data queue until the stop was over.
+    LostAtStop,
     /// A datagram that the kernel dropped because nobody read it in time.
     DatagramDropped,
     /// A frame that is no pickled list of samples.
@@ -65,7 +70,7 @@ pub enum RejectReason {
 }
 
 /// Every reason, in the order they are listed to people.
-pub const ALL_REASONS: [RejectReason; 25] = [
+pub const ALL_REASONS: [RejectReason; 27] = [
     RejectReason::LineTooLong,
     RejectReason::NotText,
     RejectReason::WrongFieldCount,
@@ -83,6 +88,8 @@ pub const ALL_REASONS: [RejectReason; 25] = [
     RejectReason::TooManyConnections,
     RejectReason::LineTimeout,
     RejectReason::TooMuchUnfinished,
+    RejectReason::Unfinished,
+    RejectReason::LostAtStop,
     RejectReason::DatagramDropped,
     RejectReason::BadPickle,
     RejectReason::UnsafePickle,
@@ -114,6 +121,8 @@ impl RejectReason {
             Self::TooManyConnections => "too_many_connections",
             Self::LineTimeout => "line_timeout",
             Self::TooMuchUnfinished => "too_much_unfinished",
+            Self::Unfinished => "unfinished",
+            Self::LostAtStop => "lost_at_stop",
             Self::DatagramDropped => "datagram_dropped",
             Self::BadPickle => "bad_pickle",
             Self::UnsafePickle => "unsafe_pickle",
@@ -155,6 +164,12 @@ impl RejectReason {
             }
             Self::TooMuchUnfinished => {
                 "the connection that held most was closed: end each line with a newline, or raise `max_unfinished_mib`"
+            }
+            Self::Unfinished => {
+                "a connection ended in the middle of a line: end the last line with a newline before closing it"
+            }
+            Self::LostAtStop => {
+                "the data queue did not take these lines before the engine stopped: send them again"
             }
             Self::DatagramDropped => {
                 "datagrams came faster than they were read, and the kernel dropped some: send over TCP, which waits"

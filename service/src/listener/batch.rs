@@ -92,6 +92,11 @@ impl Batcher {
         self.open.lines.len() + self.closed.iter().map(|message| message.lines.len()).sum::<usize>()
     }
 
+    /// The oldest of them.
+    pub fn first_line(&self) -> Option<&[u8]> {
+        self.closed.front().unwrap_or(&self.open).lines.first().map(Vec::as_slice)
+    }
+
     /// Whether the bus has taken every line.
     pub fn is_empty(&self) -> bool {
         self.open.lines.is_empty() && self.closed.is_empty()

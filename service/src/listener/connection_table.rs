@@ -51,6 +51,8 @@ pub(super) struct Closed {
     /// Of these connections, those that began something and did not end it in time, and one of them.
     pub(super) late_count: u64,
     pub(super) latest_late: Option<IpAddr>,
+    /// Of those in the middle of a line and not late, one.
+    pub(super) latest_cut: Option<IpAddr>,
 }
 
 impl Closed {
@@ -60,6 +62,7 @@ impl Closed {
         self.unfinished_line_count += other.unfinished_line_count;
         self.late_count += other.late_count;
         self.latest_late = self.latest_late.or(other.latest_late);
+        self.latest_cut = self.latest_cut.or(other.latest_cut);
     }
 }
 
@@ -209,8 +212,13 @@ impl ConnectionTable {
         let Some(connection) = self.slots[slot_idx].connection.take() else { return Closed::default() };
         self.free_slots.push(slot_idx);
         self.held_bytes -= connection.held_bytes;
-        let unfinished_line_count = u64::from(connection.framer.has_partial());
-        Closed { connection_count: 1, unfinished_line_count, ..Closed::default() }
+        let is_cut = connection.framer.has_partial();
+        Closed {
+            connection_count: 1,
+            unfinished_line_count: u64::from(is_cut),
+            latest_cut: is_cut.then_some(connection.source),
+            ..Closed::default()
+        }
     }
 
     /// When [`ConnectionTable::close_idle`] next has something to look at.
@@ -247,6 +255,7 @@ impl ConnectionTable {
                 closed.add(Closed {
                     late_count: u64::from(is_late),
                     latest_late: is_late.then_some(source),
+                    latest_cut: one.latest_cut.filter(|_| !is_late),
                     ..one
                 });
             }
@@ -363,11 +372,18 @@ mod tests {
         fixture.connect(0);
         fixture.receive(0, b"a 1", 1);
         let closed = fixture.table.close_idle(TIMEOUT);
-        let (connection_count, unfinished_line_count) = (1, 1);
-        let late = (1, Some(HERE));
-        let expected =
-            Closed { connection_count, unfinished_line_count, late_count: late.0, latest_late: late.1 };
+        // Late, so that it is not counted again as cut.
+        let expected = Closed {
+            connection_count: 1,
+            unfinished_line_count: 1,
+            late_count: 1,
+            latest_late: Some(HERE),
+            latest_cut: None,
+        };
         assert_eq!(closed, expected);
+        fixture.connect(0);
+        fixture.receive(0, b"a 1", 1);
+        assert_eq!(fixture.table.remove(0).latest_cut, Some(HERE));
     }
 
     #[test]

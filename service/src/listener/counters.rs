@@ -1,7 +1,7 @@
 //! What a listener has received, for status pages and the log.
 //!
 //! Written by the poll loop alone and read by anyone, so every counter is relaxed: each is right by itself, and two
-//! of them may be a moment apart.
+//! of them may be a moment apart. What is refused or lost is in the reject ledger too, with its reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -17,11 +17,13 @@ pub(super) struct DropWatch {
 }
 
 impl DropWatch {
-    /// Drops since the last look; 0 if it is not time for one.
+    /// Whether it is time for a look.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        now >= self.next_at
+    }
+
+    /// Drops since the last look.
     pub(super) fn look(&mut self, socket: &UdpSocket, now: Duration) -> u64 {
-        if now < self.next_at {
-            return 0;
-        }
         self.next_at = now + LOOK_INTERVAL;
         let dropped = machine::dropped_datagrams(socket).unwrap_or(self.seen);
         let new = dropped.saturating_sub(self.seen);

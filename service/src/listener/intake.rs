@@ -72,10 +72,14 @@ impl Intake {
         match framer {
             Framer::Lines(framer) => self.gather(source, |hand_on| framer.finish(hand_on)),
             Framer::Pickle(framer) => {
-                ListenerCounters::add(&self.counters.unfinished_lines, u64::from(framer.has_partial()));
+                let is_cut = framer.has_partial();
                 *framer = PickleFramer::new();
             }
         }
+                if is_cut {
+                    ListenerCounters::add(&self.counters.unfinished_lines, 1);
+                    self.reject_unfinished(RejectReason::Unfinished, 1, source);
+                }
     }
 
     /// Frames one datagram: whole lines, of which the last needs no line end.
@@ -117,7 +121,7 @@ impl Intake {
         })
     }
 
-    /// Counts connections that were closed because all held too much, or because they did not end what they began.
+    /// Counts connections that were closed because all held too much, or that did not end what they began.
     pub(super) fn reject_unfinished(&self, reason: RejectReason, count: u64, source: IpAddr) {
         self.ledger.record_many(reason, count, source.to_string().as_bytes(), self.clock.unix_seconds());
     }
@@ -179,6 +183,14 @@ impl Intake {
 
     /// Counts a sender who was refused.
     pub(super) fn reject_peer(&self, reason: RejectReason, peer: &str) {
+    /// Counts the lines that the bus did not take before the end.
+    pub(super) fn reject_waiting(&self) {
+        let count = self.batcher.line_count().try_into().unwrap_or(u64::MAX);
+        ListenerCounters::add(&self.counters.lines_lost, count);
+        let first = self.batcher.first_line().unwrap_or_default();
+        self.ledger.record_many(RejectReason::LostAtStop, count, first, self.clock.unix_seconds());
+    }
+
         self.ledger.record(reason, peer.as_bytes(), self.clock.unix_seconds());
     }
 

@@ -11,7 +11,7 @@
 //! - When the bus is full nothing more is read, from anyone, until it has room: TCP senders are pushed back, UDP
 //!   datagrams are dropped by the kernel, and counted. No line is dropped here except over-long ones (counted as rejected) and
 //!   the unfinished line of a connection that broke, fell silent or was open at the stop (it may be cut short in
-//!   the middle of a number; counted in [`ListenerCounters::unfinished_lines`]).
+//!   the middle of a number; counted as [`crate::reject::RejectReason::Unfinished`]).
 //! - Memory is bounded: what all connections have begun and not ended by [`ListenerOptions::max_unfinished_bytes`] and one
 //!   read, a connection by [`connection::MAX_LINE_BYTES`] or [`pickle_framer::MAX_FRAME_BYTES`]; an idle one costs a few
 //!   hundred bytes.
@@ -292,8 +292,8 @@ pub struct ListenerHandle {
 
 impl ListenerHandle {
     /// Stops accepting, reads what the sockets already hold (for at most a second and 64 MiB), publishes it (waiting
-    /// at most another second for room) and closes every connection. Lines that find no room are counted in
-    /// [`ListenerCounters::lines_lost`] and logged, and all connections are then reset instead of closed.
+    /// at most another second for room) and closes every connection. Lines that find no room are counted as
+    /// [`crate::reject::RejectReason::LostAtStop`] and logged, and all connections are then reset instead of closed.
     pub fn stop(self) {
         drop(self);
     }

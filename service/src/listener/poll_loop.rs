@@ -281,6 +281,12 @@ impl PollLoop {
     }
 
     fn watch_drops(&mut self, now: Duration) {
+        if self.drop_watch.is_due(now) {
+            self.count_drops(now);
+        }
+    }
+
+    fn count_drops(&mut self, now: Duration) {
         let Some(socket) = &self.udp else { return };
         let dropped = self.drop_watch.look(socket, now);
         if dropped > 0 {
@@ -334,7 +340,8 @@ impl PollLoop {
             let Some(slot_idx) = self.table.pop_ready() else { break };
             read_bytes += self.read_share(slot_idx, now);
             while let Some((closed, source)) = self.table.close_greediest() {
-                self.count_closed(closed);
+                // Counted once.
+                self.count_closed(Closed { latest_cut: None, ..closed });
                 self.intake.reject_unfinished(RejectReason::TooMuchUnfinished, 1, source);
             }
         }
@@ -359,7 +366,8 @@ impl PollLoop {
                     let (framer, source) = (&mut connection.framer, connection.source);
                     let Ok(ended) = self.intake.take(framer, source, &self.chunk[..size_bytes]) else {
                         let closed = self.table.remove(slot_idx);
-                        self.count_closed(closed);
+                        // What broke it is counted.
+                        self.count_closed(Closed { latest_cut: None, ..closed });
                         return read_bytes;
                     };
                     has_ended |= ended;
@@ -386,6 +394,10 @@ impl PollLoop {
         ListenerCounters::add(&self.intake.counters.unfinished_lines, closed.unfinished_line_count);
         if let Some(source) = closed.latest_late {
             self.intake.reject_unfinished(RejectReason::LineTimeout, closed.late_count, source);
+        }
+        if let Some(source) = closed.latest_cut {
+            let count = closed.unfinished_line_count - closed.late_count;
+            self.intake.reject_unfinished(RejectReason::Unfinished, count, source);
         }
     }
 
@@ -424,15 +436,20 @@ impl PollLoop {
     fn close(mut self) {
         let lost_count = self.intake.waiting_line_count();
         if lost_count > 0 {
+        // The kernel's count goes with the socket.
+        self.count_drops(self.intake.now());
             tracing::error!(
                 lost_count,
                 "the data queue had no room at the stop; lines were lost and clients reset"
             );
         }
         let counters = &self.intake.counters;
-        ListenerCounters::add(&counters.lines_lost, lost_count.try_into().unwrap_or(u64::MAX));
+            self.intake.reject_waiting();
         for connection in self.table.drain() {
-            ListenerCounters::add(&counters.unfinished_lines, u64::from(connection.framer.has_partial()));
+            if connection.framer.has_partial() {
+                ListenerCounters::add(&counters.unfinished_lines, 1);
+                self.intake.reject_unfinished(RejectReason::Unfinished, 1, connection.source);
+            }
             if lost_count > 0
                 && let Err(error) = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO))
             {

@@ -15,12 +15,25 @@ use super::{ListenerHandle, ListenerOptions, bind};
 use crate::bus::Bus;
 use crate::bus::memory::{MemoryBus, MemoryBusLimits};
 use crate::bus::message::DataMessage;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::listener::batch::MAX_BATCH_LINES;
 use crate::reject::{RejectLedger, RejectReason};
 
 /// Long enough for any machine; reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time that does not go on.
+struct StandingClock;
+
+impl Clock for StandingClock {
+    fn unix_seconds(&self) -> i64 {
+        1_500_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
 
 struct Fixture {
     bus: Arc<MemoryBus>,
@@ -32,12 +45,16 @@ struct Fixture {
 
 impl Fixture {
     fn new(data_messages: usize, options: ListenerOptions) -> Self {
+        Self::with_clock(data_messages, options, Arc::new(SystemClock::new()))
+    }
+
+    fn with_clock(data_messages: usize, options: ListenerOptions, clock: Arc<dyn Clock>) -> Self {
         let any_port = "127.0.0.1:0".parse().unwrap();
         let bound = bind(any_port, Some(any_port)).unwrap();
         let (tcp, udp) = (bound.tcp_address(), bound.udp_address().unwrap());
         let bus = Arc::new(MemoryBus::new(MemoryBusLimits { data_messages, ..Default::default() }));
         let ledger = Arc::new(RejectLedger::new());
-        let listener = bound.spawn(bus.clone(), ledger.clone(), Arc::new(SystemClock::new()), options);
+        let listener = bound.spawn(bus.clone(), ledger.clone(), clock, options);
         Self { bus, ledger, listener, tcp, udp }
     }
 
@@ -73,15 +90,19 @@ impl Fixture {
     }
 
     fn reject_count(&self, reason: RejectReason) -> u64 {
-        let drained = self.ledger.drain();
-        let count = drained.iter().find(|entry| entry.reason == reason).map_or(0, |entry| entry.count);
-        self.ledger.restore(drained);
-        count
+        reject_count(&self.ledger, reason)
     }
 
     fn fill_queue(&self) {
         while self.bus.data().try_publish(DataMessage::new(vec![b"filler".to_vec()])).is_ok() {}
     }
+}
+
+fn reject_count(ledger: &RejectLedger, reason: RejectReason) -> u64 {
+    let drained = ledger.drain();
+    let count = drained.iter().find(|entry| entry.reason == reason).map_or(0, |entry| entry.count);
+    ledger.restore(drained);
+    count
 }
 
 #[track_caller]
@@ -357,7 +378,8 @@ fn a_broken_connection_loses_only_its_unfinished_line() {
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     wait_until("the reset is noticed", || count(&fixture.counters().connections_open) == 0);
-    wait_until("the unfinished line is counted", || count(&fixture.counters().unfinished_lines) == 1);
+    wait_until("the unfinished line is counted", || fixture.reject_count(RejectReason::Unfinished) == 1);
+    assert_eq!(count(&fixture.counters().unfinished_lines), 1);
     assert_eq!(fixture.bus.data().depth(), 0);
 }
 
@@ -375,7 +397,7 @@ fn a_stop_delivers_what_was_sent() {
     let mut late = fixture.connect();
     late.write_all(b"late 1 1\n").unwrap();
     let counters = Arc::clone(fixture.listener.counters());
-    let Fixture { bus, listener, .. } = fixture;
+    let Fixture { bus, ledger, listener, .. } = fixture;
     listener.stop();
     for client in [&ended, &open, &late] {
         expect_end(client);
@@ -388,6 +410,8 @@ fn a_stop_delivers_what_was_sent() {
     sent.sort_unstable();
     assert_eq!(lines, sent);
     assert_eq!([&counters.unfinished_lines, &counters.lines_lost].map(count), [1, 0]);
+    let refused = [RejectReason::Unfinished, RejectReason::LostAtStop].map(|it| reject_count(&ledger, it));
+    assert_eq!(refused, [1, 0]);
     assert_eq!(count(&counters.connections_open), 0);
 }
 
@@ -400,11 +424,28 @@ fn a_stop_with_a_full_queue_gives_up_loudly() {
     client.shutdown(Shutdown::Write).unwrap();
     wait_until("the lines wait for room", || count(&fixture.counters().back_pressure_pauses) == 1);
     let counters = Arc::clone(fixture.listener.counters());
-    let Fixture { listener, .. } = fixture;
+    let Fixture { ledger, listener, .. } = fixture;
     listener.stop();
     assert_eq!(count(&counters.lines_lost), 2);
+    let lost = ledger.drain().into_iter().find(|entry| entry.reason == RejectReason::LostAtStop);
+    assert_eq!(lost.map(|entry| (entry.count, entry.example)), Some((2, "a 1 2".to_owned())));
     let found = client.read(&mut [0; 16]).expect_err("a reset, not an end that would mean delivered");
     assert_eq!(found.kind(), ErrorKind::ConnectionReset);
+}
+
+/// The kernel's count goes with the socket, and was looked at every two seconds only.
+#[test]
+fn a_stop_counts_the_datagrams_that_were_dropped_just_before() {
+    let fixture = Fixture::with_clock(1, ListenerOptions::default(), Arc::new(StandingClock));
+    fixture.fill_queue();
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // More than any receive buffer that was asked for holds; nobody reads while the queue is full.
+    for _ in 0..60_000 {
+        datagrams.send_to(b"a 1 2", fixture.udp).unwrap();
+    }
+    let Fixture { ledger, listener, .. } = fixture;
+    listener.stop();
+    assert!(reject_count(&ledger, RejectReason::DatagramDropped) > 0);
 }
 
 #[test]
