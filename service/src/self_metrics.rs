@@ -163,9 +163,13 @@ pub fn count_rejects(reason: &'static str, lines: u64) {
     counter!(REJECTS, "reason" => reason).increment(lines);
 }
 
-/// Rows were stored.
-pub fn count_stored(rows: usize, elapsed: Duration) {
+/// Rows were stored, and committed.
+pub fn count_stored(rows: usize) {
     counter!(ROWS_STORED).increment(rows as u64);
+}
+
+/// A turn of the storer stored all it had received.
+pub fn count_store_turn(elapsed: Duration) {
     histogram!(STORE_SECONDS).record(elapsed);
 }
 

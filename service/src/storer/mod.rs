@@ -463,6 +463,8 @@ impl Storer {
                 let _ = self.parts.bus.hints().publish(ModelHint { model_id: uid, is_changed: false });
             }
         }
+        // Here and not at the end of the turn, which may be postponed between two transactions.
+        self_metrics::count_stored(rows);
         rows
     }
 

@@ -279,6 +279,29 @@ fn a_postponed_batch_is_stored_once_and_counted_once() {
     assert_eq!(fixture.refused(), [("wrong_field_count", 1), ("duplicate_sample", 1)]);
 }
 
+/// They were counted at the end of a turn, but a turn that is postponed between two transactions forgets the first.
+#[test]
+fn rows_of_a_postponed_turn_count_as_stored() {
+    let mut fixture = fixture();
+    fixture.trouble(&[Trouble::RunTwice, Trouble::Transient]);
+    for (name, seconds) in [("a", 0..MAX_ROWS_PER_TRANSACTION), ("b", 0..10)] {
+        let lines: Vec<String> = seconds.map(|second| format!("{name} 1 {second}")).collect();
+        fixture.publish(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let counted = || {
+        let shown = recorder.handle().render();
+        let line = shown.lines().find_map(|line| line.strip_prefix("htmengine_rows_stored_total "));
+        line.map(str::to_owned)
+    };
+    metrics::with_local_recorder(&recorder, || {
+        assert!(matches!(fixture.turn(), StorerTurn::Postponed { .. }));
+        assert_eq!((fixture.rows("a").len(), counted()), (20_000, Some("20000".to_owned())));
+        assert_eq!(fixture.turn(), StorerTurn::Stored { lines: 20_010, rows: 10 });
+        assert_eq!(counted(), Some("20010".to_owned()));
+    });
+}
+
 #[test]
 fn a_fatal_error_stops_the_role_before_anything_is_acknowledged() {
     let mut fixture = fixture();
