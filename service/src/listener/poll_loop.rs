@@ -406,7 +406,9 @@ impl PollLoop {
         let deadline = self.intake.now() + MAX_DRAIN_TIME;
         // Clients in the backlog believe that they are connected: their lines count as sent.
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.gate.mark_ready());
-        self.udp_gate.mark_ready();
+        if self.udp.is_some() {
+            self.udp_gate.mark_ready();
+        }
         for _ in 0..MAX_DRAIN_ACCEPT_TURNS {
             self.accept(self.intake.now());
         }
@@ -434,17 +436,17 @@ impl PollLoop {
     }
 
     fn close(mut self) {
-        let lost_count = self.intake.waiting_line_count();
-        if lost_count > 0 {
         // The kernel's count goes with the socket.
         self.count_drops(self.intake.now());
+        let lost_count = self.intake.waiting_line_count();
+        if lost_count > 0 {
             tracing::error!(
                 lost_count,
                 "the data queue had no room at the stop; lines were lost and clients reset"
             );
+            self.intake.reject_waiting();
         }
         let counters = &self.intake.counters;
-            self.intake.reject_waiting();
         for connection in self.table.drain() {
             if connection.framer.has_partial() {
                 ListenerCounters::add(&counters.unfinished_lines, 1);

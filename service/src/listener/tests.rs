@@ -448,6 +448,16 @@ fn a_stop_counts_the_datagrams_that_were_dropped_just_before() {
     assert!(reject_count(&ledger, RejectReason::DatagramDropped) > 0);
 }
 
+/// The drain waited for a UDP socket that was not there until its time was over, on one core: here it never would be.
+#[test]
+fn a_stop_without_udp_has_nothing_to_wait_for() {
+    let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits::default()));
+    let listener = bound.spawn(bus, Arc::default(), Arc::new(StandingClock), ListenerOptions::default());
+    let stopping = thread::spawn(move || listener.stop());
+    wait_until("the listener has stopped", || stopping.is_finished());
+}
+
 #[test]
 fn a_closed_bus_ends_the_listener() {
     let fixture = Fixture::roomy();
