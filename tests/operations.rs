@@ -11,15 +11,18 @@ use htmengine::bus::Bus;
 use htmengine::bus::memory::{MemoryBus, MemoryBusLimits};
 use htmengine::bus::message::ModelHint;
 use htmengine::clock::{Clock, SystemClock};
+use htmengine::listener::connection::MAX_LINE_BYTES;
 use htmengine::monitoring::SystemRandom;
 use htmengine::operations::listing::{MetricQuery, status_from_text};
 use htmengine::operations::metric_filter::MetricFilter;
 use htmengine::operations::{OperationError, Operations};
+use htmengine::reject::RejectReason;
 use htmengine::repository::Repository;
 use htmengine::repository::metric::{Metric, MetricStatus};
 use htmengine::repository::metric_data::{DataQuery, RowUpdate, StoredSample};
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 use htmengine::row_detection::RowDetection;
+use htmengine::sample::SampleLimits;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -426,4 +429,28 @@ fn ids_come_in_the_order_of_their_display_values() {
     let expected = [(bench.metric("wild").uid, 90), (bench.metric("calm").uid, 3)];
     assert_eq!(ids, expected, "the old rows lie outside the period");
     assert!(bench.operations.ids_by_display_value(0).is_err());
+}
+
+/// The data queue is bounded in messages: one line of a request took as much of it as the whole request.
+#[test]
+fn samples_of_a_request_are_bounded_as_those_of_the_graphite_port() {
+    let bench = Bench::new();
+    let limits = SampleLimits::default();
+    let blanks = |count: usize| " ".repeat(count);
+    let body = format!(
+        "a{}1 2\na{}1 2\nnow 1 N\nnow 2 -1\n",
+        blanks(MAX_LINE_BYTES - "a1 2".len()),
+        blanks(MAX_LINE_BYTES)
+    );
+    let judged = bench.operations.judge_graphite(body.as_bytes(), &limits);
+    let refused: Vec<_> = judged.refused.iter().map(|line| (line.number, line.reason)).collect();
+    assert_eq!(refused, [(2, RejectReason::LineTooLong)]);
+    assert_eq!(judged.lines[0].len(), MAX_LINE_BYTES);
+    let of_one = bench.operations.judge_lines("a", &body.as_bytes()[1..], &limits);
+    assert_eq!(of_one.refused[0].reason, RejectReason::LineTooLong);
+    let lines = [vec![judged.lines[0].clone(); 9], vec![b"b 1 2".to_vec(); 201]].concat();
+    bench.operations.hand_over_lines(&lines).expect("there is room");
+    let deliveries = bench.bus.data().receive(99, std::time::Duration::ZERO).expect("open");
+    let sizes: Vec<_> = deliveries.iter().map(|delivery| delivery.message.lines.len()).collect();
+    assert_eq!(sizes, [4, 4, 200, 2], "256 KiB or 200 lines");
 }

@@ -10,11 +10,14 @@ use std::time::Duration;
 use super::{OperationError, Operations, checked_name};
 use crate::bus::TryPublishError;
 use crate::bus::message::DataMessage;
+use crate::listener::batch::MAX_BATCH_BYTES;
+use crate::listener::connection::MAX_LINE_BYTES;
 use crate::reject::RejectReason;
 use crate::repository::metric::Metric;
 use crate::sample::{Sample, SampleLimits, parse_line};
 
-/// Lines in one message; the original's listener never put more.
+/// Lines in one message; the original's listener never put more. Of long lines there are fewer, as of the listener's
+/// (`MAX_BATCH_BYTES`): the data queue is bounded in messages.
 pub const MAX_LINES_PER_MESSAGE: usize = 200;
 /// How long a request waits altogether for room on the bus.
 pub const MAX_BUS_WAIT: Duration = Duration::from_secs(5);
@@ -93,7 +96,7 @@ impl Operations {
                 continue;
             }
             let full = [name.as_bytes(), b" ", line].concat();
-            match parse_line(&full, now, limits) {
+            match parse_bounded(&full, now, *limits) {
                 Ok(Some(Sample { value, timestamp, .. })) => {
                     judged.samples.push(GoodLine { value, timestamp });
                 }
@@ -110,7 +113,7 @@ impl Operations {
         let mut judged = JudgedGraphite::default();
         for (index, line) in body.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
-            match parse_line(line, now, limits) {
+            match parse_bounded(line, now, *limits) {
                 Ok(None) => {}
                 // As the Graphite port does: the storer reads it again, when "now" may be a little later.
                 Ok(Some(_)) => judged.lines.push(line.to_vec()),
@@ -141,12 +144,14 @@ impl Operations {
             });
         };
         let started = self.clock.monotonic();
-        for (index, part) in lines.chunks(MAX_LINES_PER_MESSAGE).enumerate() {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(message_line_count(rest));
             let mut message = DataMessage::new(part.to_vec());
             let gone = |why: &str| OperationError::BusAway {
                 reason: format!(
                     "{why}; {} of {} samples were handed over: send the rest again",
-                    index * MAX_LINES_PER_MESSAGE,
+                    lines.len() - rest.len(),
                     lines.len()
                 ),
             };
@@ -161,9 +166,33 @@ impl Operations {
                 }
                 thread::sleep(BUS_POLL);
             }
+            rest = after;
         }
         Ok(())
     }
+}
+
+/// As on the Graphite port, no line is longer than [`MAX_LINE_BYTES`].
+fn parse_bounded(
+    line: &[u8],
+    now_unix_seconds: i64,
+    limits: SampleLimits,
+) -> Result<Option<Sample<'_>>, RejectReason> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(RejectReason::LineTooLong);
+    }
+    parse_line(line, now_unix_seconds, &limits)
+}
+
+/// How many of these lines go into one message: at least one, if there is one.
+fn message_line_count(lines: &[Vec<u8>]) -> usize {
+    let mut bytes = 0;
+    let has_room = |line: &&Vec<u8>| {
+        let has_room = bytes < MAX_BATCH_BYTES;
+        bytes += line.len();
+        has_room
+    };
+    lines.iter().take(MAX_LINES_PER_MESSAGE).take_while(has_room).count()
 }
 
 impl GoodLine {
