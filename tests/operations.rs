@@ -433,7 +433,7 @@ fn ids_come_in_the_order_of_their_display_values() {
 
 /// The data queue is bounded in messages: one line of a request took as much of it as the whole request.
 #[test]
-fn samples_of_a_request_are_bounded_as_those_of_the_graphite_port() {
+fn samples_of_a_request_are_bounded_and_dated_as_those_of_the_graphite_port() {
     let bench = Bench::new();
     let limits = SampleLimits::default();
     let blanks = |count: usize| " ".repeat(count);
@@ -446,6 +446,11 @@ fn samples_of_a_request_are_bounded_as_those_of_the_graphite_port() {
     let refused: Vec<_> = judged.refused.iter().map(|line| (line.number, line.reason)).collect();
     assert_eq!(refused, [(2, RejectReason::LineTooLong)]);
     assert_eq!(judged.lines[0].len(), MAX_LINE_BYTES);
+    for line in &judged.lines[1..] {
+        let timestamp =
+            String::from_utf8_lossy(line).rsplit(' ').next().and_then(|it| it.parse::<i64>().ok());
+        assert!(timestamp.is_some_and(|it| it > 1_700_000_000), "{line:?}");
+    }
     let of_one = bench.operations.judge_lines("a", &body.as_bytes()[1..], &limits);
     assert_eq!(of_one.refused[0].reason, RejectReason::LineTooLong);
     let lines = [vec![judged.lines[0].clone(); 9], vec![b"b 1 2".to_vec(); 201]].concat();

@@ -1,7 +1,8 @@
 //! One metric sample and the Graphite plaintext line it is read from.
 //!
-//! The storer calls [`parse_line`] on each line the listener framed. Pure: bytes and a time in, a sample or a
-//! reason out. Whether the sample is late or a duplicate is the storer's business, not decided here.
+//! The storer calls [`parse_line`] on each line the listener framed; whoever takes lines in calls [`dated`] first, so that
+//! "now" is when they came. Pure: bytes and a time in, a sample or a reason out. Whether the sample is late or a duplicate
+//! is the storer's business, not decided here.
 //!
 //! Invariants: never panics, whatever the bytes; the value is finite; the name is canonical, so that one series
 //! has one name however its sender ordered the tags; a name that is canonical already is borrowed, not copied.
@@ -69,6 +70,31 @@ pub fn parse_line<'a>(
     }))
 }
 
+/// The line with the time of its arrival, if it has three fields and the last one means now; at most 20 bytes longer. A
+/// line waits for a database that is away, and may be delivered or stored again: then "now" would be another second, the
+/// same for all that waited, and the sample not known again.
+pub fn dated(line: &[u8], arrived_unix_seconds: impl FnOnce() -> i64) -> Cow<'_, [u8]> {
+    let line_end = line.trim_ascii_end();
+    let start = line_end.iter().rposition(u8::is_ascii_whitespace).map_or(0, |blank| blank + 1);
+    let (head, timestamp) = line_end.split_at(start);
+    let means_now = || {
+        str::from_utf8(timestamp).is_ok_and(is_now)
+            && head.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).count() == 2
+    };
+    match timestamp.first() {
+        Some(b'-' | b'N' | b'n') if means_now() => {
+            Cow::Owned([head, arrived_unix_seconds().to_string().as_bytes()].concat())
+        }
+        _ => Cow::Borrowed(line),
+    }
+}
+
+/// `N`, and -1 however it is written.
+fn is_now(timestamp: &str) -> bool {
+    matches!(timestamp, "N" | "n")
+        || timestamp.parse::<f64>().is_ok_and(|seconds| seconds.total_cmp(&-1.0).is_eq())
+}
+
 /// The one spelling of a metric name. Without `;` a name is kept as it is, case included. With tags
 /// (`name;key=value;...`), as carbon does it: the last of several equal keys wins, the name loses its leading
 /// `~`, a tag called `name` gives way to the name itself; then tags are sorted by key.
@@ -129,15 +155,12 @@ fn parse_value(text: &str) -> Result<f64, RejectReason> {
 }
 
 fn parse_timestamp(text: &str, now_unix_seconds: i64, max_future_seconds: i64) -> Result<i64, RejectReason> {
-    if matches!(text, "N" | "n") {
+    if is_now(text) {
         return Ok(now_unix_seconds);
     }
     let seconds: f64 = text.parse().map_err(|_| RejectReason::BadTimestamp)?;
     if !seconds.is_finite() {
         return Err(RejectReason::BadTimestamp);
-    }
-    if seconds.total_cmp(&-1.0).is_eq() {
-        return Ok(now_unix_seconds);
     }
     if seconds < 0.0 {
         return Err(RejectReason::NegativeTimestamp);
@@ -228,6 +251,34 @@ mod tests {
         for text in ["-1", "-1.0", "-1e0", "N", "n"] {
             check(&format!("a 1 {text}"), Ok(("a", 1.0, NOW)));
         }
+    }
+
+    #[test]
+    fn a_line_of_now_is_dated_and_others_stay_as_they_are() {
+        let dated = |line: &'static str| dated(line.as_bytes(), || NOW);
+        for text in ["-1", "-1.0", "-1e0", "-01", "-10e-1", "N", "n"] {
+            let line = format!("a;k=v \t1  {text}\r ");
+            let line = super::dated(line.as_bytes(), || NOW);
+            assert_eq!(line, b"a;k=v \t1  1500000000".as_slice(), "{text}");
+        }
+        let others = [
+            "",
+            "N",
+            "a N",
+            "a 1 N 2",
+            "a 1 2 N",
+            "a 1 -2",
+            "a 1 -",
+            "a 1 now",
+            "a 1 n1",
+            "a N 5 ",
+            "\u{fc} -1 1",
+        ];
+        for line in others {
+            assert!(matches!(dated(line), Cow::Borrowed(same) if same == line.as_bytes()), "{line}");
+        }
+        assert_eq!(super::dated(b"a\xff 1 N", || 7), b"a\xff 1 7".as_slice(), "its name is judged elsewhere");
+        assert!(matches!(super::dated(b"a 1 -\xff", || 7), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -325,6 +376,16 @@ mod tests {
         #[test]
         fn any_bytes_are_answered(line in proptest::collection::vec(any::<u8>(), 0..200), now in any::<i64>()) {
             let _ = parse_line(&line, now, &SampleLimits::default());
+        }
+
+        #[test]
+        fn a_dated_line_says_what_it_said_on_arrival(
+            line in "([a-z]{0,3}|\\PC{0,9})[ \t]{1,2}[-0-9]{1,3}[ \t]([-+0-9.eEnN]{1,5}|N|-1)[ \r]?",
+            now in 0..NOW,
+        ) {
+            let kept = dated(line.as_bytes(), || now);
+            let limits = SampleLimits { max_future_seconds: i64::MAX };
+            prop_assert_eq!(parse_line(&kept, NOW, &limits), parse_line(line.as_bytes(), now, &limits));
         }
 
         #[test]

@@ -1,7 +1,8 @@
 //! From bytes read to messages on the bus: the half of the listener that knows nothing of sockets.
 //!
 //! The poll loop passes every chunk it reads through [`Intake::take`], and asks [`Intake::has_room`] before it reads
-//! the next: that question is the whole of back-pressure. What one chunk holds is the most that ever waits here.
+//! the next: that question is the whole of back-pressure. What one chunk holds is the most that ever waits here. A line
+//! that says "now" gets the time at which it ended.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::log_limiter::LogLimiter;
 use crate::reject::{RejectLedger, RejectReason};
+use crate::sample::dated;
 use crate::{profiling, self_metrics};
 
 /// A stream that cannot be read on: its connection is to be closed.
@@ -74,12 +76,12 @@ impl Intake {
             Framer::Pickle(framer) => {
                 let is_cut = framer.has_partial();
                 *framer = PickleFramer::new();
-            }
-        }
                 if is_cut {
                     ListenerCounters::add(&self.counters.unfinished_lines, 1);
                     self.reject_unfinished(RejectReason::Unfinished, 1, source);
                 }
+            }
+        }
     }
 
     /// Frames one datagram: whole lines, of which the last needs no line end.
@@ -106,7 +108,7 @@ impl Intake {
                 match sample {
                     Pickled::Line(line) => {
                         line_count += 1;
-                        self.batcher.add(line, source);
+                        self.batcher.add(&dated(line, || now), source);
                     }
                     Pickled::Refused(reason, shown) => self.ledger.record(reason, shown, now),
                 }
@@ -181,8 +183,6 @@ impl Intake {
         self.batcher.line_count()
     }
 
-    /// Counts a sender who was refused.
-    pub(super) fn reject_peer(&self, reason: RejectReason, peer: &str) {
     /// Counts the lines that the bus did not take before the end.
     pub(super) fn reject_waiting(&self) {
         let count = self.batcher.line_count().try_into().unwrap_or(u64::MAX);
@@ -191,6 +191,8 @@ impl Intake {
         self.ledger.record_many(RejectReason::LostAtStop, count, first, self.clock.unix_seconds());
     }
 
+    /// Counts a sender who was refused.
+    pub(super) fn reject_peer(&self, reason: RejectReason, peer: &str) {
         self.ledger.record(reason, peer.as_bytes(), self.clock.unix_seconds());
     }
 
@@ -199,7 +201,7 @@ impl Intake {
         let framed = frame(&mut |framed| match framed {
             Framed::Line(line) => {
                 line_count += 1;
-                self.batcher.add(line, source);
+                self.batcher.add(&dated(line, || self.clock.unix_seconds()), source);
             }
             Framed::TooLong(head) => {
                 self.ledger.record(RejectReason::LineTooLong, head, self.clock.unix_seconds());

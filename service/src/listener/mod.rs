@@ -1,4 +1,4 @@
-//! Receives Graphite lines over TCP and UDP and hands them to the bus, unparsed.
+//! Receives Graphite lines over TCP and UDP and hands them to the bus, unparsed but for a timestamp that means now.
 //!
 //! One thread polls all sockets: bytes -> [`connection::LineFramer`] -> [`batch::Batcher`] -> the bus's data queue,
 //! where the storer picks them up. On a port of their own, [`pickle_framer::PickleFramer`] and [`pickle`] make the same lines

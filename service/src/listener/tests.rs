@@ -383,6 +383,18 @@ fn a_broken_connection_loses_only_its_unfinished_line() {
     assert_eq!(fixture.bus.data().depth(), 0);
 }
 
+/// The storer read them when it came to them: after an outage all lines of one name that had waited got the same second, and
+/// all but one were lost as duplicates.
+#[test]
+fn a_line_that_says_now_gets_the_time_at_which_it_came() {
+    let fixture = Fixture::with_clock(1_024, ListenerOptions::default(), Arc::new(StandingClock));
+    fixture.connect().write_all(b"a 1 N\r\nb 2 -1\nc 3 4\nd -1 5\n").unwrap();
+    assert_eq!(fixture.lines(4), ["a 1 1500000000", "b 2 1500000000", "c 3 4", "d -1 5"]);
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagrams.send_to(b"e 1 n", fixture.udp).unwrap();
+    assert_eq!(fixture.lines(1), ["e 1 1500000000"]);
+}
+
 #[test]
 fn a_stop_delivers_what_was_sent() {
     let fixture = Fixture::roomy();

@@ -14,7 +14,7 @@ use crate::listener::batch::MAX_BATCH_BYTES;
 use crate::listener::connection::MAX_LINE_BYTES;
 use crate::reject::RejectReason;
 use crate::repository::metric::Metric;
-use crate::sample::{Sample, SampleLimits, parse_line};
+use crate::sample::{Sample, SampleLimits, dated, parse_line};
 
 /// Lines in one message; the original's listener never put more. Of long lines there are fewer, as of the listener's
 /// (`MAX_BATCH_BYTES`): the data queue is bounded in messages.
@@ -115,8 +115,7 @@ impl Operations {
             let line = line.trim_ascii();
             match parse_bounded(line, now, *limits) {
                 Ok(None) => {}
-                // As the Graphite port does: the storer reads it again, when "now" may be a little later.
-                Ok(Some(_)) => judged.lines.push(line.to_vec()),
+                Ok(Some(_)) => judged.lines.push(dated(line, || now).into_owned()),
                 Err(reason) => judged.refused.push(RefusedLine::new(index + 1, reason, line)),
             }
         }
