@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -259,4 +260,26 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     send(server.address(), b"a 1 1500000000\nno sample\na 2 1500000300\n");
     assert_eq!(wait_for_rows(&server.repository(), "a", 2).len(), 2);
     assert!(server.terminate().success(), "a good end");
+}
+
+/// Senders could take every file that the process may open, and the database was then told to be unusable.
+#[test]
+fn connections_leave_the_files_that_the_engine_needs() {
+    const FILES: u64 = 300;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = File::options().create(true).append(true).open(folder.path().join("serve.log"));
+    let server = Server::start_changed(folder.path(), ["--no-monitor", "--no-http"], |serve| {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={FILES}:{FILES}")).arg(serve.get_program()).args(serve.get_args());
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log file"));
+        *serve = limited;
+    });
+    assert!(server.log().contains("of max_connections = 16384 only 44 are taken"), "{}", server.log());
+    let mut first = connect(server.address());
+    let held: Vec<_> = (0..400).map(|_| connect(server.address())).collect();
+    wait_until("connections that are refused", || rejects(&server, RejectReason::TooManyConnections) >= 350);
+    first.write_all(b"m 1 1\n").expect("taken");
+    finish(first);
+    wait_for_rows(&server.repository(), "m", 1);
+    drop(held);
 }

@@ -65,7 +65,7 @@ struct Shared {
     live: Live,
 }
 
-pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
+pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
     let roles = options.roles;
     check_bus(roles, &options.bus)?;
     let played: Vec<Role> =
@@ -74,6 +74,7 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
     if let Err(error) = machine::raise_file_limit() {
         tracing::warn!("the limit on open files could not be raised: {error}");
     }
+    fit_connections(&mut options);
     let listener = roles.has(Role::Listener).then(|| bind_listener(&options)).transpose()?;
     let results = options.results.filter(|_| roles.has(Role::Results)).map(bind_results).transpose()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -134,6 +135,19 @@ pub(super) fn start(options: EngineOptions, stop: &AtomicBool) -> Result<Option<
         runtime,
         _locks: locks,
     }))
+}
+
+fn fit_connections(options: &mut EngineOptions) {
+    let max_open_files = machine::file_limit().soft;
+    let asked = options.listener.fit_files(max_open_files);
+    if let (Some(asked), Some(limit), true) = (asked, max_open_files, options.roles.has(Role::Listener)) {
+        tracing::warn!(
+            "of max_connections = {asked} only {} are taken: this process may have {limit} open files, and needs {} of \
+             them for itself; raise the limit (LimitNOFILE= in systemd, nofile in limits.conf), or lower max_connections",
+            options.listener.max_connections,
+            listener::OTHER_FILES
+        );
+    }
 }
 
 fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {

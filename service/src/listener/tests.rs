@@ -350,6 +350,19 @@ fn connections_above_the_limit_are_closed_and_counted() {
 }
 
 #[test]
+fn connections_leave_the_files_that_everything_else_needs() {
+    let check = |max_connections, files, expected| {
+        let mut options = ListenerOptions { max_connections, ..ListenerOptions::default() };
+        let lowered = options.fit_files(files);
+        assert_eq!((options.max_connections, lowered), expected, "{max_connections} of {files:?}");
+    };
+    check(16_384, None, (16_384, None));
+    check(16_384, Some(16_640), (16_384, None));
+    check(16_384, Some(16_639), (16_383, Some(16_384)));
+    check(10, Some(200), (1, Some(10)));
+}
+
+#[test]
 fn a_silent_connection_is_closed_and_a_busy_one_is_not() {
     // Long enough that a busy machine does not make the busy connection look silent.
     let options = ListenerOptions { idle_timeout: Duration::from_secs(3), ..Default::default() };

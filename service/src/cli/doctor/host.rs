@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::engine::EngineOptions;
+use crate::listener::OTHER_FILES;
 use crate::machine;
 
-/// Open files that the engine needs beside connections: database, model files being read and written, sockets.
-const OTHER_FILES: u64 = 256;
 /// A model of this size is small; more of them than mappings allow means that the mappings are the limit.
 const SMALL_MODEL_BYTES: usize = 256 << 10;
 
@@ -63,8 +62,8 @@ impl Report {
         let needed = options.listener.max_connections as u64 + OTHER_FILES;
         if files.hard.is_some_and(|hard| hard < needed) {
             self.warn("machine", format!(
-                "{} connections need up to {needed} open files, the hard limit is {}: raise it (LimitNOFILE= in \
-                 systemd, nofile in limits.conf), or lower max_connections",
+                "{} connections need up to {needed} open files, the hard limit is {}, so that fewer are taken: raise it \
+                 (LimitNOFILE= in systemd, nofile in limits.conf), or lower max_connections",
                 options.listener.max_connections,
                 shown(files.hard)
             ));
