@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Share of the kernel's mappings that models may take; the rest is for libraries, stacks and large allocations.
@@ -47,6 +48,12 @@ pub fn raise_file_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())
+}
+
+/// Whether this process, or the whole machine, can open no further file at this moment.
+pub fn is_out_of_files() -> bool {
+    let code = fs::File::open("/dev/null").err().and_then(|error| error.raw_os_error());
+    code.is_some_and(|code| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code))
 }
 
 /// Memory of the machine, in bytes.

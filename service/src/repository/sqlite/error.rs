@@ -1,15 +1,21 @@
 //! What SQLite's result codes mean for a role: try again, drop this value, or stop.
 //!
 //! Departure: the original retried a fixed list of MySQL client codes; a full disk stopped its storer. Here a
-//! full disk and a failed read or write are transient, since an operator can end them without losing a sample.
+//! full disk and a failed read or write are transient, since an operator can end them without losing a sample. So is a
+//! want of open files, which senders can cause, and which SQLite tells like a file that may not be opened.
 
 use rusqlite::ErrorCode;
 
+use crate::machine;
 use crate::repository::RepositoryError;
 
 /// Sorts `error`, met while `doing` something (a phrase such as `appending rows`).
-#[expect(clippy::wildcard_enum_match_arm, reason = "both enums may grow; what we do not know is fatal")]
 pub(super) fn database_error(doing: &str, error: &rusqlite::Error) -> RepositoryError {
+    sorted(doing, error, machine::is_out_of_files)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "both enums may grow; what we do not know is fatal")]
+fn sorted(doing: &str, error: &rusqlite::Error, is_out_of_files: fn() -> bool) -> RepositoryError {
     let reason = |advice: &str| format!("the database failed while {doing}: {error}{advice}");
     let Some(code) = error.sqlite_error_code() else {
         return match error {
@@ -49,6 +55,11 @@ pub(super) fn database_error(doing: &str, error: &rusqlite::Error) -> Repository
         ErrorCode::NotADatabase => {
             RepositoryError::Fatal { reason: reason("; expected an SQLite database: check the path") }
         }
+        ErrorCode::CannotOpen if is_out_of_files() => RepositoryError::Transient {
+            reason: reason(
+                "; no more files can be opened: raise the limit (`ulimit -n`), or lower max_connections; it is tried again",
+            ),
+        },
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => RepositoryError::Fatal {
             reason: reason("; check that this user may read and write the file and its folder"),
         },
@@ -86,6 +97,18 @@ mod tests {
             };
             assert_eq!(found, kind, "code {code}");
         }
+    }
+
+    /// Connections that took all files ended the engine.
+    #[test]
+    fn a_want_of_open_files_passes_and_a_want_of_rights_does_not() {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), None);
+        let told = sorted("reading rows", &error, || true);
+        assert!(
+            matches!(&told, RepositoryError::Transient { reason } if reason.contains("ulimit -n")),
+            "{told}"
+        );
+        assert!(matches!(sorted("reading rows", &error, || false), RepositoryError::Fatal { .. }));
     }
 
     #[test]
