@@ -20,6 +20,7 @@ pub mod role;
 mod drain;
 mod live;
 mod start;
+mod unpublished;
 
 use std::fmt;
 use std::fs::File;

@@ -89,6 +89,17 @@ pub trait Queue<T>: Send + Sync {
     /// No more publishing; receivers drain what is left.
     fn close(&self);
 
+    /// Waits up to `limit` until everything published here is safe where it belongs; whether it is.
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
+
+    /// Closes, and takes back what was published here and is not safe yet, oldest first, for whoever must end without a
+    /// broker. It may arrive all the same.
+    fn take_back(&self) -> Vec<T> {
+        Vec::new()
+    }
+
     /// Messages waiting, not counting delivered ones.
     fn depth(&self) -> usize;
 }

@@ -2,16 +2,19 @@
 //!
 //! A stop has [`EngineOptions::drain`](super::EngineOptions). When that is over the roles end after the turn they are in; what
 //! remains is told: scores that were not committed and models that were not saved are made again from the rows by the next
-//! engine, and lines that were not stored are kept for it in a file (`storer/kept_lines.rs`). A role that does not even end its
-//! turn, because a database neither answers nor fails, is left behind after [`TURN_PATIENCE`] and ends with the process.
+//! engine, and lines that were not stored, or that a broker has not confirmed, are kept for it in a file
+//! (`storer/kept_lines.rs`). A role that does not even end its turn, because a database neither answers nor fails, is left
+//! behind after [`TURN_PATIENCE`] and ends with the process.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::role::Role;
-use super::{Engine, EngineError, SCORES_DRAIN};
+use super::{Engine, EngineError, SCORES_DRAIN, unpublished};
 use crate::repository::RepositoryError;
 use crate::scheduler::Scheduler;
 use crate::storer::kept_lines::{KEPT_LINES_FILE, LinesInHand, keep};
@@ -40,6 +43,7 @@ impl Engine {
         let until = self.clock.monotonic().saturating_add(self.options.drain);
         let mut scheduler = None;
         let drained = self.drain(until, &mut scheduler);
+        let published = self.keep_unpublished(until);
         self.signals.stop_control.store(true, Ordering::Relaxed);
         drop(self.alerts.take());
         self.bus.close();
@@ -47,7 +51,7 @@ impl Engine {
         // Their clients end on the runtime, so they go before it.
         drop((scheduler, self.bus, self.repository));
         self.runtime.shutdown_timeout(RUNTIME_PATIENCE);
-        drained
+        drained.and(published)
     }
 
     fn drain(&mut self, until: Duration, kept: &mut Option<Scheduler>) -> Result<(), EngineError> {
@@ -100,26 +104,24 @@ impl Engine {
         storer.and(stepped).and(anomaly).and(saved).map_err(EngineError::from)
     }
 
+    /// Last of all, as roles that can do without the broker must not wait for it, and however they ended.
+    fn keep_unpublished(&self, until: Duration) -> Result<(), EngineError> {
+        let left = until.saturating_sub(self.clock.monotonic());
+        let data = self.bus.data();
+        if self.is_local || !self.options.roles.has(Role::Listener) {
+            // The few lines of others, from HTTP or of the engine's own figures, have no file; the bus says what is left.
+            data.settle(left);
+            return Ok(());
+        }
+        let path = self.options.data_dir.join(KEPT_LINES_FILE);
+        let kept = unpublished::keep(&path, data, left);
+        told_kept(&path, kept, "did not reach the broker", "published")
+    }
+
     /// What was taken in and is not stored goes with this process unless it is kept.
     fn keep_lines(&self, in_hand: &LinesInHand) -> Result<(), EngineError> {
         let path = self.options.data_dir.join(KEPT_LINES_FILE);
-        match keep(&path, in_hand, self.bus.data()) {
-            Ok(0) => Ok(()),
-            Ok(count) => {
-                tracing::warn!(
-                    "{count} lines could not be stored in time; they are kept in {} and stored at the next start",
-                    path.display()
-                );
-                Ok(())
-            }
-            Err(error) => Err(EngineError::new(
-                &format!(
-                    "keeping lines that could not be stored in {}, so that they are lost,",
-                    path.display()
-                ),
-                &error,
-            )),
-        }
+        told_kept(&path, keep(&path, in_hand, self.bus.data()), "could not be stored", "stored")
     }
 
     /// Saves all models; those whose scores another process is still to commit are waited for a little, the others are
@@ -190,6 +192,24 @@ impl Engine {
             tracing::warn!(
                 "{seconds} s to drain are over while {waiting_for} works: stopping after this turn"
             );
+        }
+    }
+}
+
+/// Says what became of lines that `failed` in time, and will be `done`.
+fn told_kept(path: &Path, kept: io::Result<usize>, failed: &str, done: &str) -> Result<(), EngineError> {
+    let shown = path.display();
+    match kept {
+        Ok(0) => Ok(()),
+        Ok(count) => {
+            tracing::warn!(
+                "{count} lines {failed} in time; they are kept in {shown} and {done} at the next start"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            let doing = format!("keeping lines that {failed} in {shown}, so that they are lost,");
+            Err(EngineError::new(&doing, &error))
         }
     }
 }

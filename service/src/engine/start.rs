@@ -15,7 +15,7 @@ use super::patience::wait_for;
 use super::role::{Role, Roles};
 use super::{
     Engine, EngineError, EngineOptions, Live, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread,
-    Signals, Threads, lock,
+    Signals, Threads, lock, unpublished,
 };
 use crate::alerts::role::AlertThreads;
 use crate::anomaly::Anomaly;
@@ -113,7 +113,7 @@ pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Opt
     let garbage = start_garbage(&shared.options, shared.repository.as_ref(), &shared.clock)?;
     let self_series = start_self_series(&shared)?;
     let alerts = start_alerts(&shared.options, shared.repository.as_ref(), &shared.bus, &shared.clock)?;
-    let threads = start_threads(&mut shared, listener)?;
+    let threads = start_threads(&mut shared, listener, stop)?;
     Ok(Some(Engine {
         options: shared.options,
         live: shared.live,
@@ -161,7 +161,11 @@ fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {
     })
 }
 
-fn start_threads(shared: &mut Shared, listener: Option<BoundListener>) -> Result<Threads, EngineError> {
+fn start_threads(
+    shared: &mut Shared,
+    listener: Option<BoundListener>,
+    stop: &AtomicBool,
+) -> Result<Threads, EngineError> {
     let roles = shared.options.roles;
     let mut threads = Threads::default();
     if let Some(repository) = shared.repository.clone().filter(|_| roles.has(Role::Storer)) {
@@ -177,6 +181,9 @@ fn start_threads(shared: &mut Shared, listener: Option<BoundListener>) -> Result
         }
     }
     if let Some(bound) = listener {
+        if shared.options.bus != BusChoice::Memory {
+            publish_kept(shared, stop);
+        }
         if !roles.has(Role::Storer) {
             threads.ledger = Some(start_ledger_log(shared)?);
         }
@@ -313,6 +320,21 @@ fn start_self_series(shared: &Shared) -> Result<Option<SelfSeriesThread>, Engine
     started
         .map(Some)
         .map_err(|error| EngineError::new("starting the thread of the engine's own series", &error))
+}
+
+/// Before new lines, since samples must come in order of time.
+fn publish_kept(shared: &Shared, stop: &AtomicBool) {
+    let path = shared.options.data_dir.join(KEPT_LINES_FILE);
+    match unpublished::publish(&path, shared.bus.data(), stop) {
+        Ok(None) => {}
+        Ok(Some(count)) => {
+            tracing::info!("{count} lines that an earlier engine had taken in were published");
+        }
+        Err(error) => {
+            let shown = path.display();
+            tracing::error!("lines that an earlier engine kept in {shown} are not published: {error}");
+        }
+    }
 }
 
 fn start_storer(

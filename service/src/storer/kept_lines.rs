@@ -1,8 +1,9 @@
 //! Lines that were taken in and could not be stored before the engine had to end: kept in a file of the data folder, stored
 //! first by the next engine.
 //!
-//! Only where the data queue is in this process, and gone with it; a broker keeps its messages itself. The file is one line
-//! after the other, as they came: lines have no line ends in them. Storing it twice stores nothing twice.
+//! Only where the data queue is in this process, and gone with it; a broker keeps its messages itself, but for those that it has
+//! not confirmed (`engine/unpublished.rs`). The file is one line after the other, as they came: lines have no line ends in
+//! them. Storing it twice stores nothing twice.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -54,7 +55,15 @@ pub fn keep(path: &Path, in_hand: &LinesInHand, queue: &dyn Queue<DataMessage>) 
     }
     let held = in_hand.get();
     let held = held.iter().flat_map(|lines| lines.iter());
-    let mut lines = held.chain(&waiting).peekable();
+    append(path, held.chain(&waiting))
+}
+
+/// Writes `lines` behind what the file at `path` has; returns how many they were. Afterwards they survive a power failure.
+///
+/// # Errors
+/// As [`keep`].
+pub fn append<'a>(path: &Path, lines: impl Iterator<Item = &'a Vec<u8>>) -> io::Result<usize> {
+    let mut lines = lines.peekable();
     if lines.peek().is_none() {
         return Ok(0);
     }
@@ -91,13 +100,16 @@ pub fn keep(path: &Path, in_hand: &LinesInHand, queue: &dyn Queue<DataMessage>) 
 }
 
 /// The lines kept at `path`, in parts.
-pub(super) struct KeptLines {
+pub struct KeptLines {
     reader: BufReader<File>,
 }
 
 impl KeptLines {
     /// `None` if there are none.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => Ok(Some(Self { reader: BufReader::new(file) })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -106,7 +118,11 @@ impl KeptLines {
     }
 
     /// The next part, as if it came from the queue; none at the end.
-    pub(super) fn next(&mut self) -> io::Result<Vec<Delivery<DataMessage>>> {
+    ///
+    /// # Errors
+    /// What the operating system said.
+    #[expect(clippy::should_implement_trait, reason = "an error is no item")]
+    pub fn next(&mut self) -> io::Result<Vec<Delivery<DataMessage>>> {
         let mut lines = Vec::new();
         while lines.len() < LINES_PER_PART {
             let mut line = Vec::new();

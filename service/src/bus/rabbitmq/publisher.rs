@@ -10,6 +10,7 @@
 //! - [`Publisher::settle`] returns `Ok` only after everything published before it was confirmed. Whoever acknowledges a
 //!   message because it has published another one settles first.
 //! - A queue that is missing is declared, and the window is sent again.
+//! - [`Publisher::take_back`] ends that: what was not confirmed is whoever's who took it, and may have arrived all the same.
 //!
 //! Source: publishing in `message_bus_connector.py` of nta.utils, which confirmed each message by itself. Departures: the
 //! window, and back-pressure: with `max_ready` the task waits while the queue holds so many messages.
@@ -23,7 +24,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::link::{Backoff, Link, raised, short};
@@ -80,6 +81,9 @@ pub(super) struct Publisher {
     is_closed: watch::Sender<bool>,
     taken: AtomicU64,
     confirmed: watch::Receiver<u64>,
+    is_given_up: watch::Sender<bool>,
+    /// What the task held when it was given up.
+    leftover: Mutex<Option<oneshot::Receiver<Vec<Outgoing>>>>,
 }
 
 impl Publisher {
@@ -87,7 +91,8 @@ impl Publisher {
     pub(super) fn start(handle: &Handle, link: &Arc<Link>, target: Target) -> Self {
         let (sender, window) = mpsc::channel(WINDOW_MESSAGES);
         let (confirmed_sender, confirmed) = watch::channel(0);
-        let is_closed = watch::Sender::new(false);
+        let (is_closed, is_given_up) = (watch::Sender::new(false), watch::Sender::new(false));
+        let (leftover_sender, leftover) = oneshot::channel();
         let worker = Worker {
             link: Arc::clone(link),
             target,
@@ -96,9 +101,16 @@ impl Publisher {
             is_closed: is_closed.subscribe(),
             last_look: None,
         };
-        handle.spawn(worker.run(window));
-        let sender = Mutex::new(Some(sender));
-        Self { handle: handle.clone(), sender, is_closed, taken: AtomicU64::new(0), confirmed }
+        handle.spawn(worker.run(window, is_given_up.subscribe(), leftover_sender));
+        Self {
+            handle: handle.clone(),
+            sender: Mutex::new(Some(sender)),
+            is_closed,
+            taken: AtomicU64::new(0),
+            confirmed,
+            is_given_up,
+            leftover: Mutex::new(Some(leftover)),
+        }
     }
 
     /// Puts a message into the window; waits for room.
@@ -150,6 +162,18 @@ impl Publisher {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Closes, stops sending, and hands back what was not confirmed, oldest first.
+    pub(super) async fn take_back(&self) -> Vec<Outgoing> {
+        self.close();
+        self.is_given_up.send_replace(true);
+        let leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match leftover {
+            // An error is a task that ended with everything confirmed.
+            Some(leftover) => leftover.await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
     fn sender(&self) -> Option<mpsc::Sender<Outgoing>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -168,14 +192,32 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut window: mpsc::Receiver<Outgoing>) {
+    async fn run(
+        mut self,
+        mut window: mpsc::Receiver<Outgoing>,
+        is_given_up: watch::Receiver<bool>,
+        leftover: oneshot::Sender<Vec<Outgoing>>,
+    ) {
         let mut messages = Vec::with_capacity(WINDOW_MESSAGES);
         while window.recv_many(&mut messages, WINDOW_MESSAGES).await > 0 {
-            self.deliver(&messages).await;
-            let count = messages.len() as u64;
-            self.confirmed.send_modify(|confirmed| *confirmed += count);
+            tokio::select! {
+                () = self.deliver(&messages) => {}
+                () = raised(is_given_up.clone()) => {
+                    // It is closed: the window ends.
+                    while window.recv_many(&mut messages, WINDOW_MESSAGES).await > 0 {}
+                    self.count_confirmed(messages.len());
+                    // Nobody waits for them if the bus is dropped meanwhile.
+                    let _ = leftover.send(messages);
+                    return;
+                }
+            }
+            self.count_confirmed(messages.len());
             messages.clear();
         }
+    }
+
+    fn count_confirmed(&self, count: usize) {
+        self.confirmed.send_modify(|confirmed| *confirmed += count as u64);
     }
 
     /// Until it succeeds.

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::consumer::{Consumer, ConsumerOptions};
 use super::link::{ANSWER_TIMEOUT, Link};
-use super::publisher::{NotTaken, Publisher, Target};
+use super::publisher::{NotTaken, Outgoing, Publisher, Target};
 use super::reject_desk::RejectDesk;
 use super::topology::QueueSpec;
 use super::transport::Transport;
@@ -141,6 +141,18 @@ impl<T: Transport> Queue<T> for RabbitQueue<T> {
     fn close(&self) {
         self.publisher.close();
         self.consumer.close();
+    }
+
+    fn settle(&self, limit: Duration) -> bool {
+        self.publisher.unconfirmed() == 0 || self.handle.block_on(self.publisher.settle(limit))
+    }
+
+    fn take_back(&self) -> Vec<T> {
+        self.close();
+        let outgoing = self.handle.block_on(self.publisher.take_back());
+        // Written here, so that all can be read.
+        let read = |it: Outgoing| T::read(&it.body, &it.properties).ok().flatten();
+        outgoing.into_iter().filter_map(read).collect()
     }
 
     /// Of the broker, asked a moment ago, with what is on its way in this process. While the broker is away, what was
