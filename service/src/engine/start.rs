@@ -367,8 +367,7 @@ fn start_storer(
         if !is_local {
             return storer.run_until(&signals.finish_storer);
         }
-        storer.store_kept(&kept, &signals.stop_waiting)?;
-        storer.run_unless(&signals.stop_waiting, &signals.give_up)
+        storer.run_behind_kept(&kept, &signals.stop_waiting, &signals.give_up)
     })?);
     Ok(())
 }

@@ -221,18 +221,37 @@ impl Storer {
         self.in_hand.clone()
     }
 
+    /// As [`Self::run_unless`], but first stores the lines that an earlier engine kept at `path`. Where `stop` ends the
+    /// waiting for that, nothing is taken from the queue either: what waits there is younger, and once it were stored the
+    /// kept lines would be late.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_behind_kept(
+        &mut self,
+        path: &Path,
+        stop: &AtomicBool,
+        give_up: &AtomicBool,
+    ) -> Result<(), RepositoryError> {
+        if !self.store_kept(path, stop)? {
+            return Ok(());
+        }
+        self.run_unless(stop, give_up)
+    }
+
     /// Stores the lines that an earlier engine kept at `path`, and removes the file when all are stored or refused. Until
-    /// then it stays, also when `stop` ends the waiting for a database that is away.
+    /// then it stays, also when `stop` ends the waiting for a database that is away; tells whether no line waits any more.
+    /// A file that cannot be read is told in the log, and not waited for.
     ///
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
-    pub fn store_kept(&mut self, path: &Path, stop: &AtomicBool) -> Result<(), RepositoryError> {
+    pub fn store_kept(&mut self, path: &Path, stop: &AtomicBool) -> Result<bool, RepositoryError> {
         match self.try_store_kept(path, stop) {
             Ok(stored) => stored,
             Err(error) => {
                 let shown = path.display();
                 tracing::error!("lines that an earlier engine kept in {shown} are not stored: {error}");
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -241,15 +260,15 @@ impl Storer {
         &mut self,
         path: &Path,
         stop: &AtomicBool,
-    ) -> std::io::Result<Result<(), RepositoryError>> {
-        let Some(mut kept) = KeptLines::open(path)? else { return Ok(Ok(())) };
+    ) -> std::io::Result<Result<bool, RepositoryError>> {
+        let Some(mut kept) = KeptLines::open(path)? else { return Ok(Ok(true)) };
         let mut count = 0;
         loop {
             let part = kept.next()?;
             if part.is_empty() {
                 std::fs::remove_file(path)?;
                 tracing::info!("{count} lines that an earlier engine had taken in were stored");
-                return Ok(Ok(()));
+                return Ok(Ok(true));
             }
             count += part.iter().map(|delivery| delivery.message.lines.len()).sum::<usize>();
             self.batch = self.parsed(part);
@@ -259,7 +278,7 @@ impl Storer {
                         // They are in the file.
                         self.batch = None;
                         self.in_hand.set(None);
-                        return Ok(Ok(()));
+                        return Ok(Ok(false));
                     }
                     Ok(_) => {}
                     Err(error) => return Ok(Err(error)),

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use htm_core::ids::RowId;
 use htm_core::params::ValueRange;
 
+use super::kept_lines::{KEPT_LINES_FILE, keep};
 use super::test_doubles::{Counting, ListBus, ManualClock, Trouble, TroubledRepository};
 use super::*;
 use crate::bus::Queue;
@@ -371,6 +372,25 @@ fn stopping_gives_up_a_database_that_is_away() {
     let Err(RepositoryError::Transient { reason }) = stopped else { panic!("{stopped:?}") };
     assert!(reason.contains("up to 1 lines"), "{reason}");
     assert_eq!(fixture.bus.data.unacknowledged(), 1);
+}
+
+/// A stop ended the waiting for the kept lines of an earlier engine, and then the younger ones on the queue were tried: with
+/// the database there again they were stored, and the kept ones refused as late at the next start.
+#[test]
+fn what_waits_behind_kept_lines_is_not_stored_before_them() {
+    let mut fixture = fixture();
+    let kept = fixture.folder.path().join(KEPT_LINES_FILE);
+    std::fs::write(&kept, "a 1 100\n").expect("a file");
+    fixture.publish(&["a 2 200"]);
+    fixture.bus.data.close();
+    let [raised, lowered] = [true, false].map(AtomicBool::new);
+    fixture.trouble(&[Trouble::Transient]);
+    fixture.storer.run_behind_kept(&kept, &raised, &lowered).expect("stops");
+    assert_eq!(fixture.bus.data.depth(), 1);
+    assert_eq!(keep(&kept, &fixture.storer.in_hand(), &fixture.bus.data).expect("keeps"), 1);
+    fixture.storer.run_behind_kept(&kept, &lowered, &lowered).expect("ends with the queue");
+    assert_eq!((fixture.rows("a"), fixture.refused()), (vec![(1, 100), (2, 200)], Vec::new()));
+    assert!(!kept.exists());
 }
 
 #[test]
