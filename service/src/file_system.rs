@@ -117,29 +117,7 @@ impl FileSystem for DiskFiles {
         pool: &Arc<BufferPool>,
         caching: Caching,
     ) -> io::Result<FileStamp> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let new = unfinished(path);
-        fs::create_dir_all(folder)?;
-        let size = parts.iter().map(|part| part.len() as u64).sum();
-        let written = (|| {
-            let how = File::options().write(true).create(true).truncate(true).clone();
-            let (mut file, caching) = open_file(&how, &new, caching)?;
-            reserve(&file, size)?;
-            match caching {
-                Caching::PageCache => write_all(&mut file, parts)?,
-                Caching::Direct => write_direct(&mut file, parts, pool, size)?,
-            }
-            file.sync_data()?;
-            fs::rename(&new, path)?;
-            FileStamp::of(&file)
-        })();
-        if written.is_err() {
-            // What could not be finished only takes space.
-            let _ = fs::remove_file(&new);
-            return written;
-        }
-        File::open(folder)?.sync_all()?;
-        written
+        replace_synced(path, parts, (pool, caching), &sync)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -183,6 +161,60 @@ impl FileSystem for DiskFiles {
         let space = rustix::fs::statvfs(folder)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
+}
+
+/// What is to be on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Synced {
+    /// The bytes of a file.
+    Bytes,
+    /// The names in a folder.
+    Names,
+}
+
+/// Returns once it is on the disk, and not in the kernel's memory only.
+fn sync(file: &File, what: Synced) -> io::Result<()> {
+    match what {
+        Synced::Bytes => file.sync_data(),
+        Synced::Names => file.sync_all(),
+    }
+}
+
+/// [`FileSystem::replace`] with its own `sync`: nothing but the order of these calls makes a file survive a power failure, and
+/// a test can only look at that.
+fn replace_synced(
+    path: &Path,
+    parts: &[&[u8]],
+    (pool, caching): (&Arc<BufferPool>, Caching),
+    sync: &dyn Fn(&File, Synced) -> io::Result<()>,
+) -> io::Result<FileStamp> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let new = unfinished(path);
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        // The folder itself is a name in another one.
+        sync(&File::open(folder.parent().unwrap_or(folder))?, Synced::Names)?;
+    }
+    let size = parts.iter().map(|part| part.len() as u64).sum();
+    let written = (|| {
+        let how = File::options().write(true).create(true).truncate(true).clone();
+        let (mut file, caching) = open_file(&how, &new, caching)?;
+        reserve(&file, size)?;
+        match caching {
+            Caching::PageCache => write_all(&mut file, parts)?,
+            Caching::Direct => write_direct(&mut file, parts, pool, size)?,
+        }
+        sync(&file, Synced::Bytes)?;
+        fs::rename(&new, path)?;
+        FileStamp::of(&file)
+    })();
+    if written.is_err() {
+        // What could not be finished only takes space.
+        let _ = fs::remove_file(&new);
+        return written;
+    }
+    sync(&File::open(folder)?, Synced::Names)?;
+    written
 }
 
 /// Opens past the page cache if that is asked for and possible; says which it was.
@@ -292,6 +324,48 @@ mod tests {
         DiskFiles.remove(&path).expect("removed");
         DiskFiles.remove(&path).expect("removing nothing is fine");
         assert_eq!(read(&path).expect_err("gone").kind(), io::ErrorKind::NotFound);
+    }
+
+    /// Whatever is left out of these calls or comes too late, no killed process and no test of a whole engine would notice.
+    #[test]
+    fn bytes_are_on_the_disk_before_they_have_their_name_and_names_before_it_is_told() {
+        for caching in [Caching::PageCache, Caching::Direct] {
+            let top = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+            let folder = top.path().join("a");
+            let path = folder.join("b.model");
+            let number = |file: &File| FileStamp::of(file).expect("a stamp").inode;
+            let number_of = |path: &Path| number(&File::open(path).expect("is there"));
+            let replace_seen = |bytes: &[u8]| {
+                let seen = std::cell::RefCell::new(Vec::new());
+                let stamp = replace_synced(&path, &[bytes], (&BufferPool::new(), caching), &|file, what| {
+                    sync(file, what)?;
+                    seen.borrow_mut().push((what, number(file), fs::read(&path).ok()));
+                    Ok(())
+                });
+                (stamp.expect("written").inode, seen.into_inner())
+            };
+            let (first, seen) = replace_seen(b"one");
+            let is_first = (Synced::Bytes, first, None);
+            let is_named = (Synced::Names, number_of(&folder), Some(b"one".to_vec()));
+            let is_made = (Synced::Names, number_of(top.path()), None);
+            assert_eq!(seen, [is_made, is_first, is_named]);
+            let (second, seen) = replace_seen(b"two");
+            let is_second = (Synced::Bytes, second, Some(b"one".to_vec()));
+            let is_named = (Synced::Names, number_of(&folder), Some(b"two".to_vec()));
+            assert_eq!(seen, [is_second, is_named]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_on_the_disk_replaces_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("b.model");
+        replace(&path, &[b"one"]).expect("written");
+        let refuse = |_: &File, _: Synced| Err(io::Error::other("made up"));
+        let refused = replace_synced(&path, &[b"two"], (&BufferPool::new(), Caching::PageCache), &refuse);
+        assert!(refused.is_err());
+        assert_eq!(read(&path).expect("read"), b"one");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 
     #[test]

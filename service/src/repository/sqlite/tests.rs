@@ -1,7 +1,7 @@
 //! The SQLite repository against real files: what is its own. What every repository must do is in
 //! `tests/src/repository_conformance.rs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use super::*;
@@ -186,6 +186,23 @@ fn the_file_is_in_wal_mode_and_carries_its_version() {
     let mode: String = raw.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("a mode");
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
     assert_eq!((mode.as_str(), version), ("wal", schema::SCHEMA_VERSION));
+}
+
+/// Nothing else notices a commit that is not on the disk: a killed process loses nothing by it, and no test cuts the power.
+#[test]
+fn a_commit_is_on_the_disk_before_it_is_reported() {
+    let fixture = fixture();
+    let check = |path: &Path, mode| {
+        let writer = connection::open_writer(path, mode).expect("opens");
+        let synchronous: i64 =
+            writer.pragma_query_value(None, "synchronous", |row| row.get(0)).expect("a level");
+        let journal: String =
+            writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("a mode");
+        // 2 is FULL.
+        assert_eq!((synchronous, journal.as_str()), (2, "wal"));
+    };
+    check(&fixture.folder.path().join("new.db"), OpenMode::ReadWriteCreate);
+    check(&fixture.path(), OpenMode::ReadWrite);
 }
 
 #[test]
