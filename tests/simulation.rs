@@ -107,6 +107,11 @@ canaries!(
     models_read_from_rotten_files_are_noticed RottenFile
     results_out_of_order_are_noticed SwappedScores
     lost_scores_are_noticed DroppedScores
+    metrics_that_nobody_monitors_are_noticed ForgottenPatterns
+    lines_lost_before_the_bus_are_noticed LostLine
+    lines_lost_in_an_orderly_stop_are_noticed UnkeptLines
+    messages_that_are_never_acknowledged_are_noticed HoardedScores
+    other_alert_scores_are_noticed OtherAlertScore
 );
 
 /// The simulated database is worth as much as it is like the real ones.

@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use htm_core::encoder::Record;
 use htm_core::ids::RowId;
-use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
+use htm_core::model::{Model, Scores};
 use htm_core::params::{ModelParams, ValueRange};
 use htmengine::learned_range::{MAX_RANGE_ROWS, learned_range, outgrown};
 use htmengine::repository::metric_data::MetricRow;
@@ -31,15 +31,20 @@ pub fn padded_range(samples: &[Record]) -> ValueRange {
 /// # Panics
 /// If the model refuses a sample.
 pub fn scores(samples: &[Record], range: ValueRange) -> Vec<ScorePair> {
+    steps(samples, range).iter().map(pair).collect()
+}
+
+fn pair(scores: &Scores) -> ScorePair {
+    (f64::from(scores.raw_anomaly_score), scores.anomaly_score)
+}
+
+fn steps(samples: &[Record], range: ValueRange) -> Vec<Scores> {
     let params = ModelParams::single_metric(range.resolution(None)).expect("a usable range");
     let mut model = Model::new(Arc::new(params), &TEMPLATES);
     let mut workspace = Workspace::new();
     (1..)
         .zip(samples)
-        .map(|(row_id, &record)| {
-            let scores = model.step(&mut workspace, RowId(row_id), record).expect("a usable sample");
-            (f64::from(scores.raw_anomaly_score), scores.anomaly_score)
-        })
+        .map(|(row_id, &record)| model.step(&mut workspace, RowId(row_id), record).expect("a usable sample"))
         .collect()
 }
 
@@ -49,6 +54,15 @@ pub fn scores(samples: &[Record], range: ValueRange) -> Vec<ScorePair> {
 /// # Panics
 /// If a model refuses a sample.
 pub fn learned_scores(samples: &[Record], learned_rows: usize) -> (Vec<ScorePair>, usize) {
+    let (steps, lives) = learned_steps(samples, learned_rows);
+    (steps.iter().map(pair).collect(), lives)
+}
+
+/// The same with everything that the models say.
+///
+/// # Panics
+/// If a model refuses a sample.
+pub fn learned_steps(samples: &[Record], learned_rows: usize) -> (Vec<Scores>, usize) {
     let values: Vec<f64> = samples.iter().map(|record| record.value).collect();
     let recent = |end: usize| &values[end.saturating_sub(MAX_RANGE_ROWS)..end];
     let mut range = learned_range(recent(learned_rows)).expect("finite values").expect("some");
@@ -62,9 +76,8 @@ pub fn learned_scores(samples: &[Record], learned_rows: usize) -> (Vec<ScorePair
             wider.map(|wider| (at + 1, wider))
         });
         let end = wider.map_or(samples.len(), |(end, _)| end);
-        let of_life = scores(&samples[..end], range);
-        let given = scored.len();
-        scored.extend_from_slice(&of_life[given..]);
+        let of_life = steps(&samples[..end], range);
+        scored.extend(of_life.into_iter().skip(scored.len()));
         if let Some((end, wider)) = wider {
             (learned_up_to, range) = (end, wider);
         }

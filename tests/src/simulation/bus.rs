@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use htmengine::bus::memory::MemoryFanout;
 use htmengine::bus::message::{DataMessage, ModelHint, ModelOutput, ResultMessage};
+use htmengine::bus::rabbitmq::{DATA_PREFETCH, HINTS_PREFETCH, SCORES_PREFETCH};
 use htmengine::bus::{Bus, BusError, Fanout, Queue, Subscription};
 
 use super::fault::Fault;
@@ -11,10 +12,13 @@ use super::plan::{BusKind, Plan};
 use super::queue::{Confirming, QueueEnd, QueueLimits, SharedQueue};
 use super::role::RoleKind;
 use super::stage::{Caller, Stage};
+use super::verdict::Violation;
 use super::window::{Sent, Window};
 
 /// Results that wait for one reader.
 const READER_MESSAGES: usize = 64;
+/// Attempts to bring results to the broker that a publisher waits for.
+const MAX_ATTEMPTS_WAITED: usize = 256;
 
 /// Queues and exchange, at a broker or in the only process.
 pub(super) struct SharedBus {
@@ -28,18 +32,25 @@ impl SharedBus {
     pub(super) fn new(plan: &Plan) -> Self {
         let is_local = plan.bus == BusKind::Memory;
         let processes = plan.processes.len();
-        let limits = |messages| QueueLimits { messages, window: plan.window };
-        let data =
-            SharedQueue::new("data", RoleKind::Storer, limits(plan.data_messages), is_local, processes);
+        let limits = |messages, prefetch| QueueLimits {
+            messages,
+            window: plan.window,
+            prefetch: plan.prefetch.unwrap_or(usize::from(prefetch)),
+        };
+        let (data, hints, scores) = (
+            limits(plan.data_messages, DATA_PREFETCH),
+            limits(plan.hints, HINTS_PREFETCH),
+            limits(plan.score_messages, SCORES_PREFETCH),
+        );
+        let data = SharedQueue::new("data", RoleKind::Storer, data, is_local, processes);
         data.keep_accepted();
-        let hints = SharedQueue::new("hints", RoleKind::Scheduler, limits(plan.hints), is_local, processes);
-        let scores =
-            SharedQueue::new("scores", RoleKind::Anomaly, limits(plan.score_messages), is_local, processes);
+        let hints = SharedQueue::new("hints", RoleKind::Scheduler, hints, is_local, processes);
+        let scores = SharedQueue::new("scores", RoleKind::Anomaly, scores, is_local, processes);
         Self {
             data: Arc::new(data),
             hints: Arc::new(hints),
             scores: Arc::new(scores),
-            results: Arc::new(Exchange::new(is_local, processes)),
+            results: Arc::new(Exchange::new(is_local, processes, plan.results_window)),
         }
     }
 
@@ -70,6 +81,7 @@ impl SharedBus {
 /// The exchange of results.
 pub(super) struct Exchange {
     is_local: bool,
+    window_limit: usize,
     state: Mutex<ExchangeState>,
     readers: MemoryFanout<ResultMessage>,
 }
@@ -83,10 +95,10 @@ struct ExchangeState {
 }
 
 impl Exchange {
-    fn new(is_local: bool, processes: usize) -> Self {
+    fn new(is_local: bool, processes: usize, window_limit: usize) -> Self {
         let windows = (0..processes).map(|_| Window::default()).collect();
         let state = Mutex::new(ExchangeState { windows, published: Vec::new(), arrived: 0 });
-        Self { is_local, state, readers: MemoryFanout::new(READER_MESSAGES) }
+        Self { is_local, window_limit, state, readers: MemoryFanout::new(READER_MESSAGES) }
     }
 
     fn lock(&self) -> MutexGuard<'_, ExchangeState> {
@@ -142,6 +154,10 @@ impl Exchange {
 impl Confirming for Exchange {
     fn settle(&self, stage: &Stage, process: usize) -> bool {
         self.flush(stage, process, usize::MAX);
+        self.is_settled(process)
+    }
+
+    fn is_settled(&self, process: usize) -> bool {
         self.lock().windows[process].len() == 0
     }
 }
@@ -152,9 +168,29 @@ struct ExchangeEnd {
     exchange: Arc<Exchange>,
 }
 
+impl ExchangeEnd {
+    /// As a publisher that is held up until the broker has taken something.
+    fn wait_for_room(&self) {
+        let (stage, process) = (self.caller.stage(), self.caller.process());
+        let has_room = || self.exchange.lock().windows[process].len() < self.exchange.window_limit;
+        for _ in 0..MAX_ATTEMPTS_WAITED {
+            if has_room() {
+                return;
+            }
+            if let Some(until) = stage.outage(Fault::BrokerAway) {
+                stage.pass(until.saturating_sub(stage.now()));
+            }
+            self.exchange.flush(stage, process, usize::MAX);
+        }
+        let what = format!("results still wait after {MAX_ATTEMPTS_WAITED} attempts to publish them");
+        stage.violate(Violation::Bound { what });
+    }
+}
+
 impl Fanout<ResultMessage> for ExchangeEnd {
     fn publish(&self, message: ResultMessage) -> Result<(), BusError> {
         self.caller.touch("publishes results");
+        self.wait_for_room();
         let mut inner = self.exchange.lock();
         if self.exchange.is_local {
             self.exchange.arrive(&mut inner, Sent { messages: vec![message], repeated: 0 });

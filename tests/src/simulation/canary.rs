@@ -18,11 +18,21 @@ pub enum Canary {
     SwappedScores,
     /// Now and then a message of scores is dropped after it was published.
     DroppedScores,
+    /// No new metric is monitored, whatever its name: a storer that forgets its patterns.
+    ForgottenPatterns,
+    /// Now and then a line is lost before the bus: a listener that drops what it has read.
+    LostLine,
+    /// An orderly stop keeps nothing of what could not be stored.
+    UnkeptLines,
+    /// Scores are worked off and never acknowledged: an anomaly role that hoards them.
+    HoardedScores,
+    /// Now and then the alert score is stored as another: an anomaly role that mixes up columns.
+    OtherAlertScore,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::EarlyAcknowledgement,
         Self::ForgottenCommit,
         Self::StaleTail,
@@ -30,6 +40,11 @@ impl Canary {
         Self::RottenFile,
         Self::SwappedScores,
         Self::DroppedScores,
+        Self::ForgottenPatterns,
+        Self::LostLine,
+        Self::UnkeptLines,
+        Self::HoardedScores,
+        Self::OtherAlertScore,
     ];
 
     /// As it is asked for.
@@ -42,6 +57,11 @@ impl Canary {
             Self::RottenFile => "rotten-file",
             Self::SwappedScores => "swapped-scores",
             Self::DroppedScores => "dropped-scores",
+            Self::ForgottenPatterns => "forgotten-patterns",
+            Self::LostLine => "lost-line",
+            Self::UnkeptLines => "unkept-lines",
+            Self::HoardedScores => "hoarded-scores",
+            Self::OtherAlertScore => "other-alert-score",
         }
     }
 

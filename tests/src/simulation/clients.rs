@@ -10,8 +10,9 @@ use htmengine::reject::RejectReason;
 use htmengine::repository::metric_data::StoredSample;
 
 use super::fault::Fault;
+use super::future::FutureFeed;
 use super::intake::{Arrival, Sockets};
-use super::plan::{MetricPlan, ModelPlan};
+use super::plan::{MetricPlan, ModelPlan, Plan};
 use super::stage::{EPOCH_S, Stage};
 
 /// Time between samples of a metric.
@@ -29,6 +30,8 @@ const CONNECTIONS: u64 = 3;
 pub(super) enum Meaning {
     /// A sample of this metric.
     Sample(String, StoredSample),
+    /// A sample of this metric, or too far in the future, as the clock says.
+    Uncertain(String, StoredSample),
     /// Nothing; it is refused for this reason.
     Refused(RejectReason),
 }
@@ -41,9 +44,12 @@ pub(super) struct Clients {
     stage: Arc<Stage>,
     sockets: Sockets,
     feeds: Vec<Feed>,
+    future: Option<FutureFeed>,
     connections: Vec<Connection>,
     last_connection: u64,
     meanings: Meanings,
+    /// How often each line was sent as a whole.
+    lines: BTreeMap<Vec<u8>, u64>,
 }
 
 #[derive(Debug)]
@@ -54,23 +60,27 @@ struct Feed {
     timestamp: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Connection {
     number: u64,
     unsent: Vec<u8>,
+    /// What was sent of a line.
+    begun: Vec<u8>,
 }
 
 impl Clients {
-    pub(super) fn new(stage: &Arc<Stage>, metrics: &[MetricPlan]) -> Self {
-        let feeds = metrics.iter().map(Feed::new).collect();
-        let connections = (1..=CONNECTIONS).map(|number| Connection { number, unsent: Vec::new() }).collect();
+    pub(super) fn new(stage: &Arc<Stage>, plan: &Plan) -> Self {
+        let feeds = plan.metrics.iter().map(Feed::new).collect();
+        let connections = (1..=CONNECTIONS).map(|number| Connection { number, ..Connection::default() });
         Self {
             stage: Arc::clone(stage),
             sockets: Sockets::default(),
             feeds,
-            connections,
+            future: plan.future_seed.map(FutureFeed::new),
+            connections: connections.collect(),
             last_connection: CONNECTIONS,
             meanings: Meanings::new(),
+            lines: BTreeMap::new(),
         }
     }
 
@@ -87,6 +97,11 @@ impl Clients {
         self.feeds[metric].sent
     }
 
+    /// How often each line was sent as a whole, blank ones and what surrounds them left out.
+    pub(super) fn lines(&self) -> &BTreeMap<Vec<u8>, u64> {
+        &self.lines
+    }
+
     fn arrivals(&self) -> MutexGuard<'_, VecDeque<Arrival>> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +114,10 @@ impl Clients {
 
     /// A few lines of one metric, over one way.
     pub(super) fn send_some(&mut self) {
+        if let Some((line, meaning)) = self.future.as_mut().and_then(FutureFeed::line) {
+            self.meanings.insert(line.clone(), meaning);
+            self.send_datagram(line);
+        }
         let stage = Arc::clone(&self.stage);
         let unfinished: Vec<usize> =
             (0..self.feeds.len()).filter(|&feed| !self.feeds[feed].is_done()).collect();
@@ -116,7 +135,7 @@ impl Clients {
         // Mostly the same way, so that most samples come in order.
         let way = if stage.below(8) == 0 { stage.below(4) } else { feed % 4 };
         if way == 3 {
-            self.arrivals().push_back(Arrival::Datagram(bytes));
+            self.send_datagram(bytes);
         } else {
             self.connections[way].unsent.extend(bytes);
         }
@@ -130,11 +149,10 @@ impl Clients {
         }
         for way in 0..self.connections.len() {
             let unsent = std::mem::take(&mut self.connections[way].unsent);
-            let number = self.connections[way].number;
-            let mut arrivals = self.arrivals();
-            arrivals.push_back(Arrival::Bytes(number, unsent));
-            arrivals.push_back(Arrival::End(number));
-            drop(arrivals);
+            self.send_bytes(way, unsent);
+            // The end of a connection is the end of its last line.
+            self.note_lines(way, b"\n");
+            self.arrivals().push_back(Arrival::End(self.connections[way].number));
             self.reconnect(way);
         }
     }
@@ -146,7 +164,7 @@ impl Clients {
             let (line, reason) = refused_line("refused", number);
             *counts.entry(reason).or_default() += 1;
             self.meanings.insert(line.clone(), Meaning::Refused(reason));
-            self.arrivals().push_back(Arrival::Datagram(line));
+            self.send_datagram(line);
         }
         counts
     }
@@ -169,7 +187,7 @@ impl Clients {
         let cut = stage.below(connection.unsent.len() + 1);
         let chunk: Vec<u8> = connection.unsent.drain(..cut).collect();
         if !chunk.is_empty() {
-            self.arrivals().push_back(Arrival::Bytes(number, chunk));
+            self.send_bytes(way, chunk);
         }
         if stage.strikes(Fault::ClientBroken) {
             self.connections[way].unsent.clear();
@@ -178,9 +196,42 @@ impl Clients {
         }
     }
 
+    fn send_bytes(&mut self, way: usize, bytes: Vec<u8>) {
+        self.note_lines(way, &bytes);
+        self.arrivals().push_back(Arrival::Bytes(self.connections[way].number, bytes));
+    }
+
+    fn send_datagram(&mut self, bytes: Vec<u8>) {
+        for line in bytes.split(|byte| *byte == b'\n') {
+            note_line(&mut self.lines, line);
+        }
+        self.arrivals().push_back(Arrival::Datagram(bytes));
+    }
+
+    /// Takes note of the lines that end in these bytes.
+    fn note_lines(&mut self, way: usize, bytes: &[u8]) {
+        let begun = &mut self.connections[way].begun;
+        for byte in bytes {
+            if *byte == b'\n' {
+                note_line(&mut self.lines, &std::mem::take(begun));
+            } else {
+                begun.push(*byte);
+            }
+        }
+    }
+
     fn reconnect(&mut self, way: usize) {
         self.last_connection += 1;
-        self.connections[way].number = self.last_connection;
+        let connection = &mut self.connections[way];
+        connection.number = self.last_connection;
+        connection.begun.clear();
+    }
+}
+
+fn note_line(lines: &mut BTreeMap<Vec<u8>, u64>, line: &[u8]) {
+    let line = line.trim_ascii();
+    if !line.is_empty() {
+        *lines.entry(line.to_vec()).or_default() += 1;
     }
 }
 

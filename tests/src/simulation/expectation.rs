@@ -16,6 +16,10 @@ use super::tables::{MetricTable, Tables};
 pub(super) struct Expectation {
     samples: BTreeMap<String, Vec<StoredSample>>,
     rejects: BTreeMap<RejectReason, u64>,
+    /// Samples that a clock may have refused or not, in their order.
+    uncertain: BTreeMap<String, Vec<StoredSample>>,
+    /// How often each line was accepted.
+    lines: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Expectation {
@@ -25,8 +29,13 @@ impl Expectation {
             let meaning = meanings.get(line);
             let meaning =
                 meaning.ok_or_else(|| format!("`{}` was accepted and never sent", line.escape_ascii()))?;
+            *self.lines.entry(line.clone()).or_default() += 1;
             let refused = match meaning {
                 Meaning::Refused(reason) => Some(*reason),
+                Meaning::Uncertain(name, sample) => {
+                    self.uncertain.entry(name.clone()).or_default().push(*sample);
+                    None
+                }
                 Meaning::Sample(name, sample) => {
                     let rows = self.samples.entry(name.clone()).or_default();
                     match rows.last() {
@@ -48,8 +57,20 @@ impl Expectation {
         Ok(())
     }
 
-    pub(super) fn rejects(&self) -> &BTreeMap<RejectReason, u64> {
-        &self.rejects
+    /// Counts of refused lines, where each was delivered once: what a clock did not refuse is stored.
+    pub(super) fn rejects(&self, tables: &Tables) -> BTreeMap<RejectReason, u64> {
+        let mut rejects = self.rejects.clone();
+        for (name, samples) in &self.uncertain {
+            let stored = tables.by_name(name).map_or(0, |table| table.metric.last_rowid.0);
+            let refused = (samples.len() as u64).saturating_sub(u64::try_from(stored).unwrap_or(0));
+            *rejects.entry(RejectReason::FutureTimestamp).or_default() += refused;
+        }
+        rejects
+    }
+
+    /// How often each line was accepted.
+    pub(super) fn lines(&self) -> &BTreeMap<Vec<u8>, u64> {
+        &self.lines
     }
 
     /// All samples that must be stored.
@@ -66,13 +87,31 @@ impl Expectation {
     pub(super) fn difference(&self, tables: &Tables) -> Option<(String, String)> {
         for table in tables.metrics.values() {
             let name = &table.metric.name;
-            if let Some(what) = difference_of_rows(self.samples(name), table) {
+            let what = match self.uncertain.get(name) {
+                Some(samples) => difference_of_some(samples, table),
+                None => difference_of_rows(self.samples(name), table),
+            };
+            if let Some(what) = what {
                 return Some((name.clone(), what));
             }
         }
         let missing = self.samples.iter().find(|(name, _)| tables.by_name(name).is_none());
         missing.map(|(name, samples)| (name.clone(), format!("all {} rows are missing", samples.len())))
     }
+}
+
+/// Every row is one of the samples, in their order; none is old enough to be deleted.
+fn difference_of_some(samples: &[StoredSample], table: &MetricTable) -> Option<String> {
+    let mut left = samples.iter();
+    (1..).zip(&table.rows).find_map(|(row_id, row)| {
+        let is_same = |sample: &StoredSample| {
+            row.timestamp == sample.timestamp && row.value.to_bits() == sample.value.to_bits()
+        };
+        let is_found = row.row_id.0 == row_id && left.any(is_same);
+        (!is_found).then(|| {
+            format!("row {} at {} is none of the accepted, or not the next", row.row_id, row.timestamp)
+        })
+    })
 }
 
 /// Rows that were deleted for their age are missing, and no others.

@@ -10,12 +10,11 @@ use htmengine::listener::batch::{Batcher, Publishing};
 use htmengine::listener::connection::{Framed, LineFramer};
 use htmengine::reject::{RejectLedger, RejectReason};
 
+use super::canary::Canary;
 use super::stage::Caller;
 
 /// Chunks read in one turn.
 const MAX_CHUNKS_PER_TURN: usize = 4;
-/// Attempts of a stop to publish to a full bus.
-const MAX_DRAIN_RETRIES: usize = 200;
 
 /// What the kernel has for a listener.
 #[derive(Debug)]
@@ -75,15 +74,6 @@ impl Intake {
         format!("{publishing:?}, {batches} batches")
     }
 
-    /// The last turns: whatever has come.
-    pub(super) fn finish(&mut self) {
-        for _ in 0..MAX_DRAIN_RETRIES {
-            if self.run_once() == "Idle" {
-                return;
-            }
-        }
-    }
-
     /// Lines that the bus has not taken.
     pub(super) fn line_count(&self) -> usize {
         self.batcher.line_count()
@@ -95,9 +85,11 @@ impl Intake {
     }
 
     fn take(&mut self, arrival: Arrival) {
-        let now = self.caller.stage().unix_seconds();
+        let stage = Arc::clone(self.caller.stage());
+        let now = stage.unix_seconds();
         let (batcher, ledger) = (&mut self.batcher, &self.ledger);
         let mut hand_on = |framed: Framed<'_>| match framed {
+            Framed::Line(_) if stage.sings(Canary::LostLine, 50) => {}
             Framed::Line(line) => batcher.add(line, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Framed::TooLong(head) => ledger.record(RejectReason::LineTooLong, head, now),
         };

@@ -1,4 +1,7 @@
 //! What a model that has nothing else to do says of a metric's samples: what the engine's rows must say, bit for bit.
+//!
+//! Which model that is, and whether there is one at all, follows from the plan and the samples, never from what the engine
+//! stored of it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,64 +10,60 @@ use htm_core::ids::RowId;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::model::{Model, Scores};
+use htm_core::params::{ModelParams, ValueRange};
+use htmengine::anomaly::display_value::stored_display_value;
 use htmengine::best_predictions::BestPredictions;
 use htmengine::model_params::ModelStart;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::{MetricRow, StoredSample};
+use htmengine::row_detection::RowDetection;
 
+use super::plan::ModelPlan;
 use super::tables::MetricTable;
-use crate::lone_run::learned_scores;
+use crate::lone_run::learned_steps;
 
 /// Shared with the engines of all runs: drawing them is most of the work of a small model.
 pub(super) static TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(Arc::default);
 
-/// The first thing that is wrong with the scores of a metric's rows in the end, `samples` being all that were ever stored;
-/// `learning_rows` is how many rows a learned range takes.
+/// The status of a metric in the end, `sample_count` being all that were ever stored; `learning_rows` is how many a learned
+/// range takes.
+pub(super) fn expected_status(plan: &ModelPlan, sample_count: usize, learning_rows: usize) -> MetricStatus {
+    match plan {
+        ModelPlan::None => MetricStatus::Unmonitored,
+        ModelPlan::Learned if sample_count < learning_rows => MetricStatus::PendingData,
+        ModelPlan::Complete(_) | ModelPlan::Declared { .. } | ModelPlan::Learned => MetricStatus::Active,
+    }
+}
+
+/// The first thing that is wrong with a metric and the scores of its rows in the end, `samples` being all that were ever
+/// stored.
 pub(super) fn difference(
     table: &MetricTable,
+    plan: &ModelPlan,
     samples: &[StoredSample],
     learning_rows: usize,
 ) -> Option<String> {
-    let metric = &table.metric;
-    match metric.status {
-        MetricStatus::Unmonitored | MetricStatus::PendingData => {
-            let scored = table.rows.iter().find(|row| row.raw_anomaly_score.is_some());
-            return scored.map(|row| format!("row {} has a score and there is no model", row.row_id));
-        }
-        MetricStatus::Active => {}
-        MetricStatus::CreatePending | MetricStatus::Error => {
-            return Some(format!("its status is {}: {:?}", metric.status.label(), metric.message));
-        }
+    let (metric, expected) = (&table.metric, expected_status(plan, samples.len(), learning_rows));
+    if metric.status != expected {
+        let (found, expected) = (metric.status.label(), expected.label());
+        return Some(format!("its status is {found}, expected {expected}: {:?}", metric.message));
     }
-    let samples: Vec<Record> =
-        samples.iter().map(|sample| Record { timestamp: sample.timestamp, value: sample.value }).collect();
-    let start = match ModelStart::from_json(metric.model_params.as_deref().unwrap_or_default()) {
-        Ok(start) => start,
-        Err(error) => return Some(error.to_string()),
-    };
-    if start.learned_up_to.is_some() {
-        let (scores, _) = learned_scores(&samples, learning_rows);
-        return table.rows.iter().zip(scores).find_map(|(row, (raw, anomaly))| {
-            let is_same = bits(row.raw_anomaly_score) == Some(raw.to_bits())
-                && bits(row.anomaly_score) == Some(anomaly.to_bits());
-            (!is_same).then(|| told(row))
-        });
+    if expected != MetricStatus::Active {
+        let scored = table.rows.iter().find(|row| row.raw_anomaly_score.is_some());
+        return scored.map(|row| format!("row {} has a score and there is no model", row.row_id));
     }
-    let params = match start.params() {
-        Ok(params) => params,
-        Err(error) => return Some(error.to_string()),
-    };
-    let mut model = Model::new(Arc::new(params), &TEMPLATES);
-    let mut workspace = Workspace::new();
     // Samples that were deleted before this life began are unknown to it; others it has stepped before they were.
-    let of_life = (1..).zip(samples).skip_while(|(row_id, _)| RowId(*row_id) < table.life_begins_at);
+    let of_life = (1..).map(RowId).zip(samples).skip_while(|(row_id, _)| *row_id < table.life_begins_at);
+    let records: Vec<(RowId, Record)> = of_life
+        .map(|(row_id, sample)| (row_id, Record { timestamp: sample.timestamp, value: sample.value }))
+        .collect();
+    let steps = match steps(plan, &records, learning_rows) {
+        Ok(steps) => steps,
+        Err(what) => return Some(what),
+    };
     let mut rows = table.rows.iter().peekable();
-    for (row_id, sample) in of_life {
-        let scores = match model.step(&mut workspace, RowId(row_id), sample) {
-            Ok(scores) => scores,
-            Err(error) => return Some(format!("row {row_id}: {error}")),
-        };
-        if let Some(row) = rows.next_if(|row| row.row_id.0 == row_id)
+    for ((row_id, _), scores) in records.iter().zip(steps) {
+        if let Some(row) = rows.next_if(|row| row.row_id == *row_id)
             && !is_scored(row, scores)
         {
             return Some(told(row));
@@ -73,13 +72,47 @@ pub(super) fn difference(
     rows.next().map(|row| format!("row {} was never accepted", row.row_id))
 }
 
+fn steps(plan: &ModelPlan, records: &[(RowId, Record)], learning_rows: usize) -> Result<Vec<Scores>, String> {
+    let params = match plan {
+        ModelPlan::None => return Ok(Vec::new()),
+        ModelPlan::Learned => {
+            let samples: Vec<Record> = records.iter().map(|(_, record)| *record).collect();
+            return Ok(learned_steps(&samples, learning_rows).0);
+        }
+        ModelPlan::Declared { min, max } => {
+            let range = ValueRange { min: *min, max: *max };
+            ModelParams::single_metric(range.resolution(None)).map_err(|error| error.to_string())
+        }
+        ModelPlan::Complete(given) => {
+            let start = ModelStart::complete(String::new(), given.clone());
+            start.params().map_err(|error| error.to_string())
+        }
+    };
+    let mut model = Model::new(Arc::new(params?), &TEMPLATES);
+    let mut workspace = Workspace::new();
+    let step = |(row_id, record): &(RowId, Record)| {
+        model.step(&mut workspace, *row_id, *record).map_err(|error| format!("row {row_id}: {error}"))
+    };
+    records.iter().map(step).collect()
+}
+
 fn is_scored(row: &MetricRow, scores: Scores) -> bool {
     let predictions = scores.best_predictions;
     let predictions = (!predictions.is_empty()).then(|| BestPredictions::new(predictions));
+    let open_predictions = Some(scores.open_predictions);
+    let detection = RowDetection { open_predictions, ..scores.detection.into() };
     bits(row.raw_anomaly_score) == Some(f64::from(scores.raw_anomaly_score).to_bits())
         && bits(row.anomaly_score) == Some(scores.anomaly_score.to_bits())
-        && bits(row.detection.map(|detection| detection.score)) == Some(scores.detection.score.to_bits())
+        && row.display_value == Some(stored_display_value(scores.anomaly_score))
         && row.best_predictions == predictions
+        && row.detection.is_some_and(|found| is_same_detection(&found, &detection))
+}
+
+/// Scores to the bit, and what they are made of.
+pub(super) fn is_same_detection(found: &RowDetection, expected: &RowDetection) -> bool {
+    found.score.to_bits() == expected.score.to_bits()
+        && found.alert_score.to_bits() == expected.alert_score.to_bits()
+        && found == expected
 }
 
 fn told(row: &MetricRow) -> String {

@@ -3,19 +3,21 @@
 //! [`run::run`] makes a plan of the seed (`plan.rs`) and a world of the plan (`world.rs`, `processes.rs`). The roles are the real ones, driven by
 //! their `run_once`; everything they meet is simulated: clock, ids, bus (`bus.rs`, `queue.rs`, `window.rs`), database
 //! (`repository.rs`, `transaction.rs`, `tables.rs`), model files (`files.rs`), the listener's sockets (`clients.rs`,
-//! `intake.rs`). What goes wrong (`fault.rs`), and when a process dies, the stage decides (`stage.rs`), at every call that a
+//! `future.rs`, `intake.rs`). What goes wrong (`fault.rs`), and when a process dies, the stage decides (`stage.rs`), at every call that a
 //! role makes to the outside; there, too, another role may take a turn in between.
 //!
-//! What must hold then is in `verification.rs`: accepted is stored once and in order (`expectation.rs`), scored as by a lone
-//! model (`lone_model.rs`), published in row order at least once (`results_book.rs`), refused is counted, no queue grows past
-//! its limit, and there is an end of work. To see that all this would be noticed, `canary.rs` has bugs to put around the
-//! roles.
+//! What must hold then is in `verification.rs`: what was sent is accepted where nothing died, accepted is stored once and in
+//! order (`expectation.rs`), also over an orderly stop (`stop.rs`), scored as by a lone model of the plan (`lone_model.rs`),
+//! published in row order at least once (`results_book.rs`), refused is counted, no queue and no memory grows past its limit,
+//! no consumer holds more than its prefetch, and there is an end of work. To see that all this would be noticed, `canary.rs`
+//! has bugs to put around the roles. Alerts and the readers of results over sockets are not among the roles here.
 
 mod bus;
 mod clients;
 mod clock;
 mod expectation;
 mod files;
+mod future;
 mod intake;
 mod lone_model;
 mod operator;
@@ -26,6 +28,8 @@ mod repository;
 mod results_book;
 mod role;
 mod stage;
+mod stop;
+mod storing;
 mod tables;
 mod transaction;
 mod verification;

@@ -3,6 +3,7 @@
 //! A run has few metrics with few rows and mostly small models, so that thousands of runs fit into a minute; every so many
 //! seeds there is a model of the standard size, over a declared range or one that it learns and outgrows.
 
+use htmengine::bus::rabbitmq::WINDOW_MESSAGES;
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
@@ -13,6 +14,11 @@ use crate::seeded_random::SeededRandom;
 const LEARNED_ROWS: usize = 20;
 /// One seed in so many has models of the standard size.
 const STANDARD_ONE_IN: usize = 24;
+/// Begins a second stream of a seed, for what was added later. Chosen so that the seeds which were kept for what they found draw
+/// nothing there that changes them.
+const SECOND_STREAM: u64 = 0x010c_7d11_0000_0000;
+/// What any one of the small models needs in order to be stepped, also one that is not known yet.
+const SMALL_MODEL_BYTES: usize = 1_500 << 10;
 
 /// Where roles meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +112,12 @@ pub(super) struct Plan {
     pub(super) learning_rows: u32,
     /// Whether old rows are deleted. Then no file may get lost: nothing could build its model again.
     pub(super) collects_garbage: bool,
+    /// Messages delivered and not acknowledged, of each queue at the broker; `None` for as many as the engine asks for.
+    pub(super) prefetch: Option<usize>,
+    /// Results on their way to the broker.
+    pub(super) results_window: usize,
+    /// What samples about as far ahead of the clock as may be are drawn from, if there are any.
+    pub(super) future_seed: Option<u64>,
 }
 
 impl Plan {
@@ -117,6 +129,7 @@ impl Plan {
         let processes = processes(bus, database, &mut random);
         let collects_garbage = !is_standard && random.below(5) == 0;
         let calls_per_life = (random.below(4) > 0).then(|| [10, 40, 150][random.below(3)]);
+        let mut second = SeededRandom::new(seed ^ SECOND_STREAM);
         Self {
             bus,
             database,
@@ -130,11 +143,26 @@ impl Plan {
             score_messages: [1, 3, 1_000][random.below(3)],
             window: [1, 3, 256][random.below(3)],
             checkpoint_rows: [1, 3, 10, 1_000][random.below(4)],
-            memory_budget_bytes: [1, 700 << 10, 1_500 << 10, 1 << 30][random.below(4)],
+            memory_budget_bytes: [1, 700 << 10, SMALL_MODEL_BYTES, 1 << 30][random.below(4)],
             max_resident_models: [1, 2, 1_000][random.below(3)],
             learning_rows: u32::try_from(LEARNED_ROWS).expect("a few"),
             collects_garbage,
+            prefetch: [Some(1), Some(3), None, None][second.below(4)],
+            results_window: [1, WINDOW_MESSAGES][second.below(2)],
+            future_seed: (second.below(4) == 0).then(|| second.bits()),
         }
+    }
+
+    /// Whether no line that was read is lost: nothing dies, and no process is stopped.
+    pub(super) fn loses_no_line(&self) -> bool {
+        self.calls_per_life.is_none()
+    }
+
+    /// Whether the budget has room for any model, so that never one has to be stepped beyond it.
+    pub(super) fn every_model_fits(&self) -> bool {
+        let is_small = |metric: &MetricPlan| matches!(metric.model, ModelPlan::None | ModelPlan::Complete(_));
+        let needed = if self.metrics.iter().all(is_small) { SMALL_MODEL_BYTES } else { 1 << 30 };
+        self.memory_budget_bytes >= needed
     }
 
     /// Whether every refused line is counted exactly once: no count is made twice, and none dies with its process.

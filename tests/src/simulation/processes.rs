@@ -1,4 +1,4 @@
-//! The lives of a world's processes: how one begins with its roles, stops in order, or is found dead and buried.
+//! The lives of a world's processes: how one begins with its roles, or is found dead and buried.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use htmengine::anomaly::Anomaly;
 use htmengine::bus::Bus;
 use htmengine::clock::Clock;
-use htmengine::repository::{Repository, RepositoryError};
+use htmengine::repository::Repository;
 use htmengine::scheduler::checkpoint_desk::CheckpointDesk;
 use htmengine::scheduler::rescan::RESCAN_INTERVAL;
 use htmengine::scheduler::workers::Workers;
@@ -14,6 +14,7 @@ use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 use htmengine::storer::{Storer, StorerOptions, StorerParts};
 
 use super::bus::SimulatedBus;
+use super::canary::Canary;
 use super::clock::SimulatedClock;
 use super::intake::Intake;
 use super::plan::{BusKind, DatabaseKind};
@@ -21,6 +22,7 @@ use super::random_bytes::SimulatedRandom;
 use super::repository::SimulatedRepository;
 use super::role::{Role, RoleKind};
 use super::stage::{Caller, is_kill};
+use super::storing::Storing;
 use super::verdict::Violation;
 use super::world::{Slot, World, lock};
 
@@ -78,18 +80,17 @@ impl World {
                 let sockets = Arc::clone(lock(&self.clients).sockets());
                 Role::Intake(Box::new(Intake::new(caller, Arc::clone(&bus), Arc::clone(&ledger), sockets)))
             }
-            RoleKind::Storer => Role::Storer(Box::new(Storer::new(StorerParts {
-                bus: Arc::clone(&bus),
-                repository: Arc::clone(&repository),
-                clock: Arc::clone(&clock),
-                ledger: Arc::clone(&ledger),
-                random: Arc::new(SimulatedRandom::new(&self.stage)),
-                options: StorerOptions {
-                    monitor: vec!["learned.*".to_owned()],
-                    learning_rows: Some(self.plan.learning_rows),
-                    ..StorerOptions::default()
-                },
-            }))),
+            RoleKind::Storer => {
+                let storer = Storer::new(StorerParts {
+                    bus: Arc::clone(&bus),
+                    repository: Arc::clone(&repository),
+                    clock: Arc::clone(&clock),
+                    ledger: Arc::clone(&ledger),
+                    random: Arc::new(SimulatedRandom::new(&self.stage)),
+                    options: self.storer_options(),
+                });
+                Role::Storer(Box::new(Storing::new(caller, Arc::clone(&bus), storer, self.kept_lines())))
+            }
             RoleKind::Scheduler => {
                 Role::Scheduler(Box::new(self.scheduler(caller, &bus, &repository, &clock)))
             }
@@ -99,6 +100,15 @@ impl World {
             }
         };
         self.plan.processes[process].iter().map(role).collect()
+    }
+
+    fn storer_options(&self) -> StorerOptions {
+        let forgets = self.stage.canary() == Some(Canary::ForgottenPatterns);
+        StorerOptions {
+            monitor: if forgets { Vec::new() } else { vec!["learned.*".to_owned()] },
+            learning_rows: Some(self.plan.learning_rows),
+            ..StorerOptions::default()
+        }
     }
 
     fn scheduler(
@@ -134,59 +144,6 @@ impl World {
         self.stage.end_life(process);
     }
 
-    /// Stops a process in order, the way a sample goes.
-    pub(super) fn stop(&self, process: usize) {
-        if lock(&self.callers)[process].is_none() {
-            return;
-        }
-        self.stage.note(format_args!("p{process} is asked to stop"));
-        self.finish(process, RoleKind::Intake);
-        self.bus.data.close();
-        self.finish(process, RoleKind::Storer);
-        // The scheduler takes no more turns, but its models are saved last, when their scores are committed.
-        let mut has_finished = false;
-        self.with(process, RoleKind::Scheduler, |role| {
-            self.finish_anomaly(process);
-            has_finished = true;
-            match role {
-                Role::Scheduler(scheduler) => scheduler.save_all().map(drop),
-                Role::Intake(_) | Role::Storer(_) | Role::Anomaly(_) => Ok(()),
-            }
-        });
-        if !has_finished {
-            self.finish_anomaly(process);
-        }
-        self.stage.end_life(process);
-        self.bury_the_dead();
-    }
-
-    fn finish_anomaly(&self, process: usize) {
-        self.bus.scores.close();
-        self.finish(process, RoleKind::Anomaly);
-    }
-
-    fn finish(&self, process: usize, kind: RoleKind) {
-        let is_local = self.plan.bus == BusKind::Memory;
-        self.with(process, kind, |role| match role.finish(is_local) {
-            // The database is away, and nobody waits for it any more.
-            Err(RepositoryError::Transient { .. }) => Ok(()),
-            other => other,
-        });
-    }
-
-    /// Does something with a role if it is in this process.
-    fn with(
-        &self,
-        process: usize,
-        kind: RoleKind,
-        work: impl FnOnce(&mut Role) -> Result<(), RepositoryError>,
-    ) {
-        let at = self.slots.iter().position(|slot| slot.kind == kind && slot.process == process);
-        if let Some(at) = at {
-            self.with_role(at, work);
-        }
-    }
-
     /// Removes what dead processes leave: their roles, and whatever was only in their memory.
     pub(super) fn bury_the_dead(&self) {
         for process in 0..self.plan.processes.len() {
@@ -202,7 +159,7 @@ impl World {
                 lock(&self.clients).lose_listener();
             }
             if self.plan.bus == BusKind::Memory {
-                self.settle_accepted();
+                self.settle_accepted(self.bus.data.open());
             }
             self.bus.end_life(&self.stage, process);
             self.note_results(self.plan.bus == BusKind::Memory);

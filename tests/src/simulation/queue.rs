@@ -1,8 +1,9 @@
 //! A queue between roles, in their process or at a broker.
 //!
 //! What both keep: messages come in publishing order, at least once, and are gone only after their acknowledgement. What a
-//! broker adds: publishing returns before a message is there, a lost connection brings everything again that is held, and
-//! both may be away. What a process adds: the queue dies with it.
+//! broker adds: publishing returns before a message is there, nothing more comes while as much is held as its prefetch, what
+//! is held comes again when the connection is lost and never before, and both may be away. What a process adds: the queue
+//! dies with it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use super::canary::Canary;
 use super::fault::Fault;
 use super::role::RoleKind;
 use super::stage::{Caller, Stage};
+use super::verdict::Violation;
 use super::window::Window;
 
 /// Turns of the consumer that a publisher waits for.
@@ -26,6 +28,7 @@ pub(super) struct SharedQueue<T> {
     is_local: bool,
     limit: usize,
     window_limit: usize,
+    prefetch: usize,
     state: Mutex<State<T>>,
 }
 
@@ -43,11 +46,22 @@ struct End<T> {
     held: VecDeque<(u64, T)>,
     last_tag: u64,
     lost_up_to: u64,
+    /// Up to where an acknowledgement is owed that had to wait.
+    owed: Option<u64>,
 }
 
 impl<T> Default for End<T> {
     fn default() -> Self {
-        Self { window: Window::default(), held: VecDeque::new(), last_tag: 0, lost_up_to: 0 }
+        Self { window: Window::default(), held: VecDeque::new(), last_tag: 0, lost_up_to: 0, owed: None }
+    }
+}
+
+impl<T> End<T> {
+    /// Forgets what is held up to this delivery.
+    fn release(&mut self, tag: u64) {
+        let count = self.held.partition_point(|(held, _)| *held <= tag);
+        self.held.drain(..count);
+        self.owed.take_if(|owed| *owed <= tag);
     }
 }
 
@@ -56,6 +70,8 @@ impl<T> Default for End<T> {
 pub(super) struct QueueLimits {
     pub(super) messages: usize,
     pub(super) window: usize,
+    /// Delivered to one process and not acknowledged.
+    pub(super) prefetch: usize,
 }
 
 impl<T: Clone + Send> SharedQueue<T> {
@@ -69,8 +85,8 @@ impl<T: Clone + Send> SharedQueue<T> {
     ) -> Self {
         let ends = (0..processes).map(|_| End::default()).collect();
         let state = State { ready: VecDeque::new(), ends, is_closed: false, accepted: None };
-        let (limit, window_limit) = (limits.messages, limits.window);
-        Self { name, consumer, is_local, limit, window_limit, state: Mutex::new(state) }
+        let QueueLimits { messages: limit, window: window_limit, prefetch } = limits;
+        Self { name, consumer, is_local, limit, window_limit, prefetch, state: Mutex::new(state) }
     }
 
     /// Keeps a copy of everything that is accepted.
@@ -82,18 +98,20 @@ impl<T: Clone + Send> SharedQueue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was accepted since the last call, and how many of the last ones are not acknowledged.
-    pub(super) fn take_accepted(&self) -> (Vec<T>, usize) {
-        let mut inner = self.lock();
-        let open = inner.open();
-        let accepted = inner.accepted.as_mut().map(std::mem::take).unwrap_or_default();
-        (accepted, open)
+    /// What was accepted since the last call.
+    pub(super) fn take_accepted(&self) -> Vec<T> {
+        self.lock().accepted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether nothing waits. What a role has worked off and could not acknowledge it holds until it acknowledges the next.
+    /// How many of the last accepted ones are not acknowledged.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open()
+    }
+
+    /// Whether nothing waits and nothing is held.
     pub(super) fn is_empty(&self) -> bool {
         let inner = self.lock();
-        inner.ready.is_empty() && inner.ends.iter().all(|end| end.window.len() == 0)
+        inner.open() == 0 && inner.ends.iter().all(|end| end.window.len() == 0)
     }
 
     /// What is where, for people.
@@ -163,6 +181,7 @@ impl<T> State<T> {
     fn give_back(&mut self, process: usize) {
         let end = &mut self.ends[process];
         end.lost_up_to = end.last_tag;
+        end.owed = None;
         while let Some((_, message)) = end.held.pop_back() {
             self.ready.push_front(message);
         }
@@ -173,11 +192,17 @@ impl<T> State<T> {
 pub(super) trait Confirming: Send + Sync {
     /// Whether everything that `process` published is where it belongs.
     fn settle(&self, stage: &Stage, process: usize) -> bool;
+    /// Whether it is already.
+    fn is_settled(&self, process: usize) -> bool;
 }
 
 impl<T: Clone + Send> Confirming for SharedQueue<T> {
     fn settle(&self, stage: &Stage, process: usize) -> bool {
         self.flush(stage, process, usize::MAX);
+        self.is_settled(process)
+    }
+
+    fn is_settled(&self, process: usize) -> bool {
         self.lock().ends[process].window.len() == 0
     }
 }
@@ -235,6 +260,10 @@ impl<T: Clone + Send> QueueEnd<T> {
                 self.caller.check();
             }
         }
+        if !stage.is_rough() && !self.has_room() {
+            let what = format!("{}, whatever turns its consumer takes", self.queue.summary());
+            stage.violate(Violation::Bound { what });
+        }
     }
 
     fn append(&self, message: T) {
@@ -259,8 +288,12 @@ impl<T: Clone + Send> QueueEnd<T> {
         if self.queue.name == "scores" && stage.sings(Canary::DroppedScores, 10) {
             inner.ready.pop_front();
         }
-        let most = limit.min(inner.ready.len());
-        let count = if stage.is_rough() { stage.below(most + 1) } else { most };
+        let held = inner.ends[self.caller.process()].held.len();
+        let granted = if self.queue.is_local { usize::MAX } else { self.queue.prefetch.saturating_sub(held) };
+        let most = limit.min(inner.ready.len()).min(granted);
+        // What is closed is handed out as a whole, as by the queue within a process.
+        let is_whole = inner.is_closed || !stage.is_rough();
+        let count = if is_whole { most } else { stage.below(most + 1) };
         let State { ready, ends, .. } = &mut *inner;
         let end = &mut ends[self.caller.process()];
         let mut deliveries = Vec::with_capacity(count);
@@ -273,6 +306,28 @@ impl<T: Clone + Send> QueueEnd<T> {
             end.held.clear();
         }
         deliveries
+    }
+
+    /// Takes note of an acknowledgement that has to wait.
+    fn owe(&self, tag: DeliveryTag) {
+        let mut inner = self.queue.lock();
+        let end = &mut inner.ends[self.caller.process()];
+        if tag.0 > end.lost_up_to {
+            end.owed = end.owed.max(Some(tag.0));
+        }
+    }
+
+    /// Acknowledges what is owed once it may be. In quiet times what it waits for arrives by itself.
+    fn pay(&self) {
+        let (stage, process) = (self.caller.stage(), self.caller.process());
+        let is_settled = self.settled_first.as_ref().is_none_or(|first| {
+            if stage.is_rough() { first.is_settled(process) } else { first.settle(stage, process) }
+        });
+        let mut inner = self.queue.lock();
+        let end = &mut inner.ends[process];
+        if let Some(tag) = end.owed.filter(|_| is_settled) {
+            end.release(tag);
+        }
     }
 }
 
@@ -313,6 +368,7 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
                 self.queue.lose_connection(self.caller.process());
                 return transient("the connection is lost");
             }
+            self.pay();
         }
         let inner = self.queue.lock();
         if inner.is_closed && inner.ready.is_empty() {
@@ -332,16 +388,20 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
     fn acknowledge(&self, tag: DeliveryTag) -> Result<(), BusError> {
         self.caller.touch("acknowledges");
         let (stage, process) = (self.caller.stage(), self.caller.process());
-        if self.is_bugged(Canary::EarlyAcknowledgement, "data") {
+        let is_bugged = self.is_bugged(Canary::EarlyAcknowledgement, "data")
+            || self.is_bugged(Canary::HoardedScores, "scores");
+        if is_bugged {
             return Ok(());
         }
         if !self.queue.is_local {
             if let Some(first) = &self.settled_first
                 && !first.settle(stage, process)
             {
+                self.owe(tag);
                 return transient("what was published because of them is not confirmed yet");
             }
             if stage.outage(Fault::BrokerAway).is_some() {
+                self.queue.lose_connection(process);
                 return transient("the broker is away");
             }
             if stage.strikes(Fault::ConnectionLost) {
@@ -357,8 +417,7 @@ impl<T: Clone + Send + Sync> Queue<T> for QueueEnd<T> {
         if tag.0 <= end.lost_up_to {
             return transient("the connection is lost over which they came");
         }
-        let count = end.held.partition_point(|(held, _)| *held <= tag.0);
-        end.held.drain(..count);
+        end.release(tag.0);
         drop(inner);
         self.caller.touch("acknowledged");
         Ok(())

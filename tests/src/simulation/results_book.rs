@@ -10,9 +10,11 @@
 use std::collections::BTreeMap;
 
 use htm_core::ids::ModelId;
-use htmengine::bus::message::{CommandMethod, ResultMessage};
-use htmengine::model_params::ModelStart;
+use htmengine::best_predictions::BestPredictions;
+use htmengine::bus::message::{CommandMethod, ResultMessage, ResultRow};
 use htmengine::repository::metric::MetricStatus;
+use htmengine::repository::metric_data::MetricRow;
+use htmengine::row_detection::RowDetection;
 
 use super::tables::{MetricTable, Tables};
 use super::verdict::Violation;
@@ -32,13 +34,53 @@ struct Page {
     reached: i64,
     /// Rows up to this one need not come any more.
     excused: i64,
-    scores: BTreeMap<i64, Scores>,
+    rows: BTreeMap<i64, Published>,
 }
 
-type Scores = (u64, u64);
+/// A row as it was published; scores to the bit.
+#[derive(Debug, Clone, PartialEq)]
+struct Published {
+    value: u64,
+    timestamp: u64,
+    raw_anomaly: Option<u64>,
+    anomaly: Option<u64>,
+    /// Score and alert score.
+    detection_bits: Option<(u64, u64)>,
+    detection: Option<RowDetection>,
+    best_predictions: Option<BestPredictions>,
+}
 
-fn generation_of(table: &MetricTable) -> Option<String> {
-    ModelStart::from_json(table.metric.model_params.as_deref()?).ok().map(|start| start.generation)
+impl Published {
+    fn new(row: &ResultRow) -> Self {
+        Self {
+            value: row.value.to_bits(),
+            timestamp: row.ts.to_bits(),
+            raw_anomaly: Some(row.raw_anomaly.to_bits()),
+            anomaly: Some(row.anomaly.to_bits()),
+            detection_bits: detection_bits(row.detection),
+            detection: row.detection,
+            best_predictions: row.multi_step_best_predictions.clone(),
+        }
+    }
+
+    /// What must be published of a stored row.
+    fn expected(row: &MetricRow) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "unix seconds are exact in an f64")]
+        let timestamp = row.timestamp as f64;
+        Self {
+            value: row.value.to_bits(),
+            timestamp: timestamp.to_bits(),
+            raw_anomaly: row.raw_anomaly_score.map(f64::to_bits),
+            anomaly: row.anomaly_score.map(f64::to_bits),
+            detection_bits: detection_bits(row.detection),
+            detection: row.detection,
+            best_predictions: row.best_predictions.clone(),
+        }
+    }
+}
+
+fn detection_bits(detection: Option<RowDetection>) -> Option<(u64, u64)> {
+    detection.map(|detection| (detection.score.to_bits(), detection.alert_score.to_bits()))
 }
 
 impl ResultsBook {
@@ -68,8 +110,7 @@ impl ResultsBook {
                 page.excuse(table.map_or(0, |table| table.purged_up_to.0));
                 for row in &results.results {
                     self.row_count += 1;
-                    let scores = (row.raw_anomaly.to_bits(), row.anomaly.to_bits());
-                    if let Some(what) = page.add(row.rowid, scores, self.is_disordered) {
+                    if let Some(what) = page.add(row.rowid, &Published::new(row), self.is_disordered) {
                         return Some(Violation::Results { metric: results.metric.name.clone(), what });
                     }
                 }
@@ -81,7 +122,7 @@ impl ResultsBook {
     /// Readers are gone with their process, and read what is stored.
     pub(super) fn excuse(&mut self, tables: &Tables) {
         for (id, table) in &tables.metrics {
-            let Some(generation) = generation_of(table) else { continue };
+            let Some(generation) = table.announced_generation() else { continue };
             let page = self.pages.entry(id.to_string()).or_default();
             if table.metric.status == MetricStatus::Active {
                 page.begin(&generation, Some(table));
@@ -106,6 +147,11 @@ impl ResultsBook {
         let Some(page) = self.pages.get(table.metric.uid.as_str()) else {
             return Some(Violation::Results { metric, what: "nothing was published".to_owned() });
         };
+        let expected = table.announced_generation();
+        if expected.as_ref() != Some(&page.generation) {
+            let what = format!("the model that was made last is {}, stored is {expected:?}", page.generation);
+            return Some(Violation::Results { metric, what });
+        }
         let stored = table.metric.last_rowid.0;
         let is_gone = table.purged_up_to.0 == stored;
         if page.reached < stored && !is_gone {
@@ -113,10 +159,9 @@ impl ResultsBook {
             return Some(Violation::Results { metric, what });
         }
         for row in &table.rows {
-            let Some((raw, anomaly)) = page.scores.get(&row.row_id.0) else { continue };
-            let bits = |score: Option<f64>| score.map(f64::to_bits);
-            if bits(row.raw_anomaly_score) != Some(*raw) || bits(row.anomaly_score) != Some(*anomaly) {
-                let what = format!("row {} was published with other scores than stored", row.row_id);
+            let Some(published) = page.rows.get(&row.row_id.0) else { continue };
+            if *published != Published::expected(row) {
+                let what = format!("row {} was published as something else than stored", row.row_id);
                 return Some(Violation::Results { metric, what });
             }
         }
@@ -136,13 +181,13 @@ impl Page {
         }
     }
 
-    fn add(&mut self, row_id: i64, scores: Scores, is_disordered: bool) -> Option<String> {
+    fn add(&mut self, row_id: i64, row: &Published, is_disordered: bool) -> Option<String> {
         if row_id > self.reached + 1 && !is_disordered {
             return Some(format!("row {row_id} was published before row {}", self.reached + 1));
         }
-        let before = *self.scores.entry(row_id).or_insert(scores);
+        let is_same = *self.rows.entry(row_id).or_insert_with(|| row.clone()) == *row;
         self.advance();
-        (before != scores).then(|| format!("row {row_id} was published twice with different scores"))
+        (!is_same).then(|| format!("row {row_id} was published twice with different scores"))
     }
 
     /// Rows up to this one need not come.
@@ -153,7 +198,7 @@ impl Page {
 
     fn advance(&mut self) {
         self.reached = self.reached.max(self.excused);
-        while self.scores.contains_key(&(self.reached + 1)) {
+        while self.rows.contains_key(&(self.reached + 1)) {
             self.reached += 1;
         }
     }

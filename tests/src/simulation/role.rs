@@ -1,14 +1,13 @@
 //! The roles of the engine, as the simulated world takes turns of them.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use htmengine::anomaly::Anomaly;
 use htmengine::repository::RepositoryError;
 use htmengine::scheduler::Scheduler;
-use htmengine::storer::Storer;
 
 use super::intake::Intake;
+use super::storing::Storing;
 
 /// Which role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +34,7 @@ impl RoleKind {
 /// A role at work.
 pub(super) enum Role {
     Intake(Box<Intake>),
-    Storer(Box<Storer>),
+    Storer(Box<Storing>),
     Scheduler(Box<Scheduler>),
     Anomaly(Box<Anomaly>),
 }
@@ -50,28 +49,21 @@ impl Role {
         }
     }
 
+    /// Lines that a listener holds because the bus has not taken them.
+    pub(super) fn held_line_count(&self) -> usize {
+        match self {
+            Self::Intake(intake) => intake.line_count(),
+            Self::Storer(_) | Self::Scheduler(_) | Self::Anomaly(_) => 0,
+        }
+    }
+
     /// One turn; says how it ended.
     pub(super) fn run_once(&mut self) -> Result<String, RepositoryError> {
         match self {
             Self::Intake(intake) => Ok(intake.run_once()),
-            Self::Storer(storer) => storer.run_once(Duration::ZERO).map(|turn| format!("{turn:?}")),
+            Self::Storer(storing) => storing.run_once(),
             Self::Scheduler(scheduler) => scheduler.run_once(Duration::ZERO).map(|turn| format!("{turn:?}")),
             Self::Anomaly(anomaly) => anomaly.run_once(Duration::ZERO).map(|turn| format!("{turn:?}")),
-        }
-    }
-
-    /// The last thing a role does in an orderly stop, when what it reads from is closed.
-    pub(super) fn finish(&mut self, is_local: bool) -> Result<(), RepositoryError> {
-        match self {
-            Self::Intake(intake) => {
-                intake.finish();
-                Ok(())
-            }
-            // With a broker a role is told to end when it holds nothing, which may never be while the database is away.
-            Self::Storer(storer) if is_local => storer.run(&AtomicBool::new(true)),
-            Self::Storer(storer) => storer.run_until(&AtomicBool::new(true)),
-            Self::Scheduler(_) => Ok(()),
-            Self::Anomaly(anomaly) => anomaly.run(|| false, || !is_local, || false, Duration::ZERO),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use htm_core::ids::{ModelId, RowId};
+use htmengine::model_params::ModelStart;
 use htmengine::reject::RejectReason;
 use htmengine::repository::metric::Metric;
 use htmengine::repository::metric_data::MetricRow;
@@ -51,6 +52,13 @@ impl MetricTable {
         let (zero, one) = (RowId(0), RowId(1));
         let (rows, lives) = (Vec::new(), BTreeMap::new());
         Self { metric, rows, scored_up_to: zero, purged_up_to: zero, life_begins_at: one, lives }
+    }
+
+    /// The generation that the present life was announced by: one over a learned range that was widened goes by the first.
+    pub(super) fn announced_generation(&self) -> Option<String> {
+        let start = ModelStart::from_json(self.metric.model_params.as_deref()?).ok()?;
+        let widened = start.continues_after.and_then(|_| self.lives.keys().next().cloned());
+        Some(widened.unwrap_or(start.generation))
     }
 
     pub(super) fn row_mut(&mut self, row_id: RowId) -> Option<&mut MetricRow> {

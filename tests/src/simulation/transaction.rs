@@ -11,9 +11,11 @@ use htmengine::repository::column_limit::{
 use htmengine::repository::metric::{MAX_SERVER_CHARS, Metric, MetricStatus};
 use htmengine::repository::metric_data::{MetricRow, RowUpdate, StoredSample};
 use htmengine::repository::{RepositoryError, Transaction};
+use htmengine::row_detection::RowDetection;
 use htmengine::timestamp::format_seconds;
 
 use super::canary::Canary;
+use super::lone_model::is_same_detection;
 use super::stage::Stage;
 use super::tables::{MetricTable, Tables};
 use super::verdict::Violation;
@@ -170,10 +172,7 @@ impl Transaction for SimulatedTransaction<'_> {
         for update in updates {
             check_finite_scores(id, update)?;
             let Some(row) = table.row_mut(update.row_id) else { continue };
-            let is_other = |old: Option<f64>, new: f64| old.is_some_and(|old| old.to_bits() != new.to_bits());
-            if is_other(row.raw_anomaly_score, update.raw_anomaly_score)
-                || is_other(row.anomaly_score, update.anomaly_score)
-            {
+            if !is_same_or_first(row, update) {
                 let row_id = update.row_id;
                 stage.violate(Violation::ScoreChanged { metric: table.metric.name.clone(), row_id });
                 return Ok(completed);
@@ -182,7 +181,10 @@ impl Transaction for SimulatedTransaction<'_> {
             row.anomaly_score = Some(update.anomaly_score);
             row.display_value = Some(update.display_value);
             row.best_predictions.clone_from(&update.best_predictions);
-            row.detection = Some(update.detection);
+            let alert_score = update.detection.alert_score;
+            let is_other = stage.sings(Canary::OtherAlertScore, 20);
+            let alert_score = if is_other { (alert_score + 0.5).fract() } else { alert_score };
+            row.detection = Some(RowDetection { alert_score, ..update.detection });
             completed += 1;
         }
         table.advance_progress();
@@ -226,6 +228,17 @@ impl Transaction for SimulatedTransaction<'_> {
         self.announced.push(id.clone());
         Ok(())
     }
+}
+
+/// Whether a row has no scores yet, or everything that the update says.
+fn is_same_or_first(row: &MetricRow, update: &RowUpdate) -> bool {
+    let is_same = |old: Option<f64>, new: f64| old.is_some_and(|old| old.to_bits() == new.to_bits());
+    row.raw_anomaly_score.is_none()
+        || is_same(row.raw_anomaly_score, update.raw_anomaly_score)
+            && is_same(row.anomaly_score, update.anomaly_score)
+            && row.display_value == Some(update.display_value)
+            && row.best_predictions == update.best_predictions
+            && row.detection.is_some_and(|detection| is_same_detection(&detection, &update.detection))
 }
 
 fn no_alerts<T>() -> Result<T, RepositoryError> {

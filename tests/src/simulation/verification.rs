@@ -8,7 +8,10 @@ use htmengine::reject::RejectReason;
 use htmengine::repository::metric::MetricStatus;
 
 use super::bus::Exchange;
+use super::fault::Fault;
 use super::lone_model;
+use super::plan::{MetricPlan, ModelPlan};
+use super::tables::Tables;
 use super::verdict::Violation;
 use super::world::{World, lock};
 
@@ -28,8 +31,9 @@ impl World {
         }
         self.check_refusals();
         self.note_results(false);
-        self.settle_accepted();
+        self.settle_accepted(0);
         self.check_rows();
+        self.check_lines();
         self.check_rejects();
         self.check_scores();
         self.stage.note(format_args!("verified"));
@@ -69,21 +73,31 @@ impl World {
         if !self.bus.is_empty() {
             left.push(self.bus.summary());
         }
-        for table in lock(&self.tables).metrics.values() {
-            let metric = &table.metric;
-            let (reached, last) = (table.scored_up_to, metric.last_rowid);
-            let is_done = match metric.status {
-                MetricStatus::Unmonitored | MetricStatus::Error => true,
-                MetricStatus::Active => reached == last,
-                MetricStatus::CreatePending => false,
-                MetricStatus::PendingData => last.0 < i64::from(self.plan.learning_rows),
-            };
-            if !is_done {
-                let status = metric.status.label();
-                left.push(format!("{} is {status}, scored up to row {reached} of {last}", metric.name));
-            }
+        if self.has_kept_lines() {
+            left.push("kept lines wait".to_owned());
         }
+        let tables = lock(&self.tables);
+        left.extend(self.plan.metrics.iter().filter_map(|plan| self.unfinished_metric(plan, &tables)));
         left.join("; ")
+    }
+
+    fn unfinished_metric(&self, plan: &MetricPlan, tables: &Tables) -> Option<String> {
+        let name = &plan.name;
+        let Some(table) = tables.by_name(name) else {
+            let is_made = matches!(plan.model, ModelPlan::Complete(_) | ModelPlan::Declared { .. });
+            return is_made.then(|| format!("{name} is missing"));
+        };
+        let metric = &table.metric;
+        let (reached, last) = (table.scored_up_to, metric.last_rowid);
+        let row_count = usize::try_from(last.0).unwrap_or(0);
+        let expected = lone_model::expected_status(&plan.model, row_count, self.learning_rows());
+        let is_done = metric.status == expected && (expected != MetricStatus::Active || reached == last);
+        (!is_done)
+            .then(|| format!("{name} is {}, scored up to row {reached} of {last}", metric.status.label()))
+    }
+
+    fn learning_rows(&self) -> usize {
+        usize::try_from(self.plan.learning_rows).expect("a few")
     }
 
     /// With nothing going wrong, each refused line is counted once.
@@ -123,15 +137,33 @@ impl World {
         }
     }
 
+    /// Where nothing dies, every line that was sent as a whole comes to the storer; at a broker that does not always say so
+    /// in time, perhaps more than once.
+    fn check_lines(&self) {
+        if !self.plan.loses_no_line() {
+            return;
+        }
+        let (clients, expectation) = (lock(&self.clients), lock(&self.expectation));
+        let is_repeated = self.plan.rates.of(Fault::ConfirmationLost) > 0;
+        for (line, sent) in clients.lines() {
+            let accepted = expectation.lines().get(line).copied().unwrap_or(0);
+            if accepted < *sent || (accepted > *sent && !is_repeated) {
+                let what = format!("`{}` was sent {sent} times and accepted {accepted}", line.escape_ascii());
+                self.stage.violate(Violation::Rows { metric: "?".to_owned(), what });
+                return;
+            }
+        }
+    }
+
     fn check_rejects(&self) {
         if !self.plan.counts_are_exact() {
             return;
         }
         let expectation = lock(&self.expectation);
         let tables = lock(&self.tables);
-        for (reason, expected) in expectation.rejects() {
-            let found = tables.reject_count(*reason);
-            if found != *expected {
+        for (reason, expected) in expectation.rejects(&tables) {
+            let found = tables.reject_count(reason);
+            if found != expected {
                 let what = format!("{} {} lines are counted, {expected} came", found, reason.name());
                 self.stage.violate(Violation::Rejects { what });
             }
@@ -139,11 +171,13 @@ impl World {
     }
 
     fn check_scores(&self) {
-        let learning_rows = usize::try_from(self.plan.learning_rows).expect("a few");
         let (expectation, tables) = (lock(&self.expectation), lock(&self.tables));
         for table in tables.metrics.values() {
-            let samples = expectation.samples(&table.metric.name);
-            if let Some(what) = lone_model::difference(table, samples, learning_rows) {
+            let name = &table.metric.name;
+            let planned = self.plan.metrics.iter().find(|plan| plan.name == *name);
+            let model = planned.map_or(&ModelPlan::None, |plan| &plan.model);
+            let samples = expectation.samples(name);
+            if let Some(what) = lone_model::difference(table, model, samples, self.learning_rows()) {
                 self.stage.violate(Violation::Score { metric: table.metric.name.clone(), what });
             }
         }
