@@ -11,6 +11,8 @@ pub mod browser;
 #[cfg(feature = "engine")]
 pub mod certificates;
 pub mod fuzzing;
+#[cfg(feature = "engine")]
+pub mod hand_clock;
 pub mod http_client;
 #[cfg(feature = "engine")]
 pub mod installation;
@@ -33,6 +35,8 @@ pub mod process_signal;
 pub mod program;
 pub mod python;
 pub mod recording;
+#[cfg(feature = "engine")]
+pub mod refusing_files;
 #[cfg(feature = "engine")]
 pub mod repository_conformance;
 #[cfg(feature = "engine")]

@@ -1,5 +1,6 @@
 //! A scheduler whose turns the test takes, with a clock of the test's choice, over a database and a bus of its own.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use htmengine::bus::Bus;
 use htmengine::bus::memory::{MemoryBus, MemoryBusLimits};
 use htmengine::bus::message::{ModelHint, ModelOutput};
 use htmengine::clock::Clock;
-use htmengine::file_system::DiskFiles;
+use htmengine::file_system::{DiskFiles, FileSystem};
 use htmengine::repository::Repository;
 use htmengine::repository::metric_data::StoredSample;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::scheduler::checkpoint_desk::CheckpointDesk;
 use htmengine::scheduler::figures::SchedulerFigures;
-use htmengine::scheduler::model_store::ModelStore;
+use htmengine::scheduler::model_store::{ModelStore, path_within};
 use htmengine::scheduler::workers::Workers;
 use htmengine::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
 
@@ -26,7 +28,11 @@ pub struct TurnByTurn {
     repository: Arc<SqliteRepository>,
     bus: Arc<MemoryBus>,
     clock: Arc<dyn Clock>,
+    files: Arc<dyn FileSystem>,
+    desk: Arc<CheckpointDesk>,
     figures: Arc<Mutex<SchedulerFigures>>,
+    /// Of the schedulers to come.
+    pub options: SchedulerOptions,
 }
 
 impl TurnByTurn {
@@ -44,8 +50,36 @@ impl TurnByTurn {
             repository: Arc::new(repository),
             bus: Arc::new(MemoryBus::new(limits)),
             clock,
+            files: Arc::new(DiskFiles),
+            desk: Arc::default(),
             figures: Arc::default(),
+            options: SchedulerOptions {
+                checkpoint_rows: 1_000,
+                memory_budget_bytes: usize::MAX,
+                max_resident_models: usize::MAX,
+                rescan_interval: None,
+            },
         }
+    }
+
+    /// The same with model files on this disk.
+    #[must_use]
+    pub fn with_files(self, files: Arc<dyn FileSystem>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// Where checkpoints are asked for.
+    pub fn desk(&self) -> &CheckpointDesk {
+        &self.desk
+    }
+
+    /// The file of a metric's model.
+    ///
+    /// # Panics
+    /// If there is no such metric.
+    pub fn model_file(&self, name: &str) -> PathBuf {
+        let uid = metric(&*self.repository, name).expect("stored").uid;
+        self.folder.path().join("models").join(path_within(&uid))
     }
 
     /// The database.
@@ -53,7 +87,7 @@ impl TurnByTurn {
         &*self.repository
     }
 
-    /// A scheduler with one worker and all the memory that it wants, as after a start.
+    /// A scheduler with one worker and, unless told otherwise, all the memory that it wants, as after a start.
     ///
     /// # Panics
     /// If the operating system has no thread for it.
@@ -62,16 +96,11 @@ impl TurnByTurn {
             bus: Arc::clone(&self.bus) as _,
             repository: Arc::clone(&self.repository) as _,
             clock: Arc::clone(&self.clock),
-            store: ModelStore::new(Arc::new(DiskFiles), self.folder.path().join("models")),
+            store: ModelStore::new(Arc::clone(&self.files), self.folder.path().join("models")),
             workers: Workers::start(1, 0).expect("a thread"),
-            desk: Arc::default(),
+            desk: Arc::clone(&self.desk),
             figures: Arc::clone(&self.figures),
-            options: SchedulerOptions {
-                checkpoint_rows: 1_000,
-                memory_budget_bytes: usize::MAX,
-                max_resident_models: usize::MAX,
-                rescan_interval: None,
-            },
+            options: self.options,
         })
     }
 

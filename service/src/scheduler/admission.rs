@@ -216,9 +216,10 @@ impl Scheduler {
         }
         let if_unsavable = if self.hungry.contains(id) { Parting::Stay } else { Parting::DropLast };
         match is_committed(&*self.parts.repository, id, record, slot.position()) {
+            Ok(true) if record.save_pause(self.parts.clock.monotonic()).is_some() => Ok(if_unsavable),
             Ok(true) if checkpoints_left > 0 => Ok(Parting::Save),
             // This turn's are used up; the next turn has more, unless the disk is in trouble.
-            Ok(true) if self.figures.checkpoint_trouble.is_none() => Ok(Parting::Stay),
+            Ok(true) if !self.back_off.is_in_trouble() => Ok(Parting::Stay),
             Ok(_) => Ok(if_unsavable),
             Err(error) => self.pass_over(error).map(|()| Parting::Stay),
         }

@@ -1,5 +1,5 @@
 //! When models are saved: those that are due, those that somebody asked for, all at the end; and what happens when the
-//! disk refuses.
+//! disk refuses, everything or a model alone.
 //!
 //! A model is due after a number of rows, and earlier if there are many: after a crash all that were in memory are stepped
 //! again over the rows since their files, and fresh samples wait for that.
@@ -7,6 +7,7 @@
 //! Invariant: a file never stands beyond committed scores, so a model is saved only when [`is_committed`] says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use htm_core::ids::ModelId;
@@ -15,7 +16,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::Scheduler;
 use super::checkpoint_desk::CheckpointAnswer;
 use super::hungry::Lane;
-use super::model_store::SaveError;
+use super::model_store::{SaveError, folder_of};
+use super::pause::SaveBackOff;
 use super::record::Record;
 use super::residency::{Settling, Slot};
 use super::runner::is_committed;
@@ -31,37 +33,8 @@ const MAX_SETTLING_LOOKS: usize = 256;
 const MAX_EARLY_SETTLING: usize = 4;
 /// After so long without committed scores a model is dropped and its scores are published again.
 const MAX_SETTLING: Duration = Duration::from_secs(30);
-/// First pause after the disk refused; doubles up to the last.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
-const LAST_BACK_OFF: Duration = Duration::from_secs(30);
-
-/// Whether saving is worth trying after it failed. The disk is the same for all models.
-#[derive(Debug, Default)]
-pub(super) struct SaveBackOff {
-    /// When it may be tried again, and the pause that ends then.
-    until: Option<(Duration, Duration)>,
-}
-
-impl SaveBackOff {
-    /// Models that may be saved now; after a failure one, to see whether it works again.
-    fn allowed(&self, now: Duration) -> usize {
-        match self.until {
-            None => MAX_CHECKPOINTS_PER_TURN,
-            Some((until, _)) if now < until => 0,
-            Some(_) => 1,
-        }
-    }
-
-    fn note_failure(&mut self, now: Duration) {
-        let pause = match self.until {
-            // More failures of the same turn.
-            Some((until, _)) if now < until => return,
-            Some((_, pause)) => (pause * 2).min(LAST_BACK_OFF),
-            None => FIRST_BACK_OFF,
-        };
-        self.until = Some((now + pause, pause));
-    }
-}
+/// Models that could not be saved looked at in one turn.
+const MAX_UNSAVED_LOOKS: usize = 256;
 
 /// Models saved between two looks at the time.
 const MODELS_PER_LOOK: usize = 256;
@@ -143,11 +116,17 @@ impl Scheduler {
 
     /// Models that may be saved in this turn's shares.
     pub(super) fn checkpoints_allowed(&self) -> usize {
-        self.back_off.allowed(self.parts.clock.monotonic())
+        self.back_off.allowed(MAX_CHECKPOINTS_PER_TURN, self.parts.clock.monotonic())
     }
 
     fn is_backing_off(&self) -> bool {
         self.checkpoints_allowed() == 0
+    }
+
+    /// Why no model can be saved now.
+    fn disk_trouble(&self) -> Option<&str> {
+        let reason = || self.figures.checkpoint_trouble.as_deref().unwrap_or("the disk refuses");
+        self.is_backing_off().then(reason)
     }
 
     /// Rows that a model in memory has learned since its file.
@@ -167,8 +146,9 @@ impl Scheduler {
     /// Stops stepping a model until it is saved.
     pub(super) fn begin_settling(&mut self, id: &ModelId) {
         let now = self.parts.clock.monotonic();
-        if self.is_backing_off() {
-            let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
+        let own_trouble = self.records.get(id).and_then(|record| record.save_pause(now));
+        let reason = own_trouble.or_else(|| self.disk_trouble()).map(str::to_owned);
+        if let Some(reason) = reason {
             self.put_off(id, &reason);
             return;
         }
@@ -201,10 +181,9 @@ impl Scheduler {
     /// Saves settling models whose scores are committed; returns how many.
     pub(super) fn save_settled(&mut self) -> Result<usize, RepositoryError> {
         let now = self.parts.clock.monotonic();
-        let allowed = self.back_off.allowed(now);
-        while self.settling.len() < allowed
-            && let Some(id) = self.unsaved.pop_first()
-        {
+        let allowed = self.checkpoints_allowed();
+        for id in self.next_unsaved(allowed.saturating_sub(self.settling.len()), now) {
+            self.unsaved.remove(&id);
             self.begin_settling(&id);
         }
         let mut ready = Vec::new();
@@ -234,14 +213,37 @@ impl Scheduler {
                 self.end_settling(id);
             }
         }
-        if self.is_backing_off() {
+        if let Some(reason) = self.disk_trouble().map(str::to_owned) {
             // Nobody is to stand still because the disk is full.
-            let reason = self.figures.checkpoint_trouble.clone().unwrap_or_default();
             for id in std::mem::take(&mut self.settling) {
                 self.put_off(&id, &reason);
             }
         }
         Ok(saved.len())
+    }
+
+    /// Up to `most` of the models that could not be saved, in turn, so that those that fail again keep no other from being
+    /// tried.
+    fn next_unsaved(&mut self, most: usize, now: Duration) -> Vec<ModelId> {
+        let mut chosen = Vec::new();
+        if most == 0 || self.unsaved.is_empty() {
+            return chosen;
+        }
+        let after = self.last_unsaved.as_ref();
+        let later = self.unsaved.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let earlier = after.map(|id| self.unsaved.range((Bound::Unbounded, Bound::Included(id))));
+        let mut last = None;
+        for id in later.chain(earlier.into_iter().flatten()).take(MAX_UNSAVED_LOOKS) {
+            last = Some(id.clone());
+            if self.records.get(id).is_none_or(|record| record.save_pause(now).is_none()) {
+                chosen.push(id.clone());
+            }
+            if chosen.len() == most {
+                break;
+            }
+        }
+        self.last_unsaved = last;
+        chosen
     }
 
     /// Drops a model whose scores do not arrive in the database, to step it again and publish them once more.
@@ -292,7 +294,7 @@ impl Scheduler {
         });
         let mut saved = HashSet::new();
         for (id, result) in results {
-            self.note_checkpoint(result.as_ref().map(|(_, elapsed)| *elapsed));
+            self.note_checkpoint(&id, result.as_ref().map(|(_, elapsed)| *elapsed));
             match result {
                 Ok((stamp, elapsed)) => {
                     self_metrics::count_save(elapsed);
@@ -300,7 +302,13 @@ impl Scheduler {
                     self.note_saved(&id, stamp, elapsed);
                     saved.insert(id);
                 }
-                Err(error) => self.put_off(&id, &error.to_string()),
+                Err(error) => {
+                    let now = self.parts.clock.monotonic();
+                    if let Some(record) = self.records.get_mut(&id) {
+                        record.note_unsaved(&error, now);
+                    }
+                    self.put_off(&id, &error.to_string());
+                }
             }
         }
         trouble.map_or(Ok(()), |error| self.pass_over(error))?;
@@ -318,30 +326,38 @@ impl Scheduler {
         }
     }
 
-    /// Counts a checkpoint, and lets the next ones wait after a failure.
-    pub(super) fn note_checkpoint(&mut self, result: Result<Duration, &SaveError>) {
+    /// Counts a checkpoint, and lets the next ones wait if the disk is to blame for a failure.
+    pub(super) fn note_checkpoint(&mut self, id: &ModelId, result: Result<Duration, &SaveError>) {
         match result {
             Ok(elapsed) => {
                 self.figures.checkpoints += 1;
                 self.typical.add_checkpoint(elapsed);
-                if self.back_off.until.take().is_some() {
+                let is_over = self.back_off.note_success();
+                if is_over {
                     tracing::info!("models can be saved again");
                 }
-                self.figures.checkpoint_trouble = None;
+                if is_over || self.troubled.as_ref() == Some(id) {
+                    self.end_trouble();
+                }
             }
             Err(error) => {
                 self.figures.failed_checkpoints += 1;
-                self.back_off.note_failure(self.parts.clock.monotonic());
+                let now = self.parts.clock.monotonic();
+                self.back_off.note_failure(folder_of(id), error.is_of_disk(), now);
                 let reason = error.to_string();
-                // The first failure always, the lasting trouble now and then.
-                if self.figures.checkpoint_trouble.is_none() {
-                    tracing::warn!("{reason}");
-                } else {
-                    self.warn(&reason);
+                if let Some(repeats) = self.save_warnings.pass(now) {
+                    tracing::warn!(model = %id, "{reason}{repeats}");
                 }
                 self.figures.checkpoint_trouble = Some(reason);
+                self.troubled = Some(id.clone());
             }
         }
+    }
+
+    /// Nothing is known any more that could not be saved.
+    pub(super) fn end_trouble(&mut self) {
+        self.figures.checkpoint_trouble = None;
+        self.troubled = None;
     }
 
     /// Begins to save every model with unsaved rows, if somebody asks for that. Models that are not in memory come in
@@ -356,6 +372,7 @@ impl Scheduler {
         }
         // Somebody may just have made room.
         self.back_off = SaveBackOff::default();
+        self.records.values_mut().for_each(|record| record.end_save_pause());
         let wanted: BTreeSet<ModelId> = self
             .records
             .iter()
@@ -379,25 +396,6 @@ impl Scheduler {
     pub(super) fn finish_checkpoint_round(&mut self) {
         if let Some(round) = self.round.take_if(|round| round.wanted.is_empty()) {
             self.parts.desk.give_answer(&round.tickets, &round.answer);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failing_disk_is_tried_again_ever_more_rarely() {
-        let mut back_off = SaveBackOff::default();
-        let mut now = Duration::from_secs(100);
-        assert_eq!(back_off.allowed(now), MAX_CHECKPOINTS_PER_TURN);
-        for pause in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Duration::from_millis) {
-            back_off.note_failure(now);
-            back_off.note_failure(now);
-            assert_eq!(back_off.allowed(now + pause * 9 / 10), 0, "{pause:?}");
-            now += pause;
-            assert_eq!(back_off.allowed(now), 1, "{pause:?}");
         }
     }
 }

@@ -45,6 +45,6 @@ pub struct SchedulerFigures {
     pub backlog_models: usize,
     /// Models that wait to be saved.
     pub settling_models: usize,
-    /// Why the last checkpoint failed, until one succeeds.
+    /// Why the last checkpoint failed, until its model is saved, or any if the disk was to blame.
     pub checkpoint_trouble: Option<String>,
 }

@@ -35,6 +35,7 @@ mod hungry;
 mod memory_budget;
 mod outgrown;
 mod outstanding;
+mod pause;
 mod record;
 mod residency;
 mod runner;
@@ -49,13 +50,14 @@ use htm_core::model::workspace::Workspace;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use self::checkpoint_desk::CheckpointDesk;
-use self::checkpointing::{CheckpointRound, SaveBackOff};
+use self::checkpointing::CheckpointRound;
 use self::costs::Costs;
 use self::figures::SchedulerFigures;
 use self::hungry::{HungryModels, Lane};
 use self::memory_budget::MemoryBudget;
 use self::model_store::ModelStore;
 use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
+use self::pause::SaveBackOff;
 use self::record::{Record, SharedParams};
 use self::rescan::Rescan;
 use self::residency::Residency;
@@ -147,10 +149,14 @@ pub struct Scheduler {
     settling: VecDeque<ModelId>,
     /// Due, but saving failed or was not possible; they settle when it may work again.
     unsaved: BTreeSet<ModelId>,
+    /// The last of them that was looked at: the next one is tried next.
+    last_unsaved: Option<ModelId>,
     /// Waiting for their next life over a wider range.
     outgrown: BTreeSet<ModelId>,
     round: Option<CheckpointRound>,
     back_off: SaveBackOff,
+    /// The model that [`SchedulerFigures::checkpoint_trouble`] is about.
+    troubled: Option<ModelId>,
     workspaces: Mutex<Vec<Workspace>>,
     figures: SchedulerFigures,
     mean_image_bytes: f64,
@@ -166,6 +172,7 @@ pub struct Scheduler {
     last_change: Option<i64>,
     last_look: Option<Duration>,
     warnings: LogLimiter,
+    save_warnings: LogLimiter,
     hints_closed: bool,
 }
 
@@ -193,9 +200,11 @@ impl Scheduler {
             hungry: HungryModels::default(),
             settling: VecDeque::new(),
             unsaved: BTreeSet::new(),
+            last_unsaved: None,
             outgrown: BTreeSet::new(),
             round: None,
             back_off: SaveBackOff::default(),
+            troubled: None,
             workspaces: Mutex::new(Vec::new()),
             figures: SchedulerFigures::default(),
             mean_image_bytes: 0.0,
@@ -204,6 +213,7 @@ impl Scheduler {
             is_ahead: false,
             last_look: None,
             warnings: LogLimiter::default(),
+            save_warnings: LogLimiter::default(),
             hints_closed: false,
         };
         scheduler.show_figures();
@@ -353,6 +363,9 @@ impl Scheduler {
         }
         self.unsaved.remove(id);
         self.outgrown.remove(id);
+        if self.troubled.as_ref() == Some(id) {
+            self.end_trouble();
+        }
         if let Some(round) = &mut self.round {
             round.give_up(id);
         }
@@ -444,7 +457,7 @@ impl Scheduler {
             self.mean_image_bytes += (bytes - self.mean_image_bytes) * weight;
         }
         if let Some(result) = stepped.checkpoint {
-            self.note_checkpoint(result.as_ref().copied());
+            self.note_checkpoint(&id, result.as_ref().copied());
         }
         if let Err(error) = self.publish(&id, &mut record, scores) {
             // Unpublished scores are stepped again from the file, and published then.

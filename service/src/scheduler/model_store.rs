@@ -227,6 +227,10 @@ impl ModelStore {
             _ => "check the disk and the kernel's log",
         };
         SaveError {
+            is_of_disk: matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+            ),
             reason: format!(
                 "{} could not be written: {error}; {needed} bytes are needed in {folder}, {free}: {advice}; the old \
                  file is untouched, no score is lost, and it is tried again by itself",
@@ -240,6 +244,14 @@ impl ModelStore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveError {
     reason: String,
+    is_of_disk: bool,
+}
+
+impl SaveError {
+    /// Whether the disk refuses everything, not this file alone.
+    pub fn is_of_disk(&self) -> bool {
+        self.is_of_disk
+    }
 }
 
 impl fmt::Display for SaveError {
@@ -252,7 +264,11 @@ impl std::error::Error for SaveError {}
 
 /// Where the file of a model lies in the folder of models, with `/` between folders.
 pub fn path_within(id: &ModelId) -> String {
+    format!("{}/{id}.model", folder_of(id))
+}
+
+/// The folder, one of those of models, in which a model's file lies.
+pub(super) fn folder_of(id: &ModelId) -> &str {
     let text = id.as_str();
-    let shard = text.get(..2).unwrap_or(text);
-    format!("{shard}/{text}.model")
+    text.get(..2).unwrap_or(text)
 }

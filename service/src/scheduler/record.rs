@@ -7,12 +7,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use htm_core::ids::{ModelId, RowId};
 use htm_core::params::{ModelParams, ValueRange};
 
 use super::costs::{Costs, first_interval_scale, whole_rows};
+use super::model_store::SaveError;
 use super::outstanding::OutstandingRows;
+use super::pause::Pause;
 use crate::file_system::FileStamp;
 
 /// One model as far as it is known.
@@ -48,6 +51,8 @@ pub(super) struct Record {
     pub(super) image_bytes: Option<usize>,
     /// Whether this process has saved it yet.
     pub(super) is_first_interval: bool,
+    /// Why it could not be saved, and until when that is not tried again.
+    pub(super) unsavable: Option<Box<(String, Pause)>>,
     /// Whether the log says that it is larger than the memory budget.
     pub(super) is_oversize_reported: bool,
 }
@@ -69,12 +74,32 @@ impl Record {
         whole_rows(scaled, i64::MAX)
     }
 
+    /// Saving it failed.
+    pub(super) fn note_unsaved(&mut self, error: &SaveError, now: Duration) {
+        let last = self.unsavable.as_ref().map(|unsavable| unsavable.1);
+        self.unsavable = Some(Box::new((error.to_string(), Pause::after(last, now))));
+    }
+
+    /// Why it is not worth trying to save it now, if that is so.
+    pub(super) fn save_pause(&self, now: Duration) -> Option<&str> {
+        let (reason, pause) = &**self.unsavable.as_ref()?;
+        (!pause.is_over(now)).then_some(reason)
+    }
+
+    /// Saving it may be tried again at once.
+    pub(super) fn end_save_pause(&mut self) {
+        if let Some(unsavable) = &mut self.unsavable {
+            unsavable.1.cut_short();
+        }
+    }
+
     /// Its file now stands at `row_id`.
     pub(super) fn note_saved(&mut self, row_id: RowId, stamp: FileStamp) {
         self.saved = row_id;
         self.stamp = Some(stamp);
         self.outstanding.start_after(row_id);
         self.is_first_interval = false;
+        self.unsavable = None;
     }
 }
 

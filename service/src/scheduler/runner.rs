@@ -209,6 +209,7 @@ impl Runner<'_> {
             costs: Costs::default(),
             image_bytes: None,
             is_first_interval: true,
+            unsavable: None,
             is_oversize_reported: false,
         }))
     }
@@ -466,7 +467,8 @@ impl Share<'_> {
         let runner = self.runner;
         let unsaved = self.slot.position().0 - self.record.saved.0;
         let worth = self.record.rows_worth_a_checkpoint(self.id, &runner.typical, runner.checkpoint_rows);
-        if !self.was_swapped_in || unsaved < worth {
+        let is_pausing = self.record.save_pause(runner.clock.monotonic()).is_some();
+        if !self.was_swapped_in || unsaved < worth || is_pausing {
             return;
         }
         if !is_committed(runner.repository, self.id, &mut self.record, self.slot.position()).unwrap_or(false)
@@ -477,7 +479,11 @@ impl Share<'_> {
             .checkpoints_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
-            self.checkpoint = Some(self.runner.save(self.id, &mut self.record, &self.slot));
+            let saved = self.runner.save(self.id, &mut self.record, &self.slot);
+            if let Err(error) = &saved {
+                self.record.note_unsaved(error, runner.clock.monotonic());
+            }
+            self.checkpoint = Some(saved);
         }
     }
 }

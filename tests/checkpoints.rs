@@ -1,0 +1,154 @@
+//! Promise: a model that cannot be saved or opened costs only itself: all others are saved, whoever asks for a checkpoint is
+//! told of exactly those that were not, and it is tried again by itself.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use htm_core::encoder::Record;
+use htm_core::params::ValueRange;
+use htm_tests::hand_clock::HandClock;
+use htm_tests::refusing_files::RefusingFiles;
+use htm_tests::turn_by_turn::TurnByTurn;
+use htmengine::model_params::ModelSpec;
+use htmengine::monitoring::{self, RandomBytes};
+use htmengine::scheduler::Scheduler;
+use htmengine::scheduler::checkpoint_desk::CheckpointAnswer;
+
+const RANGE: ValueRange = ValueRange { min: 0.0, max: 130.0 };
+/// Turns after which something that has not happened never will.
+const MAX_TURNS: usize = 400;
+/// The time between two turns.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Ids that begin with this byte, which is the name of their models' folder.
+struct IdsOfFolder {
+    folder: u8,
+    drawn: AtomicU8,
+}
+
+impl RandomBytes for IdsOfFolder {
+    fn random_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[0] = self.folder;
+        bytes[1] = self.drawn.fetch_add(1, Ordering::Relaxed);
+        bytes
+    }
+}
+
+/// An engine's disk and clock in the test's hand.
+struct Stage {
+    turns: TurnByTurn,
+    files: Arc<RefusingFiles>,
+    clock: Arc<HandClock>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (files, clock) = (Arc::new(RefusingFiles::default()), Arc::new(HandClock::default()));
+        let turns = TurnByTurn::new(Arc::clone(&clock) as _).with_files(Arc::clone(&files) as _);
+        Self { turns, files, clock }
+    }
+
+    /// Monitors so many metrics whose models lie in one folder, with a row each; returns their names.
+    fn add_models(&self, folder: u8, count: usize) -> Vec<String> {
+        let random = IdsOfFolder { folder, drawn: AtomicU8::new(0) };
+        let names: Vec<String> = (0..count).map(|number| format!("{folder:02x}.{number}")).collect();
+        monitoring::in_transaction::<_, monitoring::MonitorError>(self.turns.repository(), |tx| {
+            for name in &names {
+                let metric = monitoring::create_metric(tx, name, &random)?;
+                let spec = ModelSpec { range: Some(RANGE), ..ModelSpec::for_metric(name) };
+                monitoring::monitor(tx, &metric, &spec, &random)?;
+            }
+            Ok(())
+        })
+        .expect("monitored");
+        self.add_row(&names, 1);
+        names
+    }
+
+    fn add_row(&self, names: &[String], row: i64) {
+        for name in names {
+            self.turns.add(name, &[Record { timestamp: row * 300, value: 50.0 }]);
+        }
+    }
+
+    fn turn(&self, scheduler: &mut Scheduler) {
+        scheduler.run_once(Duration::ZERO).expect("nothing is away");
+        self.turns.commit_scores();
+        self.clock.pass(BEAT);
+    }
+
+    /// Takes turns until `is_done`.
+    #[track_caller]
+    fn turn_until(&self, scheduler: &mut Scheduler, what: &str, mut is_done: impl FnMut() -> bool) {
+        let is_done = (0..MAX_TURNS).any(|_| {
+            self.turn(scheduler);
+            is_done()
+        });
+        assert!(is_done, "{what} within {MAX_TURNS} turns");
+    }
+
+    fn is_saved(&self, names: &[String]) -> bool {
+        names.iter().all(|name| self.turns.model_file(name).exists())
+    }
+
+    #[track_caller]
+    fn checkpoint(&self, scheduler: &mut Scheduler) -> CheckpointAnswer {
+        let ticket = self.turns.desk().ask();
+        let mut answer = None;
+        self.turn_until(scheduler, "an answer", || {
+            answer = self.turns.desk().take_answer(ticket);
+            answer.is_some()
+        });
+        answer.expect("it was waited for")
+    }
+
+    /// Takes turns until all that is hungry has been stepped.
+    fn step_all(&self, scheduler: &mut Scheduler) {
+        self.turn_until(scheduler, "all rows are stepped", || {
+            let figures = self.turns.figures();
+            figures.fresh_models + figures.backlog_models == 0
+        });
+    }
+}
+
+fn is_in(path: &Path, folder: &str) -> bool {
+    path.components().any(|part| part.as_os_str() == folder)
+}
+
+/// Models that could not be saved were tried again by their ids, the smallest first, in the place of all others, and after a
+/// checkpoint of nothing but them nobody was saved for a while, as if the disk were full.
+#[test]
+fn a_folder_that_cannot_be_written_to_keeps_no_other_model_from_being_saved() {
+    let stage = Stage::new();
+    let (bad, good) = (stage.add_models(0x00, 40), stage.add_models(0xff, 3));
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    let answer = stage.checkpoint(&mut scheduler);
+    assert_eq!((answer.saved, answer.failed), (3, 40), "{answer:?}");
+    assert!(answer.reason.is_some_and(|reason| reason.contains("let the engine's user write there")));
+    assert!(stage.is_saved(&good));
+    let trouble = stage.turns.figures().checkpoint_trouble;
+    assert!(trouble.is_some(), "what others save does not hide it");
+    stage.files.refuse_nothing();
+    stage.turn_until(&mut scheduler, "all are saved", || stage.is_saved(&bad));
+    assert_eq!(stage.turns.figures().checkpoint_trouble, None);
+}
+
+#[test]
+fn models_that_are_too_large_for_a_full_disk_keep_no_small_one_from_being_saved() {
+    let stage = Stage::new();
+    let (large, small) = (stage.add_models(0x00, 3), stage.add_models(0xff, 3));
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    stage.files.refuse_writing(|_| Some(io::ErrorKind::StorageFull));
+    let answer = stage.checkpoint(&mut scheduler);
+    assert_eq!((answer.saved, answer.failed), (0, 6), "{answer:?}");
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::StorageFull));
+    stage.turn_until(&mut scheduler, "the small ones are saved", || stage.is_saved(&small));
+    assert!(!stage.is_saved(&large));
+}
