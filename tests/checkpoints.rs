@@ -11,11 +11,12 @@ use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::hand_clock::HandClock;
 use htm_tests::refusing_files::RefusingFiles;
+use htm_tests::stored::scored_count;
 use htm_tests::turn_by_turn::TurnByTurn;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, RandomBytes};
-use htmengine::scheduler::Scheduler;
 use htmengine::scheduler::checkpoint_desk::CheckpointAnswer;
+use htmengine::scheduler::{Scheduler, SchedulerTurn};
 
 const RANGE: ValueRange = ValueRange { min: 0.0, max: 130.0 };
 /// Turns after which something that has not happened never will.
@@ -76,7 +77,8 @@ impl Stage {
     }
 
     fn turn(&self, scheduler: &mut Scheduler) {
-        scheduler.run_once(Duration::ZERO).expect("nothing is away");
+        let turn = scheduler.run_once(Duration::ZERO).expect("nothing is away");
+        assert_ne!(turn, SchedulerTurn::Postponed, "nobody waits for one model's trouble");
         self.turns.commit_scores();
         self.clock.pass(BEAT);
     }
@@ -151,4 +153,27 @@ fn models_that_are_too_large_for_a_full_disk_keep_no_small_one_from_being_saved(
     stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::StorageFull));
     stage.turn_until(&mut scheduler, "the small ones are saved", || stage.is_saved(&small));
     assert!(!stage.is_saved(&large));
+}
+
+/// A request for a checkpoint was never answered while a model that it wanted could not be opened, nor any that came after
+/// it; and each turn without other work paused everything.
+#[test]
+fn a_model_whose_file_cannot_be_read_keeps_no_checkpoint_waiting() {
+    let stage = Stage::new();
+    let (bad, good) = (stage.add_models(0x00, 1), stage.add_models(0xff, 2));
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 3);
+    stage.files.refuse_reading(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    stage.add_row(&bad, 2);
+    stage.add_row(&good, 2);
+    let mut scheduler = stage.turns.scheduler();
+    let scored = |name: &String| scored_count(stage.turns.repository(), name);
+    stage.turn_until(&mut scheduler, "the others are scored", || good.iter().all(|name| scored(name) == 2));
+    let answer = stage.checkpoint(&mut scheduler);
+    assert_eq!((answer.saved, answer.failed), (2, 1), "{answer:?}");
+    assert!(answer.reason.is_some_and(|reason| reason.contains("cannot be read")));
+    assert_eq!(stage.checkpoint(&mut scheduler).failed, 1, "it is tried whenever that is asked for");
+    stage.files.refuse_nothing();
+    stage.turn_until(&mut scheduler, "it goes on", || scored(&bad[0]) == 2);
 }

@@ -65,7 +65,8 @@ impl CheckpointRound {
         self.answer.saved += usize::from(self.wanted.remove(id));
     }
 
-    fn note_failed(&mut self, id: &ModelId, reason: &str) {
+    /// The model is not saved in this round.
+    pub(super) fn note_failed(&mut self, id: &ModelId, reason: &str) {
         if self.wanted.remove(id) {
             self.answer.failed += 1;
             self.answer.reason = Some(reason.to_owned());

@@ -38,6 +38,7 @@ mod outstanding;
 mod pause;
 mod record;
 mod residency;
+mod resting;
 mod runner;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -61,7 +62,8 @@ use self::pause::SaveBackOff;
 use self::record::{Record, SharedParams};
 use self::rescan::Rescan;
 use self::residency::Residency;
-use self::runner::{Job, Outcome, Runner, Stepped};
+use self::resting::RestingModels;
+use self::runner::{Job, Outcome, Runner, Stepped, Wait};
 use self::workers::Workers;
 use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
@@ -151,6 +153,8 @@ pub struct Scheduler {
     unsaved: BTreeSet<ModelId>,
     /// The last of them that was looked at: the next one is tried next.
     last_unsaved: Option<ModelId>,
+    /// Waiting for something of their own.
+    resting: RestingModels,
     /// Waiting for their next life over a wider range.
     outgrown: BTreeSet<ModelId>,
     round: Option<CheckpointRound>,
@@ -173,6 +177,7 @@ pub struct Scheduler {
     last_look: Option<Duration>,
     warnings: LogLimiter,
     save_warnings: LogLimiter,
+    rest_warnings: LogLimiter,
     hints_closed: bool,
 }
 
@@ -201,6 +206,7 @@ impl Scheduler {
             settling: VecDeque::new(),
             unsaved: BTreeSet::new(),
             last_unsaved: None,
+            resting: RestingModels::default(),
             outgrown: BTreeSet::new(),
             round: None,
             back_off: SaveBackOff::default(),
@@ -214,6 +220,7 @@ impl Scheduler {
             last_look: None,
             warnings: LogLimiter::default(),
             save_warnings: LogLimiter::default(),
+            rest_warnings: LogLimiter::default(),
             hints_closed: false,
         };
         scheduler.show_figures();
@@ -255,6 +262,9 @@ impl Scheduler {
         self.take_hints(wait);
         self.take_changes()?;
         self.take_checkpoint_requests();
+        for id in self.resting.wake(self.parts.clock.monotonic()) {
+            self.push_hungry(id, Lane::Backlog);
+        }
         let saved = self.save_settled()?;
         self.widen_outgrown()?;
         let jobs = self.choose()?;
@@ -362,6 +372,7 @@ impl Scheduler {
             self.settling.retain(|settling| settling != id);
         }
         self.unsaved.remove(id);
+        self.resting.forget(id);
         self.outgrown.remove(id);
         if self.troubled.as_ref() == Some(id) {
             self.end_trouble();
@@ -421,16 +432,15 @@ impl Scheduler {
                     self.forget(&id);
                     is_postponed |= is_gone && self.remove_model(&id);
                 }
-                Outcome::Postponed { record, slot, reason } => {
-                    is_postponed = true;
-                    self.warn(&reason);
+                Outcome::Postponed { record, slot, wait } => {
+                    is_postponed |= wait.is_away;
                     if let Some(record) = record {
                         self.records.insert(id.clone(), record);
                     }
                     if let Some(slot) = slot {
                         self.residency.insert(id.clone(), slot);
                     }
-                    self.hungry.push(id, Lane::Backlog);
+                    self.postpone(id, &wait);
                 }
                 Outcome::Failed(failure) => is_postponed |= self.give_up(&id, &failure)?,
             }
@@ -438,7 +448,25 @@ impl Scheduler {
         Ok((rows, is_postponed))
     }
 
+    /// Tries a model again: with all others if something is away, else when it has rested. Nobody waits for its checkpoint.
+    fn postpone(&mut self, id: ModelId, wait: &Wait) {
+        if let Some(round) = &mut self.round {
+            round.note_failed(&id, &wait.reason);
+        }
+        if wait.is_away {
+            self.warn(&wait.reason);
+            self.hungry.push(id, Lane::Backlog);
+            return;
+        }
+        let now = self.parts.clock.monotonic();
+        if let Some(repeats) = self.rest_warnings.pass(now) {
+            tracing::warn!(model = %id, "the model waits: {}{repeats}", wait.reason);
+        }
+        self.resting.rest(&id, now);
+    }
+
     fn take_back(&mut self, id: ModelId, stepped: Stepped) {
+        self.resting.forget(&id);
         let Stepped { mut record, slot, scores, has_more, .. } = stepped;
         self.figures.swaps_in += u64::from(stepped.was_swapped_in);
         self.figures.stepped_rows += stepped.new_rows as u64;

@@ -32,6 +32,11 @@ impl Pause {
         now >= self.until
     }
 
+    /// When it may be tried again.
+    pub(super) fn until(self) -> Duration {
+        self.until
+    }
+
     /// Ends it; the next one is longer all the same.
     pub(super) fn cut_short(&mut self) {
         self.until = Duration::ZERO;

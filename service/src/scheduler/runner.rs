@@ -91,9 +91,23 @@ pub(super) enum Outcome {
         is_gone: bool,
     },
     /// Database or files are away: try again.
-    Postponed { record: Option<Box<Record>>, slot: Option<Box<Slot>>, reason: String },
+    Postponed { record: Option<Box<Record>>, slot: Option<Box<Slot>>, wait: Wait },
     /// The model failed; its metric is to be put into error unless rebuilding may help.
     Failed(Failure),
+}
+
+/// Why a model waits.
+#[derive(Debug)]
+pub(super) struct Wait {
+    pub(super) reason: String,
+    /// The database is away, for all models; else something of this model alone cannot be read.
+    pub(super) is_away: bool,
+}
+
+impl From<RepositoryError> for Wait {
+    fn from(error: RepositoryError) -> Self {
+        Self { reason: error.to_string(), is_away: !matches!(error, RepositoryError::Rejected { .. }) }
+    }
 }
 
 /// How a model failed.
@@ -144,7 +158,7 @@ impl Runner<'_> {
             Seat::Free(reservation) => match self.swap_in(&id, &mut record, reservation, is_lone) {
                 Ok(Some(slot)) => (slot, true),
                 Ok(None) => return Outcome::NoRoom { record },
-                Err(reason) => return Outcome::Postponed { record: Some(record), slot: None, reason },
+                Err(wait) => return Outcome::Postponed { record: Some(record), slot: None, wait },
             },
         };
         Share {
@@ -165,11 +179,8 @@ impl Runner<'_> {
 
     /// What the database says of a model that this process has not stepped yet.
     fn acquire(&self, id: &ModelId) -> Result<Box<Record>, Outcome> {
-        let postponed = |error: RepositoryError| Outcome::Postponed {
-            record: None,
-            slot: None,
-            reason: error.to_string(),
-        };
+        let postponed =
+            |error: RepositoryError| Outcome::Postponed { record: None, slot: None, wait: error.into() };
         let seen_change = self.repository.newest_change().map_err(postponed)?;
         let metric = self.repository.metric(id).map_err(postponed)?;
         let metric = metric.ok_or(Outcome::Idle { is_gone: true })?;
@@ -221,7 +232,7 @@ impl Runner<'_> {
         record: &mut Record,
         mut reservation: Reservation,
         is_lone: bool,
-    ) -> Result<Option<Box<Slot>>, String> {
+    ) -> Result<Option<Box<Slot>>, Wait> {
         let Opened { model, is_from_file, stamp } = self.open(id, record)?;
         record.stamp = stamp;
         let bytes = model.memory_bytes();
@@ -236,14 +247,20 @@ impl Runner<'_> {
         Ok(Some(Box::new(Slot { model, reservation, is_from_file, settling: None })))
     }
 
-    fn open(&self, id: &ModelId, record: &mut Record) -> Result<Opened, String> {
-        let opened = self
-            .store
-            .open(id, &record.generation, &record.params, record.stamp)
-            .map_err(|error| format!("{} cannot be read: {error}", self.store.path(id).display()))?;
+    fn open(&self, id: &ModelId, record: &mut Record) -> Result<Opened, Wait> {
+        let unreadable = |error| Wait {
+            reason: format!(
+                "{} cannot be read: {error}; check the disk and who may read the file, or remove it: the model is then \
+                 made again from its rows",
+                self.store.path(id).display()
+            ),
+            is_away: false,
+        };
+        let opened =
+            self.store.open(id, &record.generation, &record.params, record.stamp).map_err(unreadable)?;
         let position = opened.model.last_stepped_row_id();
         if position > record.committed {
-            record.committed = self.repository.scored_up_to(id).map_err(|error| error.to_string())?;
+            record.committed = self.repository.scored_up_to(id)?;
         }
         if position <= record.committed {
             return Ok(opened);
@@ -297,11 +314,11 @@ impl Share<'_> {
         let has_more = match stepped {
             Ok(Ok(has_more)) => has_more,
             Ok(Err(ShareError::Refused(reason))) => return self.failed(reason, false),
-            Ok(Err(ShareError::Away(reason))) => {
+            Ok(Err(ShareError::Waits(wait))) => {
                 // What it stepped so far stands, and its scores follow with the next share.
                 if self.scores.is_empty() {
                     let (record, slot) = (Some(self.record), Some(self.slot));
-                    return Outcome::Postponed { record, slot, reason };
+                    return Outcome::Postponed { record, slot, wait };
                 }
                 true
             }
@@ -357,7 +374,7 @@ impl Share<'_> {
             .runner
             .repository
             .rows_after(self.id, self.slot.position(), limit)
-            .map_err(|error| ShareError::Away(error.to_string()))?;
+            .map_err(|error| ShareError::Waits(error.into()))?;
         let is_full = rows.len() == limit;
         let rows: Vec<Row> = rows
             .into_iter()
@@ -411,7 +428,7 @@ impl Share<'_> {
         let (first, last) = recent_rows(row.row_id);
         let recent = DataQuery { first_row: Some(first), last_row: Some(last), ..DataQuery::default() };
         let rows = self.runner.repository.data(self.id, &recent);
-        let rows = rows.map_err(|error| ShareError::Away(error.to_string()))?;
+        let rows = rows.map_err(|error| ShareError::Waits(error.into()))?;
         let values: Vec<f64> = rows.into_iter().map(|row| row.value).collect();
         // Values too far apart for any range: the model keeps the one it has.
         Ok(outgrown(range, &values).ok().flatten().is_some())
@@ -503,8 +520,8 @@ impl Runner<'_> {
 enum ShareError {
     /// The model refused a row: its metric goes into error.
     Refused(String),
-    /// The database is away.
-    Away(String),
+    /// Rows cannot be read.
+    Waits(Wait),
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
