@@ -11,10 +11,11 @@ use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::hand_clock::HandClock;
 use htm_tests::refusing_files::RefusingFiles;
-use htm_tests::stored::scored_count;
+use htm_tests::stored::{scored_count, status};
 use htm_tests::turn_by_turn::TurnByTurn;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, RandomBytes};
+use htmengine::repository::metric::MetricStatus;
 use htmengine::scheduler::checkpoint_desk::CheckpointAnswer;
 use htmengine::scheduler::{Scheduler, SchedulerTurn};
 
@@ -176,4 +177,53 @@ fn a_model_whose_file_cannot_be_read_keeps_no_checkpoint_waiting() {
     assert_eq!(stage.checkpoint(&mut scheduler).failed, 1, "it is tried whenever that is asked for");
     stage.files.refuse_nothing();
     stage.turn_until(&mut scheduler, "it goes on", || scored(&bad[0]) == 2);
+}
+
+/// What lies unchecked in a model's memory shows when it is written; the panic went through the scheduler, and no model was
+/// stepped any more.
+#[test]
+fn a_model_that_panics_while_it_is_saved_or_opened_is_rebuilt_once() {
+    let stage = Stage::new();
+    let (bad, good) = (stage.add_models(0x00, 1), stage.add_models(0xff, 2));
+    let scored = |name: &String| scored_count(stage.turns.repository(), name);
+    let all = || bad.iter().chain(&good);
+    let add_row = |row: i64| {
+        stage.add_row(&bad, row);
+        stage.add_row(&good, row);
+    };
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 3);
+    // Opened after a restart.
+    stage.files.refuse_reading(|path| {
+        assert!(!is_in(path, "00") || !path.exists(), "rotten");
+        None
+    });
+    add_row(2);
+    let mut scheduler = stage.turns.scheduler();
+    stage.turn_until(&mut scheduler, "all are scored", || all().all(|name| scored(name) == 2));
+    assert_eq!(stage.turns.figures().quarantined, 1);
+    stage.files.refuse_nothing();
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 3, "the rebuilt one too");
+    // Saved after another.
+    add_row(3);
+    let mut scheduler = stage.turns.scheduler();
+    stage.turn_until(&mut scheduler, "all are scored", || all().all(|name| scored(name) == 3));
+    stage.files.refuse_writing(|path| {
+        assert!(!is_in(path, "00") || path.extension().is_none_or(|kind| kind != "model"), "rotten");
+        None
+    });
+    let answer = stage.checkpoint(&mut scheduler);
+    assert_eq!((answer.saved, answer.failed), (2, 1), "{answer:?}");
+    assert!(answer.reason.is_some_and(|reason| reason.contains("rotten")));
+    add_row(4);
+    stage.turn_until(&mut scheduler, "all are scored", || all().all(|name| scored(name) == 4));
+    assert_eq!(status(stage.turns.repository(), &bad[0]), Some(MetricStatus::Active), "it was rebuilt");
+    let answer = stage.checkpoint(&mut scheduler);
+    assert_eq!((answer.saved, answer.failed), (2, 1), "{answer:?}");
+    assert_eq!(
+        status(stage.turns.repository(), &bad[0]),
+        Some(MetricStatus::Error),
+        "it has no file to blame"
+    );
 }

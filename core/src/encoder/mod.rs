@@ -151,8 +151,8 @@ impl MultiEncoder {
     /// field).
     ///
     /// # Errors
-    /// If the value lies outside a scalar encoder's range, or a field reads what no record has. Nothing has changed
-    /// then.
+    /// If the value lies outside a scalar encoder's range, a field reads what no record has, or a random distributed
+    /// scalar encoder runs out of bits. Nothing has changed then, but for buckets of another such encoder before it.
     ///
     /// # Panics
     /// If `sdr` is narrower than the encoder, or the value is not finite.
@@ -181,7 +181,7 @@ impl MultiEncoder {
                     offset += encoder.width();
                 }
                 Field::RandomDistributedScalar(encoder) => {
-                    bucket = encoder.encode(record.value, offset, sdr);
+                    bucket = encoder.encode(record.value, offset, sdr)?;
                     offset += encoder.params().width;
                 }
                 Field::Unknown(field) => offset += field.width,
@@ -211,6 +211,15 @@ pub enum EncodeError {
         /// Largest value the encoder takes.
         max: f64,
     },
+    /// A random distributed scalar encoder has too few bits for so many buckets.
+    NoBits {
+        /// The bucket that none were found for.
+        bucket: usize,
+        /// Bits of the encoder.
+        width: usize,
+        /// Bits set for each bucket.
+        run_bits: usize,
+    },
     /// An encoder reads a field that is neither the timestamp nor the value.
     UnknownField {
         /// The field's name.
@@ -224,6 +233,11 @@ impl std::fmt::Display for EncodeError {
             Self::OutOfRange { value, min, max } => write!(
                 formatter,
                 "the value {value} lies outside the encoder's range {min} to {max}; widen the range"
+            ),
+            Self::NoBits { bucket, width, run_bits } => write!(
+                formatter,
+                "no bits are to be found for bucket {bucket}: {width} bits are too few for so many buckets of {run_bits}; \
+                 give the encoder more bits (n) or a larger resolution"
             ),
             Self::UnknownField { name } => write!(
                 formatter,

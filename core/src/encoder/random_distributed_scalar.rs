@@ -12,6 +12,7 @@ use htm_kernels::random::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
+use crate::encoder::EncodeError;
 use crate::params::ParamsError;
 use crate::sdr::Sdr;
 
@@ -23,8 +24,8 @@ pub const MAX_RUN_BITS: usize = 127;
 pub const MAX_BUCKETS: usize = 1000;
 /// Bucket of the first value.
 pub const MIDDLE_BUCKET: usize = MAX_BUCKETS / 2;
-/// Draws for one bucket before giving up. The reference's buckets need a little over two draws each; only a state that
-/// no encoder ever had (a forged checkpoint, say) can need more than a few dozen.
+/// Draws for one bucket before giving up. The standard model's buckets need a little over two draws each, never more than a few
+/// dozen; encoders with hardly more than 6 bits for each that is set run out of buckets, where the reference draws for ever.
 const MAX_TRIES: usize = 10_000;
 /// Bits that buckets may share that are so far apart that no bit was handed on from one to the other.
 const MAX_OVERLAP: usize = 2;
@@ -222,20 +223,25 @@ impl RandomDistributedScalarEncoder {
 
     /// Sets the value's bits at `offset` and returns its bucket.
     ///
+    /// # Errors
+    /// If no bits can be found for a bucket, as there are too few or because the state is not an encoder's. Nothing has
+    /// changed then.
+    ///
     /// # Panics
-    /// If `value` is not finite, or if no bits can be found for a bucket because the state is not an encoder's.
-    pub fn encode(&mut self, value: f64, offset: usize, sdr: &mut Sdr) -> usize {
-        let bucket = self.bucket_of(value);
-        self.create_up_to(bucket);
+    /// If `value` is not finite.
+    pub fn encode(&mut self, value: f64, offset: usize, sdr: &mut Sdr) -> Result<usize, EncodeError> {
+        let first = self.offset.unwrap_or(value);
+        let bucket = self.bucket_of(value, first);
+        self.create_up_to(bucket)?;
+        self.offset = Some(first);
         for &bit in self.bucket_bits(bucket) {
             sdr.set(offset + usize::from(bit));
         }
-        bucket
+        Ok(bucket)
     }
 
-    fn bucket_of(&mut self, value: f64) -> usize {
+    fn bucket_of(&self, value: f64, offset: f64) -> usize {
         assert!(value.is_finite(), "the value {value} is not finite");
-        let offset = *self.offset.get_or_insert(value);
         // Python 2 rounds half away from zero, as `f64::round` does. The difference of two finite values may
         // overflow to infinity, which the clamp takes to the outermost bucket.
         let steps = ((value - offset) / self.params.resolution).round();
@@ -244,16 +250,29 @@ impl RandomDistributedScalarEncoder {
         MIDDLE_BUCKET.checked_add_signed(steps).expect("500 - 500 is 0")
     }
 
-    fn create_up_to(&mut self, bucket: usize) {
+    fn create_up_to(&mut self, bucket: usize) -> Result<(), EncodeError> {
+        if self.buckets().contains(&bucket) {
+            return Ok(());
+        }
         self.make_room_for(bucket);
+        let before = (self.random.clone(), self.min_bucket, self.max_bucket);
+        let created = self.create_missing(bucket);
+        if created.is_err() {
+            (self.random, self.min_bucket, self.max_bucket) = before;
+        }
+        created
+    }
+
+    fn create_missing(&mut self, bucket: usize) -> Result<(), EncodeError> {
         while bucket > self.max_bucket {
-            self.create(self.max_bucket + 1, self.max_bucket);
+            self.create(self.max_bucket + 1, self.max_bucket)?;
             self.max_bucket += 1;
         }
         while bucket < self.min_bucket {
-            self.create(self.min_bucket - 1, self.min_bucket);
+            self.create(self.min_bucket - 1, self.min_bucket)?;
             self.min_bucket -= 1;
         }
+        Ok(())
     }
 
     fn make_room_for(&mut self, bucket: usize) {
@@ -271,7 +290,7 @@ impl RandomDistributedScalarEncoder {
     }
 
     /// Draws the bits of bucket `new` from its existing neighbour `old`: one of the bits is replaced.
-    fn create(&mut self, new: usize, old: usize) {
+    fn create(&mut self, new: usize, old: usize) -> Result<(), EncodeError> {
         let run_bits = self.run_bits();
         let mut candidate = [0u16; MAX_RUN_BITS];
         let candidate = &mut candidate[..run_bits];
@@ -283,11 +302,11 @@ impl RandomDistributedScalarEncoder {
             candidate[position] = bit;
             !self.bucket_bits(old).contains(&bit) && self.is_apart(candidate, new)
         });
-        assert!(
-            is_found,
-            "no bits for bucket {new} in {MAX_TRIES} draws: the buckets are not this encoder's"
-        );
+        if !is_found {
+            return Err(EncodeError::NoBits { bucket: new, width: self.params.width, run_bits });
+        }
         self.bits[(new - self.first_bucket) * run_bits..][..run_bits].copy_from_slice(candidate);
+        Ok(())
     }
 
     /// Whether the candidate shares with every existing bucket exactly as many bits as it should.
@@ -321,11 +340,11 @@ mod tests {
         let mut sdr = Sdr::new(400);
         assert_eq!(encoder.value_bounds(), None);
         for value in [10.0, 10.2, 3.3, 17.6, 9.9] {
-            encoder.encode(value, 0, &mut sdr);
+            encode(&mut encoder, value, &mut sdr);
         }
         let (low, high) = encoder.value_bounds().expect("values");
         assert!((2.3..=3.3).contains(&low) && (17.6..=18.6).contains(&high), "{low} to {high}");
-        encoder.encode(1e9, 0, &mut sdr);
+        encode(&mut encoder, 1e9, &mut sdr);
         assert_eq!(encoder.value_bounds(), None, "the last bucket has no end");
     }
 
@@ -339,7 +358,7 @@ mod tests {
         assert_eq!(encoder.bucket_bits(500), middle);
         let mut sdr = Sdr::new(400);
         for value in [0.0, 1.0, -1.0, 2.0, 20.0, 21.0] {
-            encoder.encode(value, 0, &mut sdr);
+            encode(&mut encoder, value, &mut sdr);
         }
         let mut expected = middle;
         expected[18] = 69;
@@ -359,23 +378,22 @@ mod tests {
 
     #[test]
     fn halves_round_away_from_zero() {
-        let mut encoder = encoder(2.0);
-        assert_eq!(encoder.bucket_of(10.0), 500);
-        assert_eq!(encoder.bucket_of(11.0), 501);
-        assert_eq!(encoder.bucket_of(9.0), 499);
-        assert_eq!(encoder.bucket_of(15.0), 503);
-        assert_eq!(encoder.bucket_of(5.0), 497);
-        assert_eq!(encoder.bucket_of(10.999_999), 500);
+        let encoder = encoder(2.0);
+        for (value, bucket) in
+            [(10.0, 500), (11.0, 501), (9.0, 499), (15.0, 503), (5.0, 497), (10.999_999, 500)]
+        {
+            assert_eq!(encoder.bucket_of(value, 10.0), bucket, "{value}");
+        }
     }
 
     #[test]
     fn extreme_values_land_in_the_outermost_buckets() {
-        let mut encoder = encoder(0.001);
-        assert_eq!(encoder.bucket_of(0.0), 500);
+        let encoder = encoder(0.001);
+        assert_eq!(encoder.bucket_of(0.0, 0.0), 500);
         for (value, bucket) in
             [(1e300, 999), (-1e300, 0), (f64::MAX, 999), (0.499, 999), (0.5, 999), (-0.5, 0)]
         {
-            assert_eq!(encoder.bucket_of(value), bucket, "{value}");
+            assert_eq!(encoder.bucket_of(value, 0.0), bucket, "{value}");
         }
     }
 
@@ -384,7 +402,7 @@ mod tests {
         let mut encoder = encoder(1.0);
         let mut sdr = Sdr::new(400);
         for value in [0.0, 1e9, -1e9] {
-            encoder.encode(value, 0, &mut sdr);
+            encode(&mut encoder, value, &mut sdr);
         }
         assert_eq!(encoder.buckets(), 0..=999);
         let distinct = |bucket: usize| {
@@ -394,6 +412,10 @@ mod tests {
             bits.len()
         };
         assert!((0..1000).all(|bucket| distinct(bucket) == STANDARD_RUN_BITS));
+    }
+
+    fn encode(encoder: &mut RandomDistributedScalarEncoder, value: f64, sdr: &mut Sdr) -> usize {
+        encoder.encode(value, 0, sdr).expect("enough bits")
     }
 
     fn state_of(encoder: &RandomDistributedScalarEncoder) -> RandomDistributedScalarState {
@@ -413,12 +435,12 @@ mod tests {
     fn a_restored_encoder_goes_on_as_if_nothing_had_happened() {
         let mut original = encoder(1.0);
         let mut sdr = Sdr::new(400);
-        original.encode(5.0, 0, &mut sdr);
-        original.encode(40.0, 0, &mut sdr);
+        encode(&mut original, 5.0, &mut sdr);
+        encode(&mut original, 40.0, &mut sdr);
         let mut copy = restored(state_of(&original)).expect("an encoder's state");
         for value in [-30.0, 70.0, -31.0, 300.0, -200.0] {
-            original.encode(value, 0, &mut sdr);
-            copy.encode(value, 0, &mut sdr);
+            encode(&mut original, value, &mut sdr);
+            encode(&mut copy, value, &mut sdr);
         }
         assert_eq!(state_of(&original), state_of(&copy));
         let mut broken = state_of(&original);
@@ -430,18 +452,37 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the buckets are not this encoder's")]
     fn a_forged_state_cannot_make_it_draw_for_ever() {
         let mut forged = encoder(1.0);
         let mut sdr = Sdr::new(400);
-        forged.encode(0.0, 0, &mut sdr);
-        forged.encode(30.0, 0, &mut sdr);
+        encode(&mut forged, 0.0, &mut sdr);
+        encode(&mut forged, 30.0, &mut sdr);
         let mut state = state_of(&forged);
         // Bucket 500 with the bits of bucket 530: a neighbour of one is too near to the other.
         let last = state.bits.len() - STANDARD_RUN_BITS;
         state.bits.copy_within(last.., 0);
         let mut forged = restored(state).expect("each bit by itself is possible");
-        forged.encode(-1.0, 0, &mut sdr);
+        let before = state_of(&forged);
+        let error = EncodeError::NoBits { bucket: 499, width: 400, run_bits: STANDARD_RUN_BITS };
+        assert_eq!(forged.encode(-1.0, 0, &mut sdr), Err(error));
+        assert_eq!(state_of(&forged), before);
+    }
+
+    /// Each bucket after the first brings 15 triples of bits that no other may have: more than 43 bits have.
+    #[test]
+    fn an_encoder_that_runs_out_of_bits_refuses_the_value_and_is_unchanged() {
+        let standard = *encoder(1.0).params();
+        let params = RandomDistributedScalarParams { width: 43, run_bits: 7, ..standard };
+        assert_eq!(params.check(), Ok(()), "the reference takes it, and it does for few buckets");
+        let mut narrow = RandomDistributedScalarEncoder::new(params);
+        let mut sdr = Sdr::new(43);
+        encode(&mut narrow, 0.0, &mut sdr);
+        encode(&mut narrow, 3.0, &mut sdr);
+        let before = state_of(&narrow);
+        let error = narrow.encode(499.0, 0, &mut sdr).expect_err("too few bits").to_string();
+        assert!(error.contains("43 bits are too few"), "{error}");
+        assert_eq!(state_of(&narrow), before);
+        encode(&mut narrow, 4.0, &mut sdr);
     }
 
     #[test]
@@ -456,7 +497,7 @@ mod tests {
         assert_eq!(params.check(), Ok(()));
         let mut encoder = RandomDistributedScalarEncoder::new(params);
         let mut sdr = Sdr::new(200);
-        assert_eq!(encoder.encode(104.0, 0, &mut sdr), 502);
+        assert_eq!(encode(&mut encoder, 104.0, &mut sdr), 502);
         assert_eq!(sdr.active_bits().count(), 11);
         let refused = |params: RandomDistributedScalarParams, name: &str| {
             let error = params.check().expect_err(name).to_string();

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use htm_core::ids::ModelId;
@@ -20,7 +21,7 @@ use super::model_store::{SaveError, folder_of};
 use super::pause::SaveBackOff;
 use super::record::Record;
 use super::residency::{Settling, Slot};
-use super::runner::is_committed;
+use super::runner::{Failure, is_committed, panic_text};
 use crate::file_system::FileStamp;
 use crate::repository::RepositoryError;
 use crate::{profiling, self_metrics};
@@ -74,8 +75,8 @@ impl CheckpointRound {
     }
 }
 
-/// The new file and how long it took.
-type Saved = Result<(FileStamp, Duration), SaveError>;
+/// The new file and how long it took; or the panic of a model whose state is broken.
+type Saved = Result<Result<(FileStamp, Duration), SaveError>, String>;
 
 impl Scheduler {
     /// Saves every model in memory that learned rows since it was saved. To be called when the anomaly role has
@@ -288,13 +289,23 @@ impl Scheduler {
         let results: Vec<(ModelId, Saved)> = self.parts.workers.install(|| {
             let save = |(id, slot): (&ModelId, &Slot)| {
                 let started = clock.monotonic();
-                let result = store.save(id, &records[id].generation, &slot.model);
-                (id.clone(), result.map(|stamp| (stamp, clock.monotonic().saturating_sub(started))))
+                let save = || store.save(id, &records[id].generation, &slot.model);
+                let result = catch_unwind(AssertUnwindSafe(save));
+                let result = result.map_err(|panic| panic_text(&*panic).to_owned());
+                let elapsed = clock.monotonic().saturating_sub(started);
+                (id.clone(), result.map(|saved| saved.map(|stamp| (stamp, elapsed))))
             };
             jobs.into_par_iter().with_max_len(1).map(save).collect()
         });
         let mut saved = HashSet::new();
         for (id, result) in results {
+            let result = match result {
+                Ok(result) => result,
+                Err(reason) => {
+                    self.give_up_broken(&id, &reason)?;
+                    continue;
+                }
+            };
             self.note_checkpoint(&id, result.as_ref().map(|(_, elapsed)| *elapsed));
             match result {
                 Ok((stamp, elapsed)) => {
@@ -314,6 +325,25 @@ impl Scheduler {
         }
         trouble.map_or(Ok(()), |error| self.pass_over(error))?;
         Ok(saved)
+    }
+
+    /// A model that cannot even be saved was rotten in its file, or is so by a fault of ours.
+    fn give_up_broken(&mut self, id: &ModelId, reason: &str) -> Result<(), RepositoryError> {
+        let (Some(slot), Some(record)) = (self.residency.get(id), self.records.get(id)) else {
+            return Ok(());
+        };
+        let reached = slot.position();
+        let failure = Failure {
+            reason: format!("saving the model at row {reached} failed: {reason}"),
+            may_rebuild: slot.is_from_file && self.rebuilt.may_help(id, &record.generation, reached),
+            reached,
+            generation: record.generation.to_string(),
+            is_defined: record.is_defined,
+        };
+        if let Some(round) = &mut self.round {
+            round.note_failed(id, &failure.reason);
+        }
+        self.give_up(id, &failure).map(drop)
     }
 
     fn note_saved(&mut self, id: &ModelId, stamp: FileStamp, elapsed: Duration) {

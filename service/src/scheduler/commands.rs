@@ -84,12 +84,13 @@ impl Scheduler {
         false
     }
 
-    /// A model that came from a file may only have a bad file: put it aside and start from the rows. Any other
+    /// A model that came from a file may only have a bad file: put it aside and start from the rows, once. Any other
     /// failure would repeat itself, so the metric goes into error and keeps its samples. Returns whether that has to be
     /// tried again.
     pub(super) fn give_up(&mut self, id: &ModelId, failure: &Failure) -> Result<bool, RepositoryError> {
-        let Failure { reason, may_rebuild, generation, is_defined } = failure;
+        let Failure { reason, may_rebuild, reached, generation, is_defined } = failure;
         if *may_rebuild {
+            self.rebuilt.note(id, generation, *reached);
             self.forget(id);
             self.parts.store.put_aside(id, reason);
             self.hungry.push(id.clone(), Lane::Backlog);

@@ -36,6 +36,7 @@ mod memory_budget;
 mod outgrown;
 mod outstanding;
 mod pause;
+mod rebuilt;
 mod record;
 mod residency;
 mod resting;
@@ -59,6 +60,7 @@ use self::memory_budget::MemoryBudget;
 use self::model_store::ModelStore;
 use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
 use self::pause::SaveBackOff;
+use self::rebuilt::RebuiltModels;
 use self::record::{Record, SharedParams};
 use self::rescan::Rescan;
 use self::residency::Residency;
@@ -153,6 +155,7 @@ pub struct Scheduler {
     unsaved: BTreeSet<ModelId>,
     /// The last of them that was looked at: the next one is tried next.
     last_unsaved: Option<ModelId>,
+    rebuilt: RebuiltModels,
     /// Waiting for something of their own.
     resting: RestingModels,
     /// Waiting for their next life over a wider range.
@@ -206,6 +209,7 @@ impl Scheduler {
             settling: VecDeque::new(),
             unsaved: BTreeSet::new(),
             last_unsaved: None,
+            rebuilt: RebuiltModels::default(),
             resting: RestingModels::default(),
             outgrown: BTreeSet::new(),
             round: None,
@@ -393,6 +397,7 @@ impl Scheduler {
             typical: self.typical,
             checkpoint_rows: self.parts.options.checkpoint_rows,
             checkpoints_left: &checkpoints_left,
+            rebuilt: &self.rebuilt,
             workers: &self.parts.workers,
         };
         let workspaces = &self.workspaces;

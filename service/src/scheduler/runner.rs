@@ -3,11 +3,12 @@
 //!
 //! Runs on a worker thread and touches nothing but its own model, the repository's rows and the model's file, so
 //! a broken model costs only itself. A share is bounded by time and by memory as well as by rows. A panic while
-//! stepping is contained: a model that came from a file is put aside and rebuilt from its rows; one that fails even
+//! opening or stepping is contained: a model that came from a file is put aside and rebuilt from its rows; one that fails even
 //! then is put into error.
 //!
 //! Rows whose scores were published are stepped again in silence: their scores are equal.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::costs::Costs;
 use super::memory_budget::{Reservation, with_headroom};
 use super::model_store::{ModelStore, Opened, SaveError};
 use super::outstanding::{OutstandingRows, Row, RowMemory};
+use super::rebuilt::RebuiltModels;
 use super::record::{Record, SharedParams};
 use super::residency::Slot;
 use super::workers::Workers;
@@ -53,6 +55,7 @@ pub(super) struct Runner<'a> {
     pub(super) checkpoint_rows: i64,
     /// Checkpoints that this turn may still write.
     pub(super) checkpoints_left: &'a AtomicUsize,
+    pub(super) rebuilt: &'a RebuiltModels,
     pub(super) workers: &'a Workers,
 }
 
@@ -116,6 +119,8 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// It came from a file, which may be to blame.
     pub(super) may_rebuild: bool,
+    /// The last row before it failed, as far as is known.
+    pub(super) reached: RowId,
     /// Which life of it.
     pub(super) generation: String,
     /// Whether the anomaly role was told that it exists.
@@ -155,11 +160,15 @@ impl Runner<'_> {
         }
         let (slot, was_swapped_in) = match seat {
             Seat::Resident(slot) => (slot, false),
-            Seat::Free(reservation) => match self.swap_in(&id, &mut record, reservation, is_lone) {
-                Ok(Some(slot)) => (slot, true),
-                Ok(None) => return Outcome::NoRoom { record },
-                Err(wait) => return Outcome::Postponed { record: Some(record), slot: None, wait },
-            },
+            Seat::Free(reservation) => {
+                let swap_in = || self.swap_in(&id, &mut record, reservation, is_lone);
+                match catch_unwind(AssertUnwindSafe(swap_in)) {
+                    Ok(Ok(Some(slot))) => (slot, true),
+                    Ok(Ok(None)) => return Outcome::NoRoom { record },
+                    Ok(Err(wait)) => return Outcome::Postponed { record: Some(record), slot: None, wait },
+                    Err(panic) => return self.failed_to_open(&id, &record, &*panic),
+                }
+            }
         };
         Share {
             runner: self,
@@ -195,7 +204,8 @@ impl Runner<'_> {
         let is_defined = metric.status == MetricStatus::Active;
         let failed = |reason: String| {
             let generation = generation_of(&metric);
-            Outcome::Failed(Failure { reason, may_rebuild: false, generation, is_defined })
+            let reached = RowId(0);
+            Outcome::Failed(Failure { reason, may_rebuild: false, reached, generation, is_defined })
         };
         let text = metric.model_params.as_deref().ok_or_else(|| {
             failed("the metric has no model parameters; unmonitor it and monitor it again".to_owned())
@@ -223,6 +233,18 @@ impl Runner<'_> {
             unsavable: None,
             is_oversize_reported: false,
         }))
+    }
+
+    /// Its file is to blame, unless it was just put aside for that.
+    fn failed_to_open(&self, id: &ModelId, record: &Record, panic: &(dyn Any + Send)) -> Outcome {
+        let reached = record.committed;
+        Outcome::Failed(Failure {
+            reason: format!("opening the model failed: {}", panic_text(panic)),
+            may_rebuild: self.rebuilt.may_help(id, &record.generation, reached),
+            reached,
+            generation: record.generation.to_string(),
+            is_defined: record.is_defined,
+        })
     }
 
     /// The saved or a new model; `None` if it does not fit into its reservation, nor that into the budget.
@@ -324,7 +346,9 @@ impl Share<'_> {
             }
             Err(panic) => {
                 let reason = format!("stepping rows after {after} failed: {}", panic_text(&*panic));
-                let may_rebuild = self.slot.is_from_file;
+                let reached = self.slot.position();
+                let may_rebuild = self.slot.is_from_file
+                    && self.runner.rebuilt.may_help(self.id, &self.record.generation, reached);
                 return self.failed(reason, may_rebuild);
             }
         };
@@ -351,7 +375,8 @@ impl Share<'_> {
 
     fn failed(self, reason: String, may_rebuild: bool) -> Outcome {
         let (generation, is_defined) = (self.record.generation.to_string(), self.record.is_defined);
-        Outcome::Failed(Failure { reason, may_rebuild, generation, is_defined })
+        let reached = self.slot.position();
+        Outcome::Failed(Failure { reason, may_rebuild, reached, generation, is_defined })
     }
 
     /// Steps outstanding and new rows; returns whether there may be more.
@@ -524,7 +549,8 @@ enum ShareError {
     Waits(Wait),
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
