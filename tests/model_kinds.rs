@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use htm_core::encoder::Record;
 use htm_core::ids::RowId;
@@ -16,9 +17,11 @@ use htm_tests::program::{run, succeed};
 use htm_tests::recording::{params_with, series};
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
-use htm_tests::stored::{metric, status, wait_for_rows, wait_for_scores};
+use htm_tests::stored::{metric, rows, status, wait_for_rows, wait_for_scores};
+use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::{wait_for, wait_until};
 use htmengine::best_predictions::BestPredictions;
+use htmengine::clock::SystemClock;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
@@ -215,6 +218,60 @@ fn a_model_that_no_row_fits_says_which_field_is_missing() {
     });
     assert!(message.contains("the field `volume`"), "{message}");
     running.stop();
+}
+
+/// How the rows that a model scores before it refuses one come to be stepped.
+#[derive(Debug, Clone, Copy)]
+enum Batching {
+    Together,
+    /// A turn for each, with scores committed in between.
+    Committed,
+    /// The same, with scores committed only in the end.
+    Uncommitted,
+}
+
+/// Scores that a share had made before the refused row were dropped with the model, and those on their way were dropped by the
+/// anomaly role, for their metric was in error already.
+#[test]
+fn rows_before_a_refused_one_are_scored_however_they_come() {
+    const GOOD: usize = 5;
+    let mut complete = complete_params(&json!({"temporalImp": "cpp"}));
+    complete["modelConfig"]["modelParams"]["sensorParams"]["encoders"]["b"] = json!({
+        "type": "ScalarEncoder", "fieldname": "load", "minval": 0, "maxval": 100, "n": 400, "w": 21
+    });
+    let spec = spec_with("narrow", &complete);
+    let record =
+        |row: usize, value: f64| Record { timestamp: i64::try_from(row).expect("small") * 300, value };
+    let mut samples: Vec<Record> = (1..=GOOD).map(|row| record(row, 50.0)).collect();
+    samples.extend([record(GOOD + 1, 101.0), record(GOOD + 2, 50.0)]);
+    let params = spec.complete_params().expect("supported").expect("given");
+    for batching in [Batching::Together, Batching::Committed, Batching::Uncommitted] {
+        let turns = TurnByTurn::new(Arc::new(SystemClock::new()));
+        monitor(turns.repository(), &spec);
+        let mut scheduler = turns.scheduler();
+        let mut turn = || {
+            scheduler.run_once(Duration::ZERO).expect("nothing is away");
+        };
+        turn();
+        turns.commit_scores();
+        let at_once = if matches!(batching, Batching::Together) { samples.len() } else { 1 };
+        for part in samples.chunks(at_once) {
+            turns.add("narrow", part);
+            turn();
+            if matches!(batching, Batching::Committed) {
+                turns.commit_scores();
+            }
+        }
+        turns.commit_scores();
+        turn();
+        let metric = metric(turns.repository(), "narrow").expect("stored");
+        assert_eq!(metric.status, MetricStatus::Error, "{batching:?}");
+        let message = metric.message.expect("a reason");
+        assert!(message.contains("row 6: the value 101"), "{batching:?}: {message}");
+        let rows = rows(turns.repository(), "narrow");
+        check_rows(&format!("{batching:?}"), &rows[..GOOD], &samples[..GOOD], params.clone());
+        assert!(rows[GOOD..].iter().all(|row| row.raw_anomaly_score.is_none()), "{batching:?}");
+    }
 }
 
 #[test]

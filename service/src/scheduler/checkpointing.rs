@@ -254,10 +254,10 @@ impl Scheduler {
         self.residency.remove(id);
         if let Some(record) = self.records.get_mut(id) {
             record.published = record.committed;
-            // One that was outgrown comes to that row once more.
-            record.outgrown = None;
+            // One whose life ends comes to that row once more.
+            record.ending = None;
         }
-        self.outgrown.remove(id);
+        self.ending.remove(id);
         if let Some(round) = &mut self.round {
             round.note_failed(id, "its scores were not committed in time");
         }

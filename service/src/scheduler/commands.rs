@@ -5,6 +5,7 @@
 //! - Everything is published before what would keep it from being published again: a model's file is removed after its
 //!   removal was published, and only the anomaly role moves a metric on from `CreatePending`. So nothing is lost with
 //!   this process; a crash may repeat it.
+//! - A metric in error takes no scores: it is put there when those of the rows before are committed (`ending.rs`).
 //!
 //! Source: the command results of htmengine's model runner. Departures: the id of a command is the generation of the
 //! model, so that both sides can tell which life of it is meant; a metric in error after a row that its model refused

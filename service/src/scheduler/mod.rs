@@ -31,9 +31,9 @@ mod admission;
 mod checkpointing;
 mod commands;
 mod costs;
+mod ending;
 mod hungry;
 mod memory_budget;
-mod outgrown;
 mod outstanding;
 mod pause;
 mod rebuilt;
@@ -158,8 +158,8 @@ pub struct Scheduler {
     rebuilt: RebuiltModels,
     /// Waiting for something of their own.
     resting: RestingModels,
-    /// Waiting for their next life over a wider range.
-    outgrown: BTreeSet<ModelId>,
+    /// Waiting for their scores to be committed, which are their last.
+    ending: BTreeSet<ModelId>,
     round: Option<CheckpointRound>,
     back_off: SaveBackOff,
     /// The model that [`SchedulerFigures::checkpoint_trouble`] is about.
@@ -211,7 +211,7 @@ impl Scheduler {
             last_unsaved: None,
             rebuilt: RebuiltModels::default(),
             resting: RestingModels::default(),
-            outgrown: BTreeSet::new(),
+            ending: BTreeSet::new(),
             round: None,
             back_off: SaveBackOff::default(),
             troubled: None,
@@ -256,7 +256,7 @@ impl Scheduler {
         self.turn += 1;
         self.rescan_if_due()?;
         let must_wait = self.stuck_turns > 0 || (self.is_ahead && self.hungry.len(Lane::Fresh) == 0);
-        let is_none_settling = self.settling.is_empty() && self.outgrown.is_empty();
+        let is_none_settling = self.settling.is_empty() && self.ending.is_empty();
         let wait = match (self.hungry.is_empty(), is_none_settling) {
             (true, true) => wait,
             (true, false) => SETTLE_WAIT,
@@ -270,7 +270,7 @@ impl Scheduler {
             self.push_hungry(id, Lane::Backlog);
         }
         let saved = self.save_settled()?;
-        self.widen_outgrown()?;
+        self.end_lives()?;
         let jobs = self.choose()?;
         let has_jobs = !jobs.is_empty();
         let (rows, is_postponed) = if has_jobs {
@@ -377,7 +377,7 @@ impl Scheduler {
         }
         self.unsaved.remove(id);
         self.resting.forget(id);
-        self.outgrown.remove(id);
+        self.ending.remove(id);
         if self.troubled.as_ref() == Some(id) {
             self.end_trouble();
         }
@@ -429,9 +429,9 @@ impl Scheduler {
                     self.records.insert(id.clone(), record);
                     self.hungry.push_front(id, Lane::Fresh);
                 }
-                Outcome::Outgrown { record } => {
+                Outcome::Ending { record } => {
                     self.records.insert(id.clone(), record);
-                    self.outgrown.insert(id);
+                    self.ending.insert(id);
                 }
                 Outcome::Idle { is_gone } => {
                     self.forget(&id);
@@ -495,15 +495,15 @@ impl Scheduler {
         if let Err(error) = self.publish(&id, &mut record, scores) {
             // Unpublished scores are stepped again from the file, and published then.
             self.warn(&error.to_string());
-            record.outgrown = None;
+            record.ending = None;
             self.records.insert(id.clone(), record);
             self.hungry.push(id, Lane::Backlog);
             return;
         }
-        if record.outgrown.is_some() {
+        if record.ending.is_some() {
             // Not kept and not saved: this life is over once its scores are committed.
             self.records.insert(id.clone(), record);
-            self.outgrown.insert(id);
+            self.ending.insert(id);
             return;
         }
         let unsaved_rows = slot.position().0 - record.saved.0;

@@ -13,6 +13,7 @@ use htm_core::ids::{ModelId, RowId};
 use htm_core::params::{ModelParams, ValueRange};
 
 use super::costs::{Costs, first_interval_scale, whole_rows};
+use super::ending::Ending;
 use super::model_store::SaveError;
 use super::outstanding::OutstandingRows;
 use super::pause::Pause;
@@ -41,8 +42,8 @@ pub(super) struct Record {
     pub(super) committed: RowId,
     /// The range, if it was learned, and the row up to which.
     pub(super) learned: Option<(ValueRange, RowId)>,
-    /// The row with which the range was outgrown: the model has given its last score.
-    pub(super) outgrown: Option<RowId>,
+    /// The model has given its last score, and why.
+    pub(super) ending: Option<Ending>,
     /// Rows stepped since the file.
     pub(super) outstanding: OutstandingRows,
     /// What it costs.

@@ -123,15 +123,15 @@ impl Scheduler {
         if metric.status == MetricStatus::CreatePending && record.is_defined && is_quiet {
             // Told already, and nothing is on its way.
             record.is_defined = false;
-            if record.outgrown.is_some() {
+            if record.ending.is_some() {
                 self.publish_again(id);
             } else {
                 self.push_hungry(id.clone(), Lane::Backlog);
             }
             return Ok(());
         }
-        // One that was outgrown waits for its scores to arrive, however many rows come.
-        if is_behind && record.outgrown.is_none() {
+        // One whose life ends waits for its scores to arrive, however many rows come.
+        if is_behind && record.ending.is_none() {
             self.push_hungry(id.clone(), Lane::Backlog);
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! Runs on a worker thread and touches nothing but its own model, the repository's rows and the model's file, so
 //! a broken model costs only itself. A share is bounded by time and by memory as well as by rows. A panic while
 //! opening or stepping is contained: a model that came from a file is put aside and rebuilt from its rows; one that fails even
-//! then is put into error.
+//! then is put into error, once the scores of the rows before are committed.
 //!
 //! Rows whose scores were published are stepped again in silence: their scores are equal.
 
@@ -20,6 +20,7 @@ use htm_core::model::workspace::Workspace;
 
 use super::commands::generation_of;
 use super::costs::Costs;
+use super::ending::Ending;
 use super::memory_budget::{Reservation, with_headroom};
 use super::model_store::{ModelStore, Opened, SaveError};
 use super::outstanding::{OutstandingRows, Row, RowMemory};
@@ -86,8 +87,8 @@ pub(super) enum Outcome {
     Stepped(Box<Stepped>),
     /// It is larger than the room it was given.
     NoRoom { record: Box<Record> },
-    /// It was outgrown and waits for its next life, over a wider range.
-    Outgrown { record: Box<Record> },
+    /// It has given its last score and waits for it to be committed.
+    Ending { record: Box<Record> },
     /// There is nothing to step any more: deleted, unmonitored, in error or not yet started.
     Idle {
         /// Whether its file must go, because its metric has no model any more.
@@ -155,8 +156,8 @@ impl Runner<'_> {
                 Err(outcome) => return outcome,
             },
         };
-        if record.outgrown.is_some() {
-            return Outcome::Outgrown { record };
+        if record.ending.is_some() {
+            return Outcome::Ending { record };
         }
         let (slot, was_swapped_in) = match seat {
             Seat::Resident(slot) => (slot, false),
@@ -225,7 +226,7 @@ impl Runner<'_> {
             published: committed,
             committed,
             learned,
-            outgrown: None,
+            ending: None,
             outstanding: OutstandingRows::new(self.row_memory),
             costs: Costs::default(),
             image_bytes: None,
@@ -335,7 +336,7 @@ impl Share<'_> {
         let stepped = catch_unwind(AssertUnwindSafe(|| self.step_all(workspace)));
         let has_more = match stepped {
             Ok(Ok(has_more)) => has_more,
-            Ok(Err(ShareError::Refused(reason))) => return self.failed(reason, false),
+            Ok(Err(ShareError::Refused(reason))) => return self.end(reason),
             Ok(Err(ShareError::Waits(wait))) => {
                 // What it stepped so far stands, and its scores follow with the next share.
                 if self.scores.is_empty() {
@@ -349,9 +350,22 @@ impl Share<'_> {
                 let reached = self.slot.position();
                 let may_rebuild = self.slot.is_from_file
                     && self.runner.rebuilt.may_help(self.id, &self.record.generation, reached);
-                return self.failed(reason, may_rebuild);
+                return if may_rebuild { self.failed(reason, true) } else { self.end(reason) };
             }
         };
+        self.stepped(has_more)
+    }
+
+    /// The model fails for good; the scores of the rows before are handed out, and the rest waits for them.
+    fn end(mut self, reason: String) -> Outcome {
+        if self.scores.is_empty() && self.record.published <= self.record.committed {
+            return self.failed(reason, false);
+        }
+        self.record.ending = Some(Ending::Failed(reason));
+        self.stepped(false)
+    }
+
+    fn stepped(mut self, has_more: bool) -> Outcome {
         let bytes = self.slot.bytes();
         self.record.image_bytes = Some(bytes);
         self.slot.reservation.cover(bytes);
@@ -426,7 +440,7 @@ impl Share<'_> {
             stepped += 1;
             now = self.runner.clock.monotonic();
             if is_outgrown {
-                self.record.outgrown = Some(row.row_id);
+                self.record.ending = Some(Ending::Outgrown(row.row_id));
                 end = End::Stopped;
                 break;
             }
