@@ -12,6 +12,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::{ModelParams, ValueRange};
+use htm_tests::hand_clock::HandClock;
 use htm_tests::lone_run::assert_scored;
 use htm_tests::program::{run, succeed};
 use htm_tests::recording::{params_with, series};
@@ -27,6 +28,7 @@ use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::MetricRow;
+use htmengine::scheduler::rescan::RESCAN_INTERVAL;
 use serde_json::{Value, json};
 
 /// Resolution 1.
@@ -198,6 +200,49 @@ fn a_model_of_the_original_goes_on_from_its_rows() {
     let params = spec_with("old", &complete).complete_params().expect("supported").expect("given");
     check_rows("old", &rows, &samples, params);
     second.stop();
+}
+
+/// A client of the original knows no table of changes, and its models have no name of their life: what was known of the model
+/// was kept, and its old parameters with it.
+#[test]
+fn a_metric_that_the_original_monitors_anew_gets_its_new_parameters() {
+    let complete = |memory: &str| complete_params(&json!({"temporalImp": memory}));
+    let samples = samples(40);
+    let clock = Arc::new(HandClock::default());
+    let mut turns = TurnByTurn::new(Arc::clone(&clock) as _);
+    turns.options.rescan_interval = Some(RESCAN_INTERVAL);
+    monitor(turns.repository(), &spec_with("old", &complete("cpp")));
+    let uid = metric(turns.repository(), "old").expect("stored").uid;
+    let start_as_the_original = |memory: &str| {
+        let complete = complete(memory);
+        let text = json!({
+            "modelConfig": complete["modelConfig"], "inferenceArgs": complete["inferenceArgs"],
+            "inputRecordSchema": [["when", "datetime", "T"], ["load", "float", ""]],
+        });
+        let started = turns.repository().transact(&mut |tx| {
+            tx.set_status(&uid, &[MetricStatus::Active], MetricStatus::CreatePending, None)?;
+            tx.clear_scores(&uid)?;
+            let spec = spec_with("old", &complete).to_json();
+            tx.set_model(&uid, Some(&spec), Some(&text.to_string()))
+        });
+        started.expect("as the original does it");
+    };
+    start_as_the_original("cpp");
+    turns.add("old", &samples);
+    let mut scheduler = turns.scheduler();
+    // The last with nothing but a new life, of equal parameters.
+    for memory in ["cpp", "tm_cpp", "tm_cpp"] {
+        start_as_the_original(memory);
+        for _ in 0..20 {
+            clock.pass(RESCAN_INTERVAL / 4);
+            scheduler.run_once(Duration::ZERO).expect("nothing is away");
+            turns.commit_scores();
+        }
+        assert_eq!(status(turns.repository(), "old"), Some(MetricStatus::Active), "{memory}");
+        let params =
+            spec_with("old", &complete(memory)).complete_params().expect("supported").expect("given");
+        check_rows(memory, &rows(turns.repository(), "old"), &samples, params);
+    }
 }
 
 /// The original's own test data: a model whose encoder reads a field that no row has becomes active, and fails with its

@@ -19,7 +19,7 @@ use super::record::Record;
 use super::runner::Failure;
 use crate::bus::BusError;
 use crate::bus::message::{CommandMethod, CommandResult, ModelOutput};
-use crate::model_params::{GENERATION_CHARS, ModelStart};
+use crate::model_params::{ADOPTED_GENERATION, GENERATION_CHARS, ModelStart};
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
 
@@ -30,6 +30,16 @@ const STATUS_FAILED: i64 = 1;
 pub(super) fn generation_of(metric: &Metric) -> String {
     let start = metric.model_params.as_deref().map(ModelStart::from_json);
     start.and_then(Result::ok).map_or_else(unknown_generation, |start| start.generation)
+}
+
+/// Whether the metric's parameters still describe the model that is known. The original names no lives: of a model that it
+/// started, other parameters are another one.
+pub(super) fn is_same_life(metric: &Metric, record: &Record) -> bool {
+    let start = metric.model_params.as_deref().map(ModelStart::from_json);
+    let Some(Ok(start)) = start else { return false };
+    let is_named = *start.generation != *ADOPTED_GENERATION;
+    let is_equal = || start.params().is_ok_and(|params| params.description() == record.params.description());
+    *start.generation == *record.generation && (is_named || is_equal())
 }
 
 /// Stands for the life of a model whose parameters cannot be read.

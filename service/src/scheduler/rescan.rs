@@ -14,7 +14,7 @@ use std::time::Duration;
 use htm_core::ids::{ModelId, RowId};
 
 use super::Scheduler;
-use super::commands::generation_of;
+use super::commands::is_same_life;
 use super::hungry::Lane;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
@@ -114,14 +114,18 @@ impl Scheduler {
     ) -> Result<(), RepositoryError> {
         let id = &metric.uid;
         let Some(record) = self.records.get_mut(id) else { return Ok(()) };
-        if generation_of(metric) != *record.generation {
-            self.dismiss(id);
-            self.hungry.push(id.clone(), Lane::Backlog);
+        if !is_same_life(metric, record) {
+            self.begin_anew(id);
             return Ok(());
         }
         let is_behind = record.stepped < metric.last_rowid;
         if metric.status == MetricStatus::CreatePending && record.is_defined && is_quiet {
             // Told already, and nothing is on its way.
+            if self.parts.repository.scored_up_to(id)? < record.published {
+                // Monitored anew, with equal parameters.
+                self.begin_anew(id);
+                return Ok(());
+            }
             record.is_defined = false;
             if record.ending.is_some() {
                 self.publish_again(id);
@@ -140,6 +144,12 @@ impl Scheduler {
             self.compare_scores(id)?;
         }
         Ok(())
+    }
+
+    /// The metric has another model now.
+    fn begin_anew(&mut self, id: &ModelId) {
+        self.dismiss(id);
+        self.hungry.push(id.clone(), Lane::Backlog);
     }
 
     /// Scores that were on their way at the last look and are not further by now are published again.
