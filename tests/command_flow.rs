@@ -372,3 +372,31 @@ fn scores_are_taken_from_the_message_that_follows_the_definition() {
     let rows = lone.repository.data(&lone.uid, &DataQuery::default()).expect("a readable database");
     assert_eq!(rows[0].raw_anomaly_score, Some(1.0));
 }
+
+/// Scores were committed and the anomaly role died before it had published them. When they came again the metric was in error,
+/// or over a wider range, and the message was dropped.
+#[test]
+fn scores_that_are_stored_already_are_published_whatever_became_of_the_metric() {
+    let mut lone = Lone::new();
+    let scores = |generation: &str, anomaly_score: f64| {
+        ModelOutput::Scores(ScoreMessage {
+            model_id: lone.uid.clone(),
+            generation: generation.to_owned(),
+            scores: vec![RowScore {
+                row_id: RowId(1),
+                raw_anomaly_score: 1.0,
+                anomaly_score,
+                best_predictions: None,
+                detection: RowDetection::default(),
+            }],
+        })
+    };
+    let first = scores(&lone.generation, 0.25);
+    let (of_another_life, other) = (scores(&"f".repeat(32), 0.25), scores(&lone.generation, 0.5));
+    let define = lone.command(CommandMethod::DefineModel, None);
+    let published = lone.turn(vec![ModelOutput::Command(define), first.clone()]);
+    assert_eq!(lone.turn(vec![of_another_life]), published[1..], "the life moved on");
+    lone.set_status(MetricStatus::Error, Some("a row was refused"));
+    assert_eq!(lone.turn(vec![first]), published[1..], "the status moved on");
+    assert_eq!(lone.turn(vec![other]), [], "others were never stored");
+}

@@ -1,4 +1,5 @@
-//! Scores of one message become updates of its rows, if the metric still wants them.
+//! Scores of one message become updates of its rows, if the metric still wants them. Those that its rows carry already are
+//! published whatever became of the metric: whoever committed them may have died before that.
 
 use super::Outcome;
 use crate::anomaly::display_value::stored_display_value;
@@ -17,15 +18,17 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
     let Some(metric) = tx.metric(&message.model_id)? else {
         return Ok(Outcome::dropped("the metric was deleted"));
     };
-    if let Err(reason) = check_wanted(&metric, message) {
-        return Ok(Outcome::dropped(&reason));
-    }
+    let wanted = check_wanted(&metric, message);
     let rows = tx.rows_between(&message.model_id, first.row_id, last.row_id)?;
     // A message that comes again may come after the first of its rows were deleted for their age.
     let scores = &message.scores[message.scores.len().saturating_sub(rows.len())..];
     let is_same = !rows.is_empty()
         && rows.len() == scores.len()
         && rows.iter().zip(scores).all(|(row, score)| row.row_id == score.row_id);
+    let is_stored = is_same && rows.iter().zip(scores).all(|(row, score)| carries(row, score));
+    if let (Err(reason), false) = (&wanted, is_stored) {
+        return Ok(Outcome::dropped(reason));
+    }
     if !is_same {
         let found = rows.len();
         let expected = message.scores.len();
@@ -33,6 +36,10 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
             "rows {} to {} are {found} in the database and {expected} in the message",
             first.row_id, last.row_id
         )));
+    }
+    if wanted.is_err() {
+        let result = ResultMessage::Inference(result_message(metric, &rows, scores));
+        return Ok(Outcome { result: Some(result), remark: None });
     }
     let updates: Vec<RowUpdate> = scores
         .iter()
@@ -48,6 +55,13 @@ pub(super) fn complete(tx: &mut dyn Transaction, message: &ScoreMessage) -> Resu
     tx.complete_rows(&message.model_id, &updates)?;
     let result = ResultMessage::Inference(result_message(metric, &rows, scores));
     Ok(Outcome { result: Some(result), remark: None })
+}
+
+/// Whether the row has exactly these scores.
+fn carries(row: &MetricRow, score: &RowScore) -> bool {
+    let is_equal = |stored: Option<f64>, score: f64| stored.map(f64::to_bits) == Some(score.to_bits());
+    is_equal(row.raw_anomaly_score, score.raw_anomaly_score)
+        && is_equal(row.anomaly_score, score.anomaly_score)
 }
 
 fn check_wanted(metric: &Metric, message: &ScoreMessage) -> Result<(), String> {
