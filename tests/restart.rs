@@ -26,11 +26,13 @@ use htm_tests::stored::{
 use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::{MAX_WAIT, wait_until};
 use htmengine::backends::DATABASE_FILE;
+use htmengine::bus::message::{CommandMethod, ModelOutput};
 use htmengine::clock::{Clock, SystemClock};
 use htmengine::engine::{EngineOptions, MODELS_FOLDER};
-use htmengine::monitoring::{SystemRandom, create_metric, in_transaction};
+use htmengine::monitoring::{self, MonitorError, SystemRandom, create_metric, in_transaction};
 use htmengine::reject::RejectReason;
 use htmengine::repository::Repository;
+use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::StoredSample;
 use htmengine::scheduler::{Scheduler, SchedulerTurn};
 
@@ -415,4 +417,50 @@ fn rows_that_were_just_stored_are_never_taken_for_scored() {
             }
         }
     });
+}
+
+/// Changes are announced to an engine that runs. One that did not kept the files of deleted metrics for good, and nobody was
+/// told that their models were gone.
+#[test]
+fn models_whose_metrics_went_while_no_engine_ran_are_removed() {
+    const NAMES: [&str; 4] = ["kept", "deleted", "unmonitored", "failed"];
+    const TURNS: usize = 20;
+    let samples = samples("nyc_taxi", 3);
+    let turns = TurnByTurn::new(Arc::new(SystemClock::new()));
+    let take_turns = |scheduler: &mut Scheduler| {
+        for _ in 0..TURNS {
+            scheduler.run_once(Duration::ZERO).expect("nothing is away");
+        }
+    };
+    for name in NAMES {
+        monitor(turns.repository(), name, Some(padded_range(&samples)));
+        turns.add(name, &samples);
+    }
+    let mut scheduler = turns.scheduler();
+    take_turns(&mut scheduler);
+    turns.commit_scores();
+    turns.desk().ask();
+    take_turns(&mut scheduler);
+    drop(scheduler);
+    let files = NAMES.map(|name| turns.model_file(name));
+    assert!(files.iter().all(|file| file.exists()), "all are saved");
+    let uids = NAMES.map(|name| metric(turns.repository(), name).expect("stored").uid);
+    in_transaction(turns.repository(), |tx| {
+        monitoring::delete(tx, &uids[1])?;
+        monitoring::unmonitor(tx, &uids[2])?;
+        tx.set_status(&uids[3], &[MetricStatus::Active], MetricStatus::Error, Some("a row was refused"))?;
+        Ok::<_, MonitorError>(())
+    })
+    .expect("changed");
+    take_turns(&mut turns.scheduler());
+    assert_eq!(files.map(|file| file.exists()), [true, false, false, true]);
+    let removed = turns.take_outputs().into_iter().filter_map(|output| match output {
+        ModelOutput::Command(result) => Some((result.model_id, result.method)),
+        ModelOutput::Scores(_) => None,
+    });
+    let mut removed: Vec<_> = removed.collect();
+    removed.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut expected = [1, 2].map(|gone: usize| (uids[gone].clone(), CommandMethod::DeleteModel));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(removed, expected);
 }

@@ -60,6 +60,12 @@ pub trait FileSystem: Send + Sync {
         caching: Caching,
     ) -> io::Result<FileStamp>;
 
+    /// Files in the folders in `folder`, in the order of their names; none if there is no such folder.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
     /// Moves a file within its folder.
     ///
     /// # Errors
@@ -120,6 +126,24 @@ impl FileSystem for DiskFiles {
         replace_synced(path, parts, (pool, caching), &sync)
     }
 
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let shards = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut files = Vec::new();
+        for shard in shards {
+            let shard = shard?;
+            if shard.file_type()?.is_dir() {
+                for file in fs::read_dir(shard.path())? {
+                    files.push(file?.path());
+                }
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -137,21 +161,11 @@ impl FileSystem for DiskFiles {
 
     fn remove_unfinished(&self, folder: &Path) -> io::Result<usize> {
         let mut removed = 0;
-        let shards = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            other => other?,
-        };
-        for shard in shards {
-            let shard = shard?;
-            if !shard.file_type()?.is_dir() {
-                continue;
-            }
-            for file in fs::read_dir(shard.path())? {
-                let file = file?;
-                if file.file_name().as_encoded_bytes().ends_with(UNFINISHED_SUFFIX.as_bytes()) {
-                    fs::remove_file(file.path())?;
-                    removed += 1;
-                }
+        for file in self.list(folder)? {
+            let name = file.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().ends_with(UNFINISHED_SUFFIX.as_bytes()) {
+                fs::remove_file(&file)?;
+                removed += 1;
             }
         }
         Ok(removed)
@@ -385,7 +399,9 @@ mod tests {
         let path = folder.path().join("ab").join("abc.model");
         replace(&path, &[b"one"]).expect("written");
         fs::write(unfinished(&path), b"tw").expect("written");
+        assert_eq!(DiskFiles.list(folder.path()).expect("listed").len(), 2);
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 1);
+        assert_eq!(DiskFiles.list(folder.path()).expect("listed"), std::slice::from_ref(&path));
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);
         assert_eq!(read(&path).expect("read"), b"one");
         assert_eq!(DiskFiles.remove_unfinished(&folder.path().join("none")).expect("no folder"), 0);

@@ -68,6 +68,10 @@ impl FileSystem for RefusingFiles {
         DiskFiles.replace(path, parts, pool, caching)
     }
 
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        DiskFiles.list(folder)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         DiskFiles.rename(from, to)
     }

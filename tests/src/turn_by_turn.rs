@@ -142,15 +142,23 @@ impl TurnByTurn {
         self.bus.hints().publish(ModelHint { model_id, is_changed: false }).expect("there is room");
     }
 
+    /// Takes everything that schedulers said off the bus.
+    ///
+    /// # Panics
+    /// If the bus is closed.
+    pub fn take_outputs(&self) -> Vec<ModelOutput> {
+        let deliveries = self.bus.scores().receive(usize::MAX, Duration::ZERO).expect("open");
+        deliveries.into_iter().map(|delivery| delivery.message).collect()
+    }
+
     /// Takes all scores off the bus; returns how many are of this metric.
     ///
     /// # Panics
     /// If it is not monitored.
     pub fn scores_of(&self, name: &str) -> usize {
         let uid = metric(&*self.repository, name).expect("monitored").uid;
-        let deliveries = self.bus.scores().receive(usize::MAX, Duration::ZERO).expect("open");
-        let outputs = deliveries.into_iter().map(|delivery| delivery.message);
-        outputs
+        self.take_outputs()
+            .into_iter()
             .filter_map(|output| match output {
                 ModelOutput::Scores(message) if message.model_id == uid => Some(message.scores.len()),
                 ModelOutput::Scores(_) | ModelOutput::Command(_) => None,

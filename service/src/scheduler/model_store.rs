@@ -20,6 +20,9 @@ use htm_core::params::ModelParams;
 
 use crate::file_system::{Caching, FileStamp, FileSystem};
 
+/// Ending of a model file's name.
+const MODEL_SUFFIX: &str = ".model";
+
 /// The folder of model files.
 pub struct ModelStore {
     files: Arc<dyn FileSystem>,
@@ -163,6 +166,18 @@ impl ModelStore {
         Ok(whole.map(|header| header.last_stepped_row_id))
     }
 
+    /// Every model that has a file.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub(super) fn saved_models(&self) -> io::Result<Vec<ModelId>> {
+        let id_of = |file: PathBuf| {
+            let name = file.file_name()?.to_str()?;
+            ModelId::new(name.strip_suffix(MODEL_SUFFIX)?)
+        };
+        Ok(self.files.list(&self.folder)?.into_iter().filter_map(id_of).collect())
+    }
+
     /// Whether there is a file of this model.
     pub fn has_file(&self, id: &ModelId) -> bool {
         self.files.contains(&self.path(id))
@@ -264,7 +279,7 @@ impl std::error::Error for SaveError {}
 
 /// Where the file of a model lies in the folder of models, with `/` between folders.
 pub fn path_within(id: &ModelId) -> String {
-    format!("{}/{id}.model", folder_of(id))
+    format!("{}/{id}{MODEL_SUFFIX}", folder_of(id))
 }
 
 /// The folder, one of those of models, in which a model's file lies.

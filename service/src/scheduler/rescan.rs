@@ -5,6 +5,8 @@
 //! another status makes it forgotten. Models that this process never stepped are compared with the scores in the
 //! database, once per last row.
 //!
+//! At the start it is also found which models lost their metric while nobody listened: those that have a file and none.
+//!
 //! Scores, too, may be lost where a broker loses its disk: a model whose scores do not arrive although nothing is on its
 //! way publishes them again.
 
@@ -38,6 +40,8 @@ pub(super) struct Rescan {
     complete: HashMap<ModelId, RowId>,
     /// Models with unarrived scores, and how far these were.
     late: HashMap<ModelId, RowId>,
+    /// Whether files without a metric were looked for.
+    has_looked_for_files: bool,
     /// Where the next look for late scores begins among the metrics.
     first_late_look: usize,
 }
@@ -46,7 +50,14 @@ impl Rescan {
     /// Due at once, then every `interval`.
     pub(super) fn new(interval: Option<Duration>) -> Self {
         let due = Some(Duration::ZERO);
-        Self { interval, due, complete: HashMap::new(), late: HashMap::new(), first_late_look: 0 }
+        Self {
+            interval,
+            due,
+            complete: HashMap::new(),
+            late: HashMap::new(),
+            has_looked_for_files: false,
+            first_late_look: 0,
+        }
     }
 
     /// Something may have been missed.
@@ -91,6 +102,9 @@ impl Scheduler {
             self.dismiss(&id);
             self.hungry.push(id, Lane::Backlog);
         }
+        if !std::mem::replace(&mut self.rescan.has_looked_for_files, true) {
+            self.find_left_files(&listed);
+        }
         let is_quiet = self.parts.bus.scores().depth() == 0;
         let first = self.rescan.first_late_look.min(metrics.len());
         let mut looks_left = if is_quiet { MAX_LATE_LOOKS } else { 0 };
@@ -104,6 +118,30 @@ impl Scheduler {
         self.rescan.first_late_look =
             if metrics.is_empty() { 0 } else { (first + MAX_LATE_LOOKS) % metrics.len() };
         Ok(())
+    }
+
+    /// Looks after models that have a file and are not among these: if their metric was deleted or unmonitored, their
+    /// models are removed, as if that had been heard of.
+    fn find_left_files(&mut self, listed: &HashSet<&ModelId>) {
+        let saved = match self.parts.store.saved_models() {
+            Ok(saved) => saved,
+            Err(error) => {
+                return self.warn(&format!("files of models without a metric were not looked for: {error}"));
+            }
+        };
+        let (kept, left): (Vec<ModelId>, Vec<ModelId>) =
+            saved.into_iter().partition(|id| listed.contains(id));
+        if kept.is_empty() && !left.is_empty() {
+            tracing::warn!(
+                "none of {} model files belongs to a monitored metric of this database; they stay, for they may be those \
+                 of another one: remove them if not",
+                left.len()
+            );
+            return;
+        }
+        for id in left {
+            self.hungry.push(id, Lane::Backlog);
+        }
     }
 
     fn compare_known(

@@ -169,6 +169,11 @@ impl FileSystem for SimulatedFiles {
         Ok(stamp)
     }
 
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.caller.touch("folder listed");
+        Ok(self.lock().files.keys().filter(|path| path.starts_with(folder)).cloned().collect())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.caller.touch("file renamed");
         let mut disk = self.lock();
