@@ -14,7 +14,8 @@ use rustix::io::Errno;
 const UNFINISHED_SUFFIX: &str = ".new";
 
 /// Files up to this size are read, larger ones mapped: reading copies every byte but never faults, mapping copies only
-/// the pages that a step writes.
+/// the pages that a step writes. A page that the disk cannot give ends the process where a file is mapped, so only files are
+/// that were read or written whole before.
 const READ_UP_TO_BYTES: u64 = 16 << 20;
 
 /// Whether files go through the kernel's page cache.
@@ -40,11 +41,18 @@ pub struct FileStamp {
 
 /// What model storage asks of a file system.
 pub trait FileSystem: Send + Sync {
-    /// The whole file, mapped privately or read into memory of `pool`.
+    /// The whole file, read into memory of `pool`, or mapped privately if its stamp is `known`: this process wrote it or
+    /// has read it before.
     ///
     /// # Errors
     /// What the operating system said; `NotFound` if there is none.
-    fn open(&self, path: &Path, pool: &Arc<BufferPool>, caching: Caching) -> io::Result<(Region, FileStamp)>;
+    fn open(
+        &self,
+        path: &Path,
+        known: Option<FileStamp>,
+        pool: &Arc<BufferPool>,
+        caching: Caching,
+    ) -> io::Result<(Region, FileStamp)>;
 
     /// Puts the bytes of all `parts` at `path`, making its folder: afterwards, whatever happens in between, there is either the
     /// old file or the whole new one, and after success the new one survives a power failure. Space is reserved
@@ -108,10 +116,17 @@ impl FileStamp {
 pub struct DiskFiles;
 
 impl FileSystem for DiskFiles {
-    fn open(&self, path: &Path, pool: &Arc<BufferPool>, caching: Caching) -> io::Result<(Region, FileStamp)> {
+    fn open(
+        &self,
+        path: &Path,
+        known: Option<FileStamp>,
+        pool: &Arc<BufferPool>,
+        caching: Caching,
+    ) -> io::Result<(Region, FileStamp)> {
         let (file, caching) = open_file(File::options().read(true), path, caching)?;
         let stamp = FileStamp::of(&file)?;
-        let is_read = caching == Caching::Direct || stamp.size_bytes <= READ_UP_TO_BYTES;
+        let is_small = stamp.size_bytes <= READ_UP_TO_BYTES;
+        let is_read = caching == Caching::Direct || is_small || known != Some(stamp);
         let region = if is_read { Region::read(&file, pool) } else { Region::map(&file) };
         Ok((region?, stamp))
     }
@@ -299,7 +314,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> io::Result<Vec<u8>> {
-        let opened = DiskFiles.open(path, &BufferPool::new(), Caching::PageCache);
+        let opened = DiskFiles.open(path, None, &BufferPool::new(), Caching::PageCache);
         opened.map(|(region, _)| region.bytes().to_vec())
     }
 
@@ -319,7 +334,7 @@ mod tests {
             let stamp = DiskFiles.replace(&path, &[first, second], &pool, Caching::Direct).expect("written");
             assert_eq!(stamp.size_bytes, u64::from(len));
             assert_eq!(read(&path).expect("read"), bytes, "{len}");
-            let (region, found) = DiskFiles.open(&path, &pool, Caching::Direct).expect("opened");
+            let (region, found) = DiskFiles.open(&path, None, &pool, Caching::Direct).expect("opened");
             assert_eq!((region.bytes(), found), (&*bytes, stamp), "{len}");
         }
     }
@@ -331,7 +346,7 @@ mod tests {
         let first = replace(&path, &[b"one"]).expect("written");
         let second = replace(&path, &[b"t", b"", b"wo"]).expect("written");
         assert_ne!(first, second);
-        let (_, found) = DiskFiles.open(&path, &BufferPool::new(), Caching::PageCache).expect("opened");
+        let (_, found) = DiskFiles.open(&path, None, &BufferPool::new(), Caching::PageCache).expect("opened");
         assert_eq!(found, second);
         assert_eq!(read(&path).expect("read"), b"two");
         assert_eq!(fs::read_dir(folder.path().join("a")).expect("a folder").count(), 1);
@@ -380,6 +395,23 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(read(&path).expect("read"), b"one");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    /// A mapping takes exactly the file's size, what was read into whole pages more.
+    #[test]
+    fn a_large_file_is_mapped_only_if_it_was_read_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("b.model");
+        let size = READ_UP_TO_BYTES + 1;
+        File::create(&path).and_then(|file| file.set_len(size)).expect("made");
+        let size = usize::try_from(size).expect("small");
+        let pool = BufferPool::new();
+        let open = |known| DiskFiles.open(&path, known, &pool, Caching::PageCache).expect("opened");
+        let (read, stamp) = open(None);
+        assert!(read.memory_bytes() > size);
+        assert_eq!(open(Some(stamp)).0.memory_bytes(), size);
+        let other = FileStamp { inode: stamp.inode + 1, ..stamp };
+        assert!(open(Some(other)).0.memory_bytes() > size, "another file of that name");
     }
 
     #[test]

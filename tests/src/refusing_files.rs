@@ -50,9 +50,15 @@ fn check(refusal: &Mutex<Option<Refusal>>, path: &Path) -> io::Result<()> {
 }
 
 impl FileSystem for RefusingFiles {
-    fn open(&self, path: &Path, pool: &Arc<BufferPool>, caching: Caching) -> io::Result<(Region, FileStamp)> {
+    fn open(
+        &self,
+        path: &Path,
+        known: Option<FileStamp>,
+        pool: &Arc<BufferPool>,
+        caching: Caching,
+    ) -> io::Result<(Region, FileStamp)> {
         check(&self.reading, path)?;
-        let opened = DiskFiles.open(path, pool, caching)?;
+        let opened = DiskFiles.open(path, known, pool, caching)?;
         lock(&self.opened).push(path.to_owned());
         Ok(opened)
     }

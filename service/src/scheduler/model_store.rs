@@ -120,7 +120,7 @@ impl ModelStore {
         params: &Arc<ModelParams>,
         known: Option<FileStamp>,
     ) -> io::Result<Opened> {
-        let (region, stamp) = match self.files.open(&self.path(id), &self.pool, self.caching()) {
+        let (region, stamp) = match self.files.open(&self.path(id), known, &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.new_model(params)),
             Err(error) => return Err(error),
@@ -156,7 +156,7 @@ impl ModelStore {
     /// # Errors
     /// If the file system cannot be read.
     pub fn saved_row(&self, id: &ModelId, generation: &str) -> io::Result<Option<RowId>> {
-        let (region, _) = match self.files.open(&self.path(id), &self.pool, self.caching()) {
+        let (region, _) = match self.files.open(&self.path(id), None, &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

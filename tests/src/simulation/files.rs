@@ -121,6 +121,7 @@ impl FileSystem for SimulatedFiles {
     fn open(
         &self,
         path: &Path,
+        _known: Option<FileStamp>,
         _pool: &Arc<BufferPool>,
         _caching: Caching,
     ) -> io::Result<(Region, FileStamp)> {
