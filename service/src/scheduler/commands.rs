@@ -15,8 +15,8 @@ use htm_core::ids::ModelId;
 
 use super::Scheduler;
 use super::hungry::Lane;
+use super::outcome::Failure;
 use super::record::Record;
-use super::runner::Failure;
 use crate::bus::BusError;
 use crate::bus::message::{CommandMethod, CommandResult, ModelOutput};
 use crate::model_params::{ADOPTED_GENERATION, GENERATION_CHARS, ModelStart};

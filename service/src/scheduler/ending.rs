@@ -15,7 +15,8 @@ use htm_core::ids::{ModelId, RowId};
 
 use super::Scheduler;
 use super::hungry::Lane;
-use super::runner::{Failure, is_committed};
+use super::outcome::Failure;
+use super::runner::is_committed;
 use crate::monitoring;
 use crate::repository::RepositoryError;
 
