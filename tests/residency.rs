@@ -7,6 +7,7 @@ use std::time::Duration;
 use htm_core::encoder::Record;
 use htm_tests::lone_run::{assert_equal, assert_scored, padded_range, scores};
 use htm_tests::recording::series;
+use htm_tests::refusing_files::RefusingFiles;
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::sender::{lines, send};
 use htm_tests::stored::{monitor, monitor_all, scored_count, wait_for_rows, wait_for_scores};
@@ -14,6 +15,7 @@ use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::wait_until;
 use htmengine::clock::SystemClock;
 use htmengine::engine::EngineOptions;
+use htmengine::scheduler::Scheduler;
 
 fn samples(name: &str, count: usize) -> Vec<Record> {
     series(name).into_iter().map(|(_, record)| record).take(count).collect()
@@ -126,4 +128,45 @@ fn a_backlog_does_not_wait_for_fresh_samples_without_end() {
         scheduler.run_once(Duration::ZERO).expect("nothing is away");
     }
     assert_eq!(turns.scores_of("backlog"), BACKLOG_ROWS);
+}
+
+/// The first time after a start a model's size was known only when it had been read: many at once took several times the budget,
+/// and those that found no room were read again.
+#[test]
+fn after_a_start_no_model_is_read_before_there_is_room_for_it() {
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    const TURNS: usize = 60;
+    let samples = samples("nyc_taxi", 200);
+    let files = Arc::new(RefusingFiles::default());
+    let mut turns = TurnByTurn::new(Arc::new(SystemClock::new())).with_files(Arc::clone(&files) as _);
+    let take_turns = |turns: &TurnByTurn, scheduler: &mut Scheduler| {
+        for _ in 0..TURNS {
+            scheduler.run_once(Duration::ZERO).expect("nothing is away");
+            turns.commit_scores();
+        }
+    };
+    for name in NAMES {
+        monitor(turns.repository(), name, Some(padded_range(&samples)));
+        turns.add(name, &samples[..199]);
+    }
+    let mut scheduler = turns.scheduler();
+    take_turns(&turns, &mut scheduler);
+    assert_eq!(scheduler.save_all().expect("saved"), NAMES.len());
+    let sizes = NAMES.map(|name| std::fs::metadata(turns.model_file(name)).expect("saved").len());
+    let size = usize::try_from(*sizes.iter().max().expect("some")).expect("small");
+    // Room for one to be stepped, and for all of them if they were as small as any may be.
+    turns.options.memory_budget_bytes = 4 * size;
+    for name in NAMES {
+        turns.add(name, &samples[199..]);
+    }
+    files.take_opened();
+    take_turns(&turns, &mut turns.scheduler());
+    for name in NAMES {
+        assert_eq!(scored_count(turns.repository(), name), 200, "{name}");
+    }
+    let mut opened = files.take_opened();
+    opened.sort_unstable();
+    let mut each_once = NAMES.map(|name| turns.model_file(name));
+    each_once.sort_unstable();
+    assert_eq!(opened, each_once);
 }

@@ -18,6 +18,10 @@ const UNFINISHED_SUFFIX: &str = ".new";
 /// that were read or written whole before.
 const READ_UP_TO_BYTES: u64 = 16 << 20;
 
+/// Most that is written past the page cache at once, whole pages: nobody has reserved memory for a copy of a large model.
+const MAX_DIRECT_WRITE_BYTES: usize = 4 << 20;
+const _: () = assert!(MAX_DIRECT_WRITE_BYTES.is_multiple_of(PAGE));
+
 /// Whether files go through the kernel's page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
@@ -79,6 +83,12 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// What the operating system said.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Size of the file at `path`.
+    ///
+    /// # Errors
+    /// What the operating system said; `NotFound` if there is none.
+    fn size_bytes(&self, path: &Path) -> io::Result<u64>;
 
     /// Whether there is a file at `path`, as far as can be told.
     fn contains(&self, path: &Path) -> bool;
@@ -161,6 +171,10 @@ impl FileSystem for DiskFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
     }
 
     fn contains(&self, path: &Path) -> bool {
@@ -259,18 +273,27 @@ fn open_file(how: &OpenOptions, path: &Path, caching: Caching) -> io::Result<(Fi
     how.open(path).map(|file| (file, Caching::PageCache))
 }
 
-/// Writes all parts past the page cache: from one piece of aligned memory, whole pages, cut to size afterwards.
+/// Writes all parts past the page cache: through one piece of aligned memory, whole pages, cut to size afterwards.
 fn write_direct(file: &mut File, parts: &[&[u8]], pool: &Arc<BufferPool>, size: u64) -> io::Result<()> {
     let len = usize::try_from(size).map_err(io::Error::other)?;
-    let mut region = Region::reused(len.next_multiple_of(PAGE), pool);
-    let mut rest = region.bytes_mut();
+    let mut region = Region::reused(len.next_multiple_of(PAGE).min(MAX_DIRECT_WRITE_BYTES), pool);
+    let mut filled = 0;
     for part in parts {
-        let (place, after) = rest.split_at_mut(part.len());
-        place.copy_from_slice(part);
-        rest = after;
+        let mut rest = *part;
+        while !rest.is_empty() {
+            let place = &mut region.bytes_mut()[filled..];
+            let (now, later) = rest.split_at(rest.len().min(place.len()));
+            place[..now.len()].copy_from_slice(now);
+            (rest, filled) = (later, filled + now.len());
+            if filled == region.bytes().len() {
+                file.write_all(region.bytes())?;
+                filled = 0;
+            }
+        }
     }
-    rest.fill(0);
-    file.write_all(region.bytes())?;
+    let last = filled.next_multiple_of(PAGE);
+    region.bytes_mut()[filled..last].fill(0);
+    file.write_all(&region.bytes()[..last])?;
     file.set_len(size)
 }
 
@@ -328,14 +351,14 @@ mod tests {
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
         let path = folder.path().join("b.model");
         let pool = BufferPool::new();
-        for len in [0, 1, 511, 4095, 4096, 4097, 100_000] {
-            let bytes: Vec<u8> = (0..len).map(|index: u32| index.to_le_bytes()[0]).collect();
+        for len in [0, 1, 511, 4095, 4096, 4097, 100_000, 4 << 20, (8 << 20) + 1] {
+            let bytes: Vec<u8> = (0..len).map(|index: u32| (index % 251).to_le_bytes()[0]).collect();
             let (first, second) = bytes.split_at(bytes.len() / 3);
             let stamp = DiskFiles.replace(&path, &[first, second], &pool, Caching::Direct).expect("written");
             assert_eq!(stamp.size_bytes, u64::from(len));
-            assert_eq!(read(&path).expect("read"), bytes, "{len}");
+            assert!(read(&path).expect("read") == bytes, "{len}");
             let (region, found) = DiskFiles.open(&path, None, &pool, Caching::Direct).expect("opened");
-            assert_eq!((region.bytes(), found), (&*bytes, stamp), "{len}");
+            assert!((region.bytes(), found) == (&*bytes, stamp), "{len}");
         }
     }
 

@@ -82,6 +82,10 @@ impl FileSystem for RefusingFiles {
         DiskFiles.rename(from, to)
     }
 
+    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
+        DiskFiles.size_bytes(path)
+    }
+
     fn contains(&self, path: &Path) -> bool {
         DiskFiles.contains(path)
     }

@@ -178,6 +178,12 @@ impl ModelStore {
         Ok(self.files.list(&self.folder)?.into_iter().filter_map(id_of).collect())
     }
 
+    /// Size of the model's file; `None` if there is none, or nobody can tell.
+    pub(super) fn file_bytes(&self, id: &ModelId) -> Option<usize> {
+        let size = self.files.size_bytes(&self.path(id)).ok()?;
+        usize::try_from(size).ok()
+    }
+
     /// Whether there is a file of this model.
     pub fn has_file(&self, id: &ModelId) -> bool {
         self.files.contains(&self.path(id))

@@ -192,15 +192,21 @@ impl Runner<'_> {
         mut reservation: Reservation,
         is_lone: bool,
     ) -> Result<Option<Box<Slot>>, Wait> {
+        // Of a model that was opened before, this is what its reservation was made for.
+        if record.image_bytes.is_none()
+            && let Some(bytes) = self.store.file_bytes(id)
+        {
+            record.image_bytes = Some(bytes);
+            if !reserve(&mut reservation, bytes, is_lone) {
+                return Ok(None);
+            }
+        }
         let Opened { model, is_from_file, stamp } = self.open(id, record)?;
         record.stamp = stamp;
         let bytes = model.memory_bytes();
         record.image_bytes = Some(bytes);
-        if !reservation.try_cover(with_headroom(bytes)) {
-            if !is_lone {
-                return Ok(None);
-            }
-            reservation.cover(with_headroom(bytes));
+        if !reserve(&mut reservation, bytes, is_lone) {
+            return Ok(None);
         }
         record.saved = model.last_stepped_row_id();
         Ok(Some(Box::new(Slot { model, reservation, is_from_file, settling: None })))
@@ -239,6 +245,18 @@ impl Runner<'_> {
         let rows = SHARE_TIME.as_nanos() / step.as_nanos().max(1);
         usize::try_from(rows).unwrap_or(MAX_ROWS_PER_SHARE).clamp(1, MAX_ROWS_PER_SHARE)
     }
+}
+
+/// Makes a reservation do for a model of `bytes` that is to be stepped; a lone one's always does.
+fn reserve(reservation: &mut Reservation, bytes: usize, is_lone: bool) -> bool {
+    let needed = with_headroom(bytes);
+    if !reservation.try_cover(needed) {
+        if !is_lone {
+            return false;
+        }
+        reservation.cover(needed);
+    }
+    true
 }
 
 /// How far a share came.

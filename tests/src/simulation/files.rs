@@ -183,6 +183,12 @@ impl FileSystem for SimulatedFiles {
         Ok(())
     }
 
+    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.caller.touch("file measured");
+        let disk = self.lock();
+        Ok(disk.files.get(path).ok_or(io::ErrorKind::NotFound)?.stamp.size_bytes)
+    }
+
     fn contains(&self, path: &Path) -> bool {
         self.caller.touch("file looked for");
         self.lock().files.contains_key(path)
