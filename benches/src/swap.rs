@@ -20,7 +20,7 @@ use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::model::{Model, Scores};
 use htm_core::params::ModelParams;
-use htmengine::file_system::{Caching, DiskFiles, FileSystem};
+use htmengine::file_system::{Caching, DiskFiles, FileStamp, FileSystem};
 
 use crate::meter::{Span, Stopwatch};
 
@@ -141,7 +141,9 @@ impl<'a> Swapper<'a> {
         let error = |cause: &dyn std::fmt::Display| io::Error::other(format!("{}: {cause}", path.display()));
         let region = match self.opening {
             Opening::Cached | Opening::Direct => {
-                DiskFiles.open(path, &self.pool, self.caching()).map(|(region, _)| region)
+                // A file that the engine knows already.
+                let known = File::open(path).and_then(|file| FileStamp::of(&file)).ok();
+                DiskFiles.open(path, known, &self.pool, self.caching()).map(|(region, _)| region)
             }
             Opening::Map => File::open(path).and_then(|file| Region::map(&file)),
             Opening::Read => File::open(path).and_then(|file| Region::read(&file, &self.pool)),

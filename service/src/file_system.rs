@@ -114,7 +114,11 @@ pub trait FileSystem: Send + Sync {
 }
 
 impl FileStamp {
-    fn of(file: &File) -> io::Result<Self> {
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         Ok(Self { inode: metadata.ino(), size_bytes: metadata.len(), modified })
