@@ -8,9 +8,15 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use htm_core::ids::RowId;
+use htm_tests::lone_run::padded_range;
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
+use htm_tests::recording::series;
 use htm_tests::repository_conformance::{append, id, insert, metric, rows_of, samples, update, within};
+use htm_tests::running_engine::RunningEngine;
+use htm_tests::sender::{lines, send};
+use htm_tests::stored::{monitor, wait_for_scores};
 use htm_tests::waiting::wait_until;
+use htmengine::backends::RepositoryChoice;
 use htmengine::repository::metric::{Metric, MetricStatus};
 use htmengine::repository::metric_data::{RowUpdate, StoredSample};
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
@@ -407,4 +413,36 @@ fn only_the_newest_changes_are_kept() {
     within(&*repository, |tx| tx.announce(&id("c"))).expect("announces");
     let kept = repository.changes_after(0, 10);
     assert_eq!(kept, Ok(vec![(last_old, id("b")), (last_old + 1, id("c"))]));
+}
+
+/// Numbers that were rolled back once made the scheduler take everything for changed: each gap cost every model in memory
+/// what it had stepped since its file.
+#[test]
+fn a_change_that_was_rolled_back_drops_no_model_from_memory_and_one_that_was_deleted_unseen_does() {
+    let settings = server().migrated_database();
+    let database = RepositoryChoice::Mysql(settings.clone());
+    let running = RunningEngine::start(|options| options.repository = database);
+    let repository = running.repository();
+    let samples: Vec<_> = series("nyc_taxi").into_iter().map(|(_, sample)| sample).take(20).collect();
+    let monitored = |name: &str| {
+        monitor(repository, name, Some(padded_range(&samples)));
+        send(running.address(), lines(name, &samples).as_bytes());
+        wait_for_scores(repository, name, samples.len());
+    };
+    let swaps_in = || running.engine().figures().swaps_in;
+    monitored("first");
+    let rolled_back = within(repository, |tx| {
+        tx.announce(&id("none"))?;
+        Err::<(), _>(RepositoryError::Rejected { reason: "made up".to_owned() })
+    });
+    rejected(rolled_back);
+    let newest = repository.newest_change().expect("reads");
+    monitored("second");
+    assert!(repository.newest_change().expect("reads") > newest + 1, "there is a gap");
+    assert_eq!(swaps_in(), 2, "the first one stayed where it was");
+
+    let far = repository.newest_change().expect("reads") + MAX_CHANGES + 10;
+    server().query(&settings.database, &format!("INSERT INTO `change` VALUES ({far}, 'none')"));
+    wait_until("all models to be looked at anew", || swaps_in() == 4);
+    running.stop();
 }

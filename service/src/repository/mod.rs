@@ -143,7 +143,8 @@ pub trait Repository: AlertReads + Send + Sync {
     fn rejects(&self) -> Result<Vec<RejectEntry>, RepositoryError>;
 
     /// Changes announced by [`Transaction::announce`] after number `after`, oldest first, at most `limit`,
-    /// each with its number. This is how a command line tells a running engine what it did.
+    /// each with its number. This is how a command line tells a running engine what it did. Numbers ascend in the order of
+    /// the commits, with gaps: one that was rolled back may be missing.
     ///
     /// # Errors
     /// [`RepositoryError`] from the database.

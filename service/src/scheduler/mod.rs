@@ -73,7 +73,7 @@ use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
 use crate::log_limiter::LogLimiter;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{MAX_CHANGES, Repository, RepositoryError};
 use crate::{profiling, self_metrics};
 
 /// Hints taken in one turn.
@@ -349,8 +349,11 @@ impl Scheduler {
             Ok(changes) => changes,
             Err(error) => return self.pass_over(error),
         };
-        // Only the newest are kept; numbers are consecutive.
-        if changes.first().is_some_and(|(number, _)| *number > last_change + 1) {
+        let has_missed = match self.has_missed_changes(last_change, &changes) {
+            Ok(has_missed) => has_missed,
+            Err(error) => return self.pass_over(error),
+        };
+        if has_missed {
             let mut known: Vec<ModelId> = self.records.keys().cloned().collect();
             known.sort_unstable();
             for id in known {
@@ -368,6 +371,20 @@ impl Scheduler {
             self.hungry.push(id, Lane::Fresh);
         }
         Ok(())
+    }
+
+    /// Whether changes before `changes`, the oldest after `last_change`, may have been deleted unseen: only the newest
+    /// are kept. A gap alone says nothing: a number that a transaction was given before it was rolled back is not given again.
+    fn has_missed_changes(
+        &self,
+        last_change: i64,
+        changes: &[(i64, ModelId)],
+    ) -> Result<bool, RepositoryError> {
+        if changes.first().is_none_or(|(number, _)| *number <= last_change + 1) {
+            return Ok(false);
+        }
+        // Asked after they were read, so that it covers whatever was deleted before.
+        Ok(self.parts.repository.newest_change()? - MAX_CHANGES > last_change)
     }
 
     /// Drops all that is known of a model; its file and its rows stay. Scores of a model that was given up are never

@@ -381,7 +381,8 @@ impl Transaction for MysqlTransaction<'_> {
             return Ok(());
         }
         // Numbers are given before the commit; under this lock they also appear in their order, so that a reader that
-        // has seen one has seen all before it.
+        // has seen one has seen all before it. A cluster written through several of its servers has a lock on each: what is
+        // passed over there is found by the scheduler's next look at all metrics.
         self.lock_operation()?;
         let doing = "announcing a change";
         self.session.execute(doing, "INSERT INTO `change` (uid) VALUES (?)", (id.as_str(),))?;
