@@ -233,20 +233,26 @@ impl Storer {
         stop: &AtomicBool,
         give_up: &AtomicBool,
     ) -> Result<(), RepositoryError> {
-        if !self.store_kept(path, stop)? {
+        if !self.store_kept(path, stop, give_up)? {
             return Ok(());
         }
         self.run_unless(stop, give_up)
     }
 
     /// Stores the lines that an earlier engine kept at `path`, and removes the file when all are stored or refused. Until
-    /// then it stays, also when `stop` ends the waiting for a database that is away; tells whether no line waits any more.
-    /// A file that cannot be read is told in the log, and not waited for.
+    /// then it stays, also when `stop` ends the waiting for a database that is away, and once `give_up` is raised, after
+    /// which others add to it; tells whether no line waits any more. A file that cannot be read is told in the log, and not
+    /// waited for.
     ///
     /// # Errors
     /// [`RepositoryError::Fatal`] from the database.
-    pub fn store_kept(&mut self, path: &Path, stop: &AtomicBool) -> Result<bool, RepositoryError> {
-        match self.try_store_kept(path, stop) {
+    pub fn store_kept(
+        &mut self,
+        path: &Path,
+        stop: &AtomicBool,
+        give_up: &AtomicBool,
+    ) -> Result<bool, RepositoryError> {
+        match self.try_store_kept(path, stop, give_up) {
             Ok(stored) => stored,
             Err(error) => {
                 let shown = path.display();
@@ -260,11 +266,15 @@ impl Storer {
         &mut self,
         path: &Path,
         stop: &AtomicBool,
+        give_up: &AtomicBool,
     ) -> std::io::Result<Result<bool, RepositoryError>> {
         let Some(mut kept) = KeptLines::open(path)? else { return Ok(Ok(true)) };
         let mut count = 0;
         loop {
             let part = kept.next()?;
+            if give_up.load(Ordering::Relaxed) {
+                return Ok(Ok(false));
+            }
             if part.is_empty() {
                 std::fs::remove_file(path)?;
                 tracing::info!("{count} lines that an earlier engine had taken in were stored");
@@ -272,19 +282,28 @@ impl Storer {
             }
             count += part.iter().map(|delivery| delivery.message.lines.len()).sum::<usize>();
             self.batch = self.parsed(part);
-            while self.batch.is_some() {
+            while self.batch.is_some() && !give_up.load(Ordering::Relaxed) {
                 match self.run_once(Duration::ZERO) {
-                    Ok(StorerTurn::Postponed { .. }) if pause(FIRST_RETRY_DELAY, stop) => {
-                        // They are in the file.
-                        self.batch = None;
-                        self.in_hand.set(None);
+                    Ok(StorerTurn::Postponed { reason }) if pause(FIRST_RETRY_DELAY, stop) => {
+                        self.forget_batch();
+                        tracing::warn!(
+                            "stopped while lines that an earlier engine kept could not be stored; they stay in {}: {reason}",
+                            path.display()
+                        );
                         return Ok(Ok(false));
                     }
                     Ok(_) => {}
                     Err(error) => return Ok(Err(error)),
                 }
             }
+            self.forget_batch();
         }
+    }
+
+    /// What is not stored of kept lines is in their file.
+    fn forget_batch(&mut self) {
+        self.batch = None;
+        self.in_hand.set(None);
     }
 
     /// Takes turns until `finish` is raised and nothing is in hand, for a queue that outlives this process: what waits

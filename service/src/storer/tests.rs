@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use htm_core::ids::RowId;
 use htm_core::params::ValueRange;
 
-use super::kept_lines::{KEPT_LINES_FILE, keep};
+use super::kept_lines::keep;
 use super::test_doubles::{Counting, ListBus, ManualClock, Trouble, TroubledRepository};
 use super::*;
 use crate::bus::Queue;
@@ -374,13 +374,40 @@ fn stopping_gives_up_a_database_that_is_away() {
     assert_eq!(fixture.bus.data.unacknowledged(), 1);
 }
 
+fn keep_earlier(fixture: &Fixture, lines: &str) -> PathBuf {
+    let path = fixture.folder.path().join(kept_lines::KEPT_LINES_FILE);
+    std::fs::write(&path, lines).expect("written");
+    path
+}
+
+#[test]
+fn kept_lines_are_stored_before_the_queue_and_their_file_is_removed() {
+    let (mut fixture, no) = (fixture(), AtomicBool::new(false));
+    let path = keep_earlier(&fixture, "a 1 100\na 1 101\n");
+    fixture.trouble(&[Trouble::Transient]);
+    assert_eq!(fixture.storer.store_kept(&path, &no, &no), Ok(true));
+    assert_eq!(fixture.rows("a"), [(1, 100), (2, 101)]);
+    assert!(!path.exists());
+}
+
+/// What the engine could not store was added to the file by then, and went with it.
+#[test]
+fn the_file_of_kept_lines_stays_once_the_storer_is_given_up() {
+    let (mut fixture, no, yes) = (fixture(), AtomicBool::new(false), AtomicBool::new(true));
+    let path = keep_earlier(&fixture, "a 1 100\n");
+    assert_eq!(fixture.storer.store_kept(&path, &no, &yes), Ok(false));
+    assert!(path.exists() && fixture.repository.metric_by_name("a") == Ok(None));
+    fixture.trouble(&[Trouble::Transient; 3]);
+    assert_eq!(fixture.storer.store_kept(&path, &no, &no), Ok(true), "the next engine stores them");
+    assert!(!path.exists());
+}
+
 /// A stop ended the waiting for the kept lines of an earlier engine, and then the younger ones on the queue were tried: with
 /// the database there again they were stored, and the kept ones refused as late at the next start.
 #[test]
 fn what_waits_behind_kept_lines_is_not_stored_before_them() {
     let mut fixture = fixture();
-    let kept = fixture.folder.path().join(KEPT_LINES_FILE);
-    std::fs::write(&kept, "a 1 100\n").expect("a file");
+    let kept = keep_earlier(&fixture, "a 1 100\n");
     fixture.publish(&["a 2 200"]);
     fixture.bus.data.close();
     let [raised, lowered] = [true, false].map(AtomicBool::new);

@@ -32,7 +32,7 @@ impl Storing {
     pub(super) fn run_once(&mut self) -> Result<String, RepositoryError> {
         if let Some(path) = self.kept.as_ref().filter(|path| path.exists()) {
             // One attempt, since nobody waits.
-            let are_stored = self.storer.store_kept(path, &AtomicBool::new(true))?;
+            let are_stored = self.storer.store_kept(path, &AtomicBool::new(true), &AtomicBool::new(false))?;
             return Ok(if are_stored { "kept lines are stored" } else { "kept lines wait" }.to_owned());
         }
         self.storer.run_once(Duration::ZERO).map(|turn| format!("{turn:?}"))
