@@ -17,6 +17,7 @@ use htm_tests::sender::{lines, send};
 use htm_tests::stored::{monitor, wait_for_scores};
 use htm_tests::waiting::wait_until;
 use htmengine::backends::RepositoryChoice;
+use htmengine::monitoring::{in_transaction, unmonitor};
 use htmengine::repository::metric::{Metric, MetricStatus};
 use htmengine::repository::metric_data::{RowUpdate, StoredSample};
 use htmengine::repository::mysql::migration::{MigrationTarget, migrate};
@@ -429,20 +430,29 @@ fn a_change_that_was_rolled_back_drops_no_model_from_memory_and_one_that_was_del
         send(running.address(), lines(name, &samples).as_bytes());
         wait_for_scores(repository, name, samples.len());
     };
-    let swaps_in = || running.engine().figures().swaps_in;
-    monitored("first");
+    let figures = || running.engine().figures();
+    let unmonitored = |name: &str| {
+        let uid = repository.metric_by_name(name).expect("reads").expect("exists").uid;
+        in_transaction(repository, |tx| unmonitor(tx, &uid)).expect("unmonitored");
+    };
+    for name in ["first", "second", "third"] {
+        monitored(name);
+    }
+    unmonitored("third");
+    wait_until("all changes so far to be seen", || figures().known_models == 2);
+    let newest = repository.newest_change().expect("reads");
     let rolled_back = within(repository, |tx| {
         tx.announce(&id("none"))?;
         Err::<(), _>(RepositoryError::Rejected { reason: "made up".to_owned() })
     });
     rejected(rolled_back);
-    let newest = repository.newest_change().expect("reads");
-    monitored("second");
-    assert!(repository.newest_change().expect("reads") > newest + 1, "there is a gap");
-    assert_eq!(swaps_in(), 2, "the first one stayed where it was");
+    unmonitored("second");
+    assert_eq!(repository.newest_change(), Ok(newest + 2), "there is a gap");
+    wait_until("the change to be seen", || figures().known_models == 1);
+    assert_eq!(figures().swaps_in, 3, "the first one stayed where it was");
 
-    let far = repository.newest_change().expect("reads") + MAX_CHANGES + 10;
+    let far = newest + MAX_CHANGES + 10;
     server().query(&settings.database, &format!("INSERT INTO `change` VALUES ({far}, 'none')"));
-    wait_until("all models to be looked at anew", || swaps_in() == 4);
+    wait_until("all models to be looked at anew", || figures().swaps_in == 4);
     running.stop();
 }
