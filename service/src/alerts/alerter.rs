@@ -4,7 +4,8 @@
 //! A turn takes messages, works off some metrics that are behind, looks at some signals, keeps what came of it in one
 //! transaction, and every few seconds notes how far it has come. All of it is bounded; what is left is for the next turn.
 //!
-//! Invariant: a metric's cursor is only kept once everything its folds said up to there is kept.
+//! Invariants: a metric's cursor is only kept once everything its folds said up to there is kept; what the database refuses of
+//! one metric keeps no other waiting.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -202,7 +203,9 @@ impl Alerter {
         let mut present = BTreeSet::new();
         let now = self.clock.unix_seconds();
         for metric in metrics {
-            self.meet(&metric)?;
+            if let Err(error) = self.meet(&metric) {
+                self.pass_over(&metric.name, error)?;
+            }
             let rules = &self.settings.rules;
             if let Some(watch) = self.watches.get_mut(&metric.uid) {
                 if metric.status == MetricStatus::Unmonitored {
@@ -270,7 +273,11 @@ impl Alerter {
         for count in 0..MAX_MESSAGES {
             let wait = if count == 0 { wait } else { Duration::ZERO };
             match self.results.receive(wait) {
-                Ok(Some(ResultMessage::Inference(results))) => self.take(&results)?,
+                Ok(Some(ResultMessage::Inference(results))) => {
+                    if let Err(error) = self.take(&results) {
+                        self.pass_over(&results.metric.name, error)?;
+                    }
+                }
                 Ok(Some(ResultMessage::Command(_))) => {}
                 Ok(None) => break,
                 Err(BusError::Lagged { .. }) => self.next_visit = Duration::ZERO,
@@ -316,17 +323,23 @@ impl Alerter {
     fn catch_up(&mut self) -> Result<(), RepositoryError> {
         for _ in 0..MAX_BEHIND {
             let Some(uid) = self.behind.first().cloned() else { break };
-            if let Some(watch) = self.watches.get_mut(&uid) {
-                let rows = self.repository.rows_after(&uid, watch.row_id, PAGE_ROWS)?;
-                let scored: Vec<ScoredRow> = rows.iter().map_while(ScoredRow::from_stored).collect();
-                self.items.extend(watch.fold(&self.settings.rules, &scored));
-                if scored.len() == PAGE_ROWS {
-                    continue;
-                }
+            match self.fold_page(&uid) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => self.pass_over(&self.name_of(&uid), error)?,
             }
             self.behind.remove(&uid);
         }
         Ok(())
+    }
+
+    /// Reads and folds the next rows of a metric; returns whether there may be more.
+    fn fold_page(&mut self, uid: &ModelId) -> Result<bool, RepositoryError> {
+        let Some(watch) = self.watches.get_mut(uid) else { return Ok(false) };
+        let rows = self.repository.rows_after(uid, watch.row_id, PAGE_ROWS)?;
+        let scored: Vec<ScoredRow> = rows.iter().map_while(ScoredRow::from_stored).collect();
+        self.items.extend(watch.fold(&self.settings.rules, &scored));
+        Ok(scored.len() == PAGE_ROWS)
     }
 
     /// Computes the signals of metrics that have got rows.
@@ -334,16 +347,35 @@ impl Alerter {
         for _ in 0..MAX_SIGNALS {
             let Some((uid, _)) = self.to_compute.first_key_value() else { break };
             let uid = uid.clone();
-            let now = self.clock.unix_seconds();
-            if let Some(metric) = self.repository.metric(&uid)? {
-                let (rows, signals) = signals::of_metric(&*self.repository, &metric, now)?;
-                if let Some(watch) = self.watches.get_mut(&uid) {
-                    let newest = rows.last().map_or(metric.last_rowid, |row| row.row_id);
-                    watch.note_signals(SeenSignals { newest, signals, no_data_since: no_data_since(&rows) });
-                    self.items.extend(watch.look(&self.settings.rules, now));
-                }
+            if let Err(error) = self.compute_signals_of(&uid) {
+                self.pass_over(&self.name_of(&uid), error)?;
             }
             self.to_compute.remove(&uid);
+        }
+        Ok(())
+    }
+
+    fn compute_signals_of(&mut self, uid: &ModelId) -> Result<(), RepositoryError> {
+        let now = self.clock.unix_seconds();
+        let Some(metric) = self.repository.metric(uid)? else { return Ok(()) };
+        let (rows, signals) = signals::of_metric(&*self.repository, &metric, now)?;
+        if let Some(watch) = self.watches.get_mut(uid) {
+            let newest = rows.last().map_or(metric.last_rowid, |row| row.row_id);
+            watch.note_signals(SeenSignals { newest, signals, no_data_since: no_data_since(&rows) });
+            self.items.extend(watch.look(&self.settings.rules, now));
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, uid: &ModelId) -> String {
+        self.watches.get(uid).map_or_else(|| uid.to_string(), |watch| watch.name.clone())
+    }
+
+    /// What cannot be read of one metric is left until the next look.
+    fn pass_over(&mut self, name: &str, error: RepositoryError) -> Result<(), RepositoryError> {
+        let RepositoryError::Rejected { reason } = error else { return Err(error) };
+        if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
+            tracing::warn!(metric = %name, "its alerts wait until it can be read: {reason}{repeats}");
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ const YOUNG: usize = 576;
 struct Fixture {
     repository: Arc<dyn Repository>,
     bus: MemoryBus,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Fixture {
@@ -29,11 +29,7 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("engine.db");
         let repository = SqliteRepository::open(&path, OpenMode::ReadWriteCreate).expect("creates");
-        Self {
-            repository: Arc::new(repository),
-            bus: MemoryBus::new(MemoryBusLimits::default()),
-            _folder: folder,
-        }
+        Self { repository: Arc::new(repository), bus: MemoryBus::new(MemoryBusLimits::default()), folder }
     }
 
     /// The role after its first turn, over rules as in a settings file.
@@ -84,6 +80,11 @@ impl Fixture {
             })
             .expect("stored");
         made.expect("made")
+    }
+
+    /// The database, past the repository.
+    fn raw(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("engine.db")).expect("opens")
     }
 
     fn episodes(&self) -> Vec<AlertEpisode> {
@@ -224,4 +225,20 @@ fn an_episode_is_one_however_often_the_role_dies_before_it_has_noted_how_far_it_
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&(Some(RowId(577)), Some(579 * HOUR_S), Some(0.9))), "{found:?}");
     assert!(found.contains(&(Some(RowId(582)), None, Some(0.3))), "{found:?}");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_keeps_only_its_own_metric_waiting() {
+    let fixture = Fixture::new();
+    let signal = "[[rule]]\nname = 'flat'\nwhen = 'flat_line'\nchannels = ['c']\n";
+    let mut alerter = fixture.started(&format!("{CHANNEL}{}{signal}", rule("odd", "*")));
+    let ids = ["a", "b", "c"].map(|name| fixture.score(name, &calm(10)));
+    let spoil = "UPDATE metric_data SET metric_value = 'x' WHERE uid = ?1 AND rowid = 4";
+    fixture.raw().execute(spoil, [ids[1].as_str()]).expect("updates");
+    turn(&mut alerter);
+    assert_eq!(ids.each_ref().map(|id| fixture.cursor(id)), [Some(10), None, Some(10)]);
+    let mend = "UPDATE metric_data SET metric_value = 1.0 WHERE uid = ?1 AND rowid = 4";
+    fixture.raw().execute(mend, [ids[1].as_str()]).expect("updates");
+    turn(&mut alerter);
+    assert_eq!(fixture.cursor(&ids[1]), Some(10), "it goes on where it was");
 }
