@@ -1,7 +1,8 @@
 //! Promise: a backup taken while the engine works brings back every row it had, and scores go on as if nothing had
-//! happened; one that is damaged or not complete is never used.
+//! happened; one that is damaged or not complete is never used, and none is begun without room for it.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -12,6 +13,7 @@ use htm_tests::private_mariadb::PrivateMariadb;
 use htm_tests::program::{Server, fail, open_repository, succeed};
 use htm_tests::recording::series;
 use htm_tests::sender::{lines, send};
+use htm_tests::small_disk::SmallDisk;
 use htm_tests::stored::{metric, monitor, monitor_all, row_count, rows, wait_for_scores};
 use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::Repository;
@@ -182,6 +184,39 @@ fn nothing_is_ever_written_over_or_half_used() {
     let parts = ["a restore into", "was cut off", "run `htmengine restore` again"];
     fail(["serve", "--graphite", "127.0.0.1:0", "--no-http", "--data-dir", text(&target)], 1, &parts);
     fail(["restore", text(&backup), "--data-dir", text(&target)], 1, &["new/htmengine-data"]);
+}
+
+#[test]
+fn without_room_nothing_is_begun_on_whichever_disk_it_lacks() {
+    let (folder, data_dir, backup) = small_backup();
+    let mounted = folder.path().join("disk");
+    let disk = match SmallDisk::mount(&mounted, "1m") {
+        Ok(disk) => disk,
+        Err(reason) => {
+            writeln!(io::stderr(), "skipped: no tmpfs may be mounted here: {reason}")
+                .expect("standard error");
+            return;
+        }
+    };
+    disk.fill();
+    let no_room = ["bytes are needed for", "disk/new", "are free there", "free some space"];
+    let target = mounted.join("new");
+    fail(["backup", text(&target), "--data-dir", text(&data_dir)], 1, &no_room);
+    fail(["restore", text(&backup), "--data-dir", text(&target)], 1, &no_room);
+
+    // Models on a disk of their own, which once was not looked at.
+    let config = folder.path().join("htmengine.toml");
+    fs::write(&config, format!("models_dir = \"{}\"\n", text(&target))).expect("written");
+    let data = folder.path().join("new");
+    let restore = ["restore", text(&backup), "--config", text(&config), "--data-dir", text(&data)];
+    fail(restore, 1, &no_room);
+    assert!(!data.exists() && !target.exists(), "nothing is left");
+    disk.empty();
+    drop(disk);
+    let disk = SmallDisk::mount(&mounted, "64m").expect("as before");
+    succeed(restore);
+    assert_eq!(files_below(&target).len(), 1, "the model");
+    drop(disk);
 }
 
 #[test]

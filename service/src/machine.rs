@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -90,6 +91,8 @@ pub struct DiskSpace {
     pub total: u64,
     /// Free for this user.
     pub available: u64,
+    /// Number of the file system: folders with the same share this room.
+    pub device: u64,
 }
 
 /// Room on the disk of `folder`, or of the nearest folder above it that exists.
@@ -100,7 +103,11 @@ pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
     let absolute = std::path::absolute(folder)?;
     let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let space = rustix::fs::statvfs(existing)?;
-    Ok(DiskSpace { total: space.f_blocks * space.f_frsize, available: space.f_bavail * space.f_frsize })
+    Ok(DiskSpace {
+        total: space.f_blocks * space.f_frsize,
+        available: space.f_bavail * space.f_frsize,
+        device: fs::metadata(existing)?.dev(),
+    })
 }
 
 /// Page faults of this process since its start.

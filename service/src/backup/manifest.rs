@@ -79,6 +79,12 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Size of the files of models.
+    pub fn model_bytes(&self) -> u64 {
+        let of_models = self.files.iter().filter(|file| file.path.starts_with(MODELS_FOLDER));
+        of_models.map(|file| file.bytes).sum()
+    }
+
     /// Writes it into the folder of a backup.
     pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
         let mut text = serde_json::to_vec_pretty(self)

@@ -13,6 +13,7 @@ use super::{BackupError, failed, require_room, sync_disk_of};
 use crate::engine::MODELS_FOLDER;
 use crate::engine::lock::{self, RESTORE_MARKER};
 use crate::engine::role::Role;
+use crate::machine;
 
 /// Fills the empty folders `data_dir` and `models_dir` from the backup in `folder`, for rows that lie as `rows_kind` says.
 ///
@@ -28,7 +29,7 @@ pub fn restore(
     check_kind(&manifest, rows_kind)?;
     check_empty(data_dir, models_dir)?;
     manifest.check_files(folder)?;
-    require_room(data_dir, manifest.bytes())?;
+    check_room(&manifest, data_dir, models_dir)?;
     let _locks = lock::lock(data_dir, &Role::ALL).map_err(|error| BackupError::new(error.to_string()))?;
     // Once more, as nobody else comes now.
     check_empty(data_dir, models_dir)?;
@@ -66,6 +67,20 @@ fn check_kind(manifest: &Manifest, rows_kind: RowsKind) -> Result<(), BackupErro
         (RowsKind::Sqlite, RowsKind::Sqlite) | (RowsKind::Mysql, RowsKind::Mysql) => return Ok(()),
     };
     Err(BackupError::new(format!("this backup {found}; {advice}")))
+}
+
+/// Models may have a disk of their own.
+fn check_room(manifest: &Manifest, data_dir: &Path, models_dir: &Path) -> Result<(), BackupError> {
+    let device = |folder: &Path| {
+        let space = machine::disk_space(folder);
+        space.map(|space| space.device).map_err(|error| failed("asking for room in", folder, &error))
+    };
+    if device(data_dir)? == device(models_dir)? {
+        return require_room(data_dir, manifest.bytes());
+    }
+    let of_models = manifest.model_bytes();
+    require_room(models_dir, of_models)?;
+    require_room(data_dir, manifest.bytes() - of_models)
 }
 
 /// Nothing is written over. Lock files, which every engine leaves, are no data.
