@@ -11,6 +11,7 @@ use std::process::{Child, Stdio};
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::http_client::{get, request};
+use htm_tests::process_signal::send_signal;
 use htm_tests::program::{Server, command, fail, succeed};
 use htm_tests::recording::series;
 use htm_tests::sender::{lines, send};
@@ -395,6 +396,28 @@ impl Drop for Role {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// It had opened no database, said that the rules were in effect, and raised nothing.
+#[test]
+fn rules_that_come_with_a_reload_to_a_process_that_served_results_only_are_followed() {
+    let services = Services::fresh();
+    let settings = Settings::new("");
+    let mut role =
+        command(["results", "--results", "127.0.0.1:0", "--config", &settings.file(), "--data-dir"]);
+    role.arg(settings.path().join("role")).args(services.flags()).stdout(Stdio::piped());
+    let mut role = Role(role.spawn().expect("runs"));
+    let mut said = String::new();
+    BufReader::new(role.0.stdout.take().expect("piped")).read_line(&mut said).expect("text");
+    assert!(said.contains("serves newline-delimited JSON"), "{said}");
+    let repository = services.repository();
+    assert_eq!(repository.alert_scope(), Ok(None));
+    settings.write(
+        "[[alert.channel]]\nname = 'mq'\nkind = 'exchange'\n\
+         [[alert.rule]]\nname = 'odd'\nchannels = ['mq']\n",
+    );
+    send_signal(role.0.id(), "HUP");
+    wait_until("somebody to follow the rules", || repository.alert_scope().expect("reads").is_some());
 }
 
 #[test]

@@ -4,13 +4,16 @@
 
 use wildmatch::WildMatch;
 
+use super::role::Role;
 use super::{Engine, EngineError, EngineOptions, start};
 use crate::alerts::AlertSettings;
 use crate::api_key::ApiKey;
+use crate::backends::open_repository;
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::listener::allow_list::Network;
 use crate::live_setting::LiveSetting;
+use crate::repository::sqlite::OpenMode;
 use crate::storer;
 use crate::tls::TlsFiles;
 
@@ -60,8 +63,15 @@ impl Engine {
     /// From now on these rules and channels hold. Episodes that are open go on, as after a restart.
     ///
     /// # Errors
-    /// If their threads cannot be started; there are no alerts then.
+    /// If their threads cannot be started; there are no alerts then. If a process that has only served results so far cannot
+    /// open the database, it has the alerts that it had: none.
     pub fn set_alerts(&mut self, alerts: &AlertSettings) -> Result<(), EngineError> {
+        if self.repository.is_none() && self.options.roles.has(Role::Results) && !alerts.is_empty() {
+            let (choice, folder) = (&self.options.repository, &self.options.data_dir);
+            let opened = open_repository(choice, folder, OpenMode::ReadWriteCreate, self.runtime.handle());
+            let doing = "opening the database, which takes a restart to try again,";
+            self.repository = Some(opened.map_err(|error| EngineError::new(doing, &error))?);
+        }
         self.options.alerts = alerts.clone();
         self.live.alerts.set(alerts.clone());
         drop(self.alerts.take());
