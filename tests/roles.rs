@@ -17,9 +17,15 @@ use htm_tests::sender::connect;
 use htm_tests::stored::scored_count;
 use htm_tests::waiting::wait_until;
 use htmengine::engine::MODELS_FOLDER;
+use serde_json::{Value, json};
 
 /// Every role with rows or lines, in the order of a sample.
 const ROLES: [&str; 4] = ["listener", "storer", "scheduler", "anomaly"];
+
+fn status_of(installation: &Installation) -> Value {
+    let status = succeed(installation.arguments(&["status", "--json"]));
+    serde_json::from_str(&status).expect("JSON")
+}
 
 #[test]
 fn roles_start_in_any_order_and_wait_for_broker_and_database() {
@@ -34,6 +40,10 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
     for role in &waiting {
         wait_until("a word about what is waited for", || role.log().contains("waiting for the"));
     }
+    let status = status_of(&installation);
+    assert_eq!((&status["is_running"], &status["is_starting"]), (&true.into(), &true.into()));
+    let scheduler = waiting.iter().find(|role| role.role() == "scheduler").expect("started");
+    assert_eq!(status["process_id"], scheduler.process_id(), "not the one before it");
     database.start();
     broker.start_again();
     for role in &waiting {
@@ -42,10 +52,9 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
     installation.send(load.all().as_bytes());
     load.wait_for_scores(&*installation.repository());
     load.check(&*installation.repository());
-    let status = succeed(installation.arguments(&["status", "--json"]));
-    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-    assert_eq!(status["running_roles"], serde_json::json!(["scheduler", "listener", "storer", "anomaly"]));
-    assert_eq!(status["is_running"], true);
+    let status = status_of(&installation);
+    assert_eq!(status["running_roles"], json!(["scheduler", "listener", "storer", "anomaly"]));
+    assert_eq!((&status["is_running"], &status["is_starting"]), (&true.into(), &false.into()));
     succeed(installation.arguments(&["checkpoint"]));
     let folder = installation.data_dir().join(MODELS_FOLDER);
     assert!(folder.is_dir(), "{} has the models", folder.display());

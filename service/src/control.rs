@@ -1,6 +1,7 @@
 //! How other processes look at a running engine and ask something of it: small files in its data folder.
 //!
-//! - `status.json`: figures, written whole every second and once more at the stop.
+//! - `status.json`: figures, written whole every second and once more at the stop. A process that waits for its database or
+//!   broker says so there.
 //! - `requests/TOKEN.checkpoint`: somebody asks to save all models; `requests/TOKEN.answer` is what came of it. The asker
 //!   chooses the token and removes the answer.
 //!
@@ -50,6 +51,9 @@ pub struct EngineFigures {
     pub started_at: i64,
     /// When these figures were taken, unix seconds.
     pub taken_at: i64,
+    /// Whether it is not at work yet, and waits for database or broker.
+    #[serde(default)]
+    pub is_starting: bool,
     /// Whether these are the last figures of an engine that stopped in order.
     pub is_stopped: bool,
     /// Batches of lines waiting to be stored.
@@ -110,6 +114,7 @@ impl Control {
             process_id: std::process::id(),
             started_at: self.started_at,
             taken_at: self.clock.unix_seconds(),
+            is_starting: false,
             is_stopped,
             data_queue: self.bus.data().depth(),
             hints_queue: self.bus.hints().depth(),
@@ -157,6 +162,55 @@ impl Control {
             }
             false
         });
+    }
+}
+
+/// That this process starts, told in place of the figures of the process before it; these are put back when it is dropped
+/// before [`StartNotice::replace`].
+#[derive(Debug)]
+pub(crate) struct StartNotice {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+    is_replaced: bool,
+}
+
+impl StartNotice {
+    /// For whoever holds the scheduler's lock on `data_dir`.
+    pub(crate) fn write(data_dir: &Path, clock: &dyn Clock) -> Self {
+        let path = data_dir.join(STATUS_FILE);
+        let now = clock.unix_seconds();
+        let figures = EngineFigures {
+            process_id: std::process::id(),
+            started_at: now,
+            taken_at: now,
+            is_starting: true,
+            ..EngineFigures::default()
+        };
+        let before = fs::read(&path).ok();
+        if let Err(error) = write_json(&path, &figures) {
+            tracing::debug!("{STATUS_FILE} could not be written: {error}");
+        }
+        Self { path, before, is_replaced: false }
+    }
+
+    /// The process is at work, and its figures take this one's place.
+    pub(crate) fn replace(mut self) {
+        self.is_replaced = true;
+    }
+}
+
+impl Drop for StartNotice {
+    fn drop(&mut self) {
+        if self.is_replaced {
+            return;
+        }
+        let put_back = match &self.before {
+            Some(bytes) => write_whole(&self.path, bytes),
+            None => fs::remove_file(&self.path),
+        };
+        if let Err(error) = put_back {
+            tracing::debug!("{STATUS_FILE} could not be put back: {error}");
+        }
     }
 }
 
@@ -211,9 +265,13 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Under another name first, so that nobody reads half of it.
 fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    write_whole(path, &serde_json::to_vec_pretty(value)?)
+}
+
+/// Under another name first, so that nobody reads half of it.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec_pretty(value)?)?;
+    fs::write(&new, bytes)?;
     fs::rename(&new, path)
 }

@@ -14,7 +14,8 @@ use crate::engine::role::Role;
 
 /// Show figures of the running engine: models in memory, swaps, rows stepped, checkpoints, queues
 ///
-/// The figures are at most a second or two old. Without a running engine, its last ones are shown.
+/// The figures are at most a second or two old. Without a running engine, its last ones are shown; of one that waits for its
+/// database or broker there are none yet.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Print JSON
@@ -71,6 +72,9 @@ fn running_roles(data_dir: &Path) -> Result<Vec<Role>, CliError> {
 
 fn write_figures(out: &mut dyn Write, figures: &EngineFigures, is_running: bool) -> io::Result<()> {
     let state = match (is_running, figures.is_stopped) {
+        (true, _) if figures.is_starting => {
+            format!("starting, process {}; it waits for its database or broker", figures.process_id)
+        }
         (true, _) => format!("running, process {}", figures.process_id),
         (false, true) => "stopped in order".to_owned(),
         (false, false) => "ended without saving (killed); nothing is lost".to_owned(),

@@ -3,6 +3,7 @@
 //! Sockets are bound before anything is waited for, so that an address that is taken is told at once, and clients that
 //! connect meanwhile are served when the broker is there.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository,
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::layer::Secret;
-use crate::control::Control;
+use crate::control::{Control, StartNotice};
 use crate::file_system::DiskFiles;
 use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
 use crate::http::server::{HttpOptions, HttpServer};
@@ -67,17 +68,14 @@ struct Shared {
 
 pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Option<Engine>, EngineError> {
     let roles = options.roles;
-    check_bus(roles, &options.bus)?;
-    let played: Vec<Role> =
-        Role::ALL.into_iter().filter(|role| roles.has(*role) && is_wanted(*role, &options)).collect();
-    let locks = lock::lock(&options.data_dir, &played)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (locks, notice) = claim(&options, &*clock)?;
     if let Err(error) = machine::raise_file_limit() {
         tracing::warn!("the limit on open files could not be raised: {error}");
     }
     fit_connections(&mut options);
     let listener = roles.has(Role::Listener).then(|| bind_listener(&options)).transpose()?;
     let results = options.results.filter(|_| roles.has(Role::Results)).map(bind_results).transpose()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = start_runtime()
         .map_err(|error| EngineError::new("starting the threads of database and broker", &error))?;
     let mut repository = None;
@@ -114,6 +112,9 @@ pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Opt
     let self_series = start_self_series(&shared)?;
     let alerts = start_alerts(&shared.options, shared.repository.as_ref(), &shared.bus, &shared.clock)?;
     let threads = start_threads(&mut shared, listener, stop)?;
+    if let Some(notice) = notice {
+        notice.replace();
+    }
     Ok(Some(Engine {
         options: shared.options,
         live: shared.live,
@@ -148,6 +149,21 @@ fn fit_connections(options: &mut EngineOptions) {
             listener::OTHER_FILES
         );
     }
+}
+
+/// Takes the data folder for the roles that are played. A scheduler says there that it is on its way.
+fn claim(
+    options: &EngineOptions,
+    clock: &dyn Clock,
+) -> Result<(Vec<File>, Option<StartNotice>), EngineError> {
+    let roles = options.roles;
+    check_bus(roles, &options.bus)?;
+    let played: Vec<Role> =
+        Role::ALL.into_iter().filter(|role| roles.has(*role) && is_wanted(*role, options)).collect();
+    let locks = lock::lock(&options.data_dir, &played)?;
+    let is_scheduler = played.contains(&Role::Scheduler);
+    let notice = is_scheduler.then(|| StartNotice::write(&options.data_dir, clock));
+    Ok((locks, notice))
 }
 
 fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {
