@@ -5,14 +5,16 @@
 use std::time::Duration;
 
 use super::RepositoryError;
+use crate::clock::{Clock, SystemClock};
 use crate::self_metrics;
 
 /// Pause before the first repetition; doubles each time.
 pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Longest time spent on repetitions of one call, the database's own waiting for locks included.
+/// After so long a call that failed is not repeated any more, attempts and the database's own waiting included.
 pub const RETRY_BUDGET: Duration = Duration::from_secs(10);
 
-/// Repeats `attempt` while it fails transiently and `budget` lasts. A failure also says how much time was lost in it.
+/// Repeats `attempt` while it fails transiently and `budget` lasts, of which attempts and pauses take what they took. A
+/// failure also says how long the database said that it waited; that counts where it is more.
 ///
 /// # Errors
 /// That of the last attempt.
@@ -20,14 +22,16 @@ pub(super) fn repeated<T>(
     budget: Duration,
     mut attempt: impl FnMut() -> Result<T, (RepositoryError, Duration)>,
 ) -> Result<T, RepositoryError> {
+    let clock = SystemClock::new();
     let mut left = budget;
     let mut delay = FIRST_RETRY_DELAY;
     loop {
+        let began = clock.monotonic();
         let (error, waited) = match attempt() {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        left = left.saturating_sub(waited);
+        left = left.saturating_sub(clock.monotonic().saturating_sub(began).max(waited));
         if !matches!(error, RepositoryError::Transient { .. }) || left.is_zero() {
             return Err(error);
         }
@@ -36,5 +40,24 @@ pub(super) fn repeated<T>(
         std::thread::sleep(pause);
         left -= pause;
         delay *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_an_attempt_takes_is_taken_from_the_budget() {
+        let budget = Duration::from_millis(20);
+        let mut attempts = 0;
+        let answer = repeated(budget, || {
+            attempts += 1;
+            // As a server does that neither answers nor fails.
+            std::thread::sleep(budget);
+            Err::<(), _>((RepositoryError::Transient { reason: "made up".to_owned() }, Duration::ZERO))
+        });
+        assert!(matches!(answer, Err(RepositoryError::Transient { .. })), "{answer:?}");
+        assert_eq!(attempts, 1);
     }
 }

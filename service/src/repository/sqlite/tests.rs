@@ -263,14 +263,14 @@ fn only_the_newest_changes_are_kept() {
 #[test]
 fn retries_end_with_their_budget() {
     let mut fixture = fixture();
-    fixture.repository.retry_budget = Duration::from_millis(150);
+    fixture.repository.retry_budget = Duration::from_millis(200);
     let mut runs = 0;
     let answer = fixture.repository.transact(&mut |_| {
         runs += 1;
         Err(RepositoryError::Transient { reason: "made up".to_owned() })
     });
     assert!(matches!(answer, Err(RepositoryError::Transient { .. })));
-    assert_eq!(runs, 3, "at once, after 0.1 s, and after the 0.05 s that were left");
+    assert_eq!(runs, 3, "at once, after 0.1 s, and after the rest of 0.2 s");
 }
 
 #[test]
