@@ -45,7 +45,6 @@ use crate::clock::Clock;
 use crate::config::layer::Secret;
 use crate::config::table::Entry;
 use crate::control::Control;
-use crate::garbage::GarbageThread;
 use crate::http::server::HttpServer;
 use crate::listener::{ListenerHandle, ListenerOptions};
 use crate::model_params::DEFAULT_LEARNING_ROWS;
@@ -54,7 +53,7 @@ use crate::results::stream::ResultStream;
 use crate::sample::SampleLimits;
 use crate::scheduler::Scheduler;
 use crate::scheduler::figures::SchedulerFigures;
-use crate::self_series::SelfSeriesThread;
+use crate::stoppable_thread::StoppableThread;
 use crate::storer::kept_lines::LinesInHand;
 use crate::storer::new_names::NewNameLimits;
 use crate::tls::TlsFiles;
@@ -194,8 +193,8 @@ pub struct Engine {
     pickle: Option<SocketAddr>,
     results: Option<ResultStream>,
     http: Option<HttpServer>,
-    garbage: Option<GarbageThread>,
-    self_series: Option<SelfSeriesThread>,
+    garbage: Option<StoppableThread>,
+    self_series: Option<StoppableThread>,
     alerts: Option<AlertThreads>,
     threads: Threads,
     signals: Arc<Signals>,
@@ -318,13 +317,17 @@ impl Engine {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a role has ended by itself, which only a fatal error makes it do; [`Self::stop`] then says why.
+    /// Whether a role, or a thread beside them, has ended by itself, which only a fatal error or a panic makes it do;
+    /// [`Self::stop`] then says why.
     pub fn has_failed(&self) -> bool {
         let threads = &self.threads;
         threads.storer.as_ref().is_some_and(JoinHandle::is_finished)
             || threads.scheduler.as_ref().is_some_and(JoinHandle::is_finished)
             || threads.anomaly.as_ref().is_some_and(JoinHandle::is_finished)
             || threads.listener.as_ref().is_some_and(ListenerHandle::is_finished)
+            || self.garbage.as_ref().is_some_and(StoppableThread::is_finished)
+            || self.self_series.as_ref().is_some_and(StoppableThread::is_finished)
+            || self.alerts.as_ref().is_some_and(AlertThreads::has_finished)
     }
 }
 

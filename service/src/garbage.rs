@@ -10,14 +10,15 @@
 //! from the rows there are.
 //!
 //! Invariants: at most [`ROWS_PER_TRANSACTION`] rows go at once; a pass deletes no more than were old enough when it
-//! began; row ids are not used again. A metric that fails is logged and left for the next pass.
+//! began; row ids are not used again. A metric that fails is logged and left for the next pass, and so is a pass that fails,
+//! whatever the reason: a server that only lets read for a while must not end the deleting until the next start.
 //!
 //! Source: htmengine's `metric_garbage_collector`.
 //! Departures: the original deleted by age alone, also what a model needed and a metric's newest row; rows go oldest first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use htm_core::ids::RowId;
@@ -28,6 +29,7 @@ use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::DataQuery;
 use crate::repository::{Repository, RepositoryError};
 use crate::scheduler::model_store::ModelStore;
+use crate::stoppable_thread::StoppableThread;
 
 /// Rows deleted in one transaction, as in the original.
 pub const ROWS_PER_TRANSACTION: usize = 1_000;
@@ -72,24 +74,23 @@ impl GarbageCollector {
         Ok(deleted)
     }
 
-    /// Passes with `interval` between them, until `stop` is raised.
-    ///
-    /// # Errors
-    /// As [`Self::run_once`], but failures that may pass are logged.
-    pub fn run(&self, interval: Duration, stop: &AtomicBool) -> Result<(), RepositoryError> {
+    /// Passes with `interval` between them, until `stop` is raised. What fails is logged.
+    pub fn run(&self, interval: Duration, stop: &AtomicBool) {
         loop {
             match self.run_once(stop) {
                 Ok(0) => {}
                 Ok(rows) => {
                     tracing::info!("{rows} rows older than {} days were deleted", self.threshold_days);
                 }
-                Err(error @ RepositoryError::Fatal { .. }) => return Err(error),
+                Err(error @ RepositoryError::Fatal { .. }) => {
+                    tracing::error!("old rows could not be deleted; the next pass tries again: {error}");
+                }
                 Err(error) => tracing::warn!("old rows could not be deleted: {error}"),
             }
             let next = self.clock.monotonic() + interval;
             while self.clock.monotonic() < next {
                 if stop.load(Ordering::Relaxed) {
-                    return Ok(());
+                    return;
                 }
                 thread::sleep(STOP_CHECK_INTERVAL);
             }
@@ -145,31 +146,53 @@ impl GarbageCollector {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn spawn(self, interval: Duration) -> std::io::Result<GarbageThread> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("garbage".to_owned()).spawn(move || {
-            if let Err(error) = self.run(interval, &stopped) {
-                tracing::error!("old rows are deleted no more: {error}");
-            }
-        })?;
-        Ok(GarbageThread { stop, thread: Some(thread) })
+    pub fn spawn(self, interval: Duration) -> std::io::Result<StoppableThread> {
+        StoppableThread::start("garbage", move |stop| self.run(interval, stop))
     }
 }
 
-/// The collector's thread; dropping it ends its pass and waits for it.
-#[derive(Debug)]
-pub struct GarbageThread {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::file_system::DiskFiles;
+    use crate::monitoring::{SystemRandom, create_metric};
+    use crate::repository::metric_data::StoredSample;
+    use crate::repository::sqlite::{OpenMode, SqliteRepository};
 
-impl Drop for GarbageThread {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported when it happened.
-            let _ = thread.join();
-        }
+    const MAX_LOOKS: usize = 2_000;
+
+    #[test]
+    fn a_pass_that_fails_for_good_is_followed_by_the_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows");
+        let repository = Arc::new(SqliteRepository::open(&path, OpenMode::ReadWriteCreate).expect("creates"));
+        let random = SystemRandom::open().expect("/dev/urandom");
+        let samples = [1, 2, 3].map(|timestamp| StoredSample { timestamp, value: 1.0 });
+        let stored = repository.transact(&mut |tx| {
+            let metric = create_metric(tx, "m", &random)?;
+            tx.append_rows(&metric.uid, &samples).map(drop)
+        });
+        stored.expect("stored");
+        let uid = repository.metric_by_name("m").expect("reads").expect("made").uid;
+        // As if the tables were gone, which nobody can expect to pass.
+        let raw = rusqlite::Connection::open(&path).expect("opens");
+        raw.execute_batch("ALTER TABLE metric RENAME TO away").expect("renamed");
+        let collector = GarbageCollector {
+            repository: Arc::clone(&repository) as _,
+            store: ModelStore::new(Arc::new(DiskFiles), folder.path().join("models")),
+            clock: Arc::new(SystemClock::new()),
+            threshold_days: 1,
+        };
+        let failed = collector.run_once(&AtomicBool::new(false));
+        assert!(matches!(failed, Err(RepositoryError::Fatal { .. })), "{failed:?}");
+        let running = collector.spawn(Duration::from_millis(1)).expect("a thread");
+        thread::sleep(Duration::from_millis(50));
+        raw.execute_batch("ALTER TABLE away RENAME TO metric").expect("renamed");
+        let is_deleted = (0..MAX_LOOKS).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            repository.data(&uid, &DataQuery::default()).expect("reads").len() == 1
+        });
+        assert!(is_deleted && !running.is_finished(), "only the newest row is left");
     }
 }

@@ -7,8 +7,8 @@
 //! Invariant: it never waits for room in the queue; a minute that finds none is left out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use crate::bus::Bus;
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::operations::Operations;
 use crate::operations::overview::Gauge;
 use crate::self_metrics;
+use crate::stoppable_thread::StoppableThread;
 
 /// As carbon's.
 pub const INTERVAL: Duration = Duration::from_secs(60);
@@ -39,25 +40,22 @@ pub struct SelfSeries {
 }
 
 impl SelfSeries {
-    /// Publishes at once, and then every `interval` until the thread is dropped.
+    /// Publishes at once, and then every `interval` until the thread is told to stop.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn spawn(self, interval: Duration) -> std::io::Result<SelfSeriesThread> {
+    pub fn spawn(self, interval: Duration) -> std::io::Result<StoppableThread> {
         self_metrics::switch_on();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("self-series".to_owned()).spawn(move || {
+        StoppableThread::start("self-series", move |stop| {
             let mut next = self.clock.monotonic();
-            while !stopped.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 if self.clock.monotonic() >= next {
                     next += interval;
                     self.publish();
                 }
                 thread::sleep(STOP_CHECK_INTERVAL);
             }
-        })?;
-        Ok(SelfSeriesThread { stop, thread: Some(thread) })
+        })
     }
 
     fn publish(&self) {
@@ -74,23 +72,6 @@ impl SelfSeries {
                 tracing::debug!("the engine's own series miss a minute: the data queue has no room");
                 return;
             }
-        }
-    }
-}
-
-/// The thread; dropping it ends it.
-#[derive(Debug)]
-pub struct SelfSeriesThread {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for SelfSeriesThread {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported when it happened.
-            let _ = thread.join();
         }
     }
 }

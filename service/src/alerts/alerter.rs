@@ -52,6 +52,10 @@ const MAX_CLOSED_AGE_S: i64 = 90 * 86_400;
 const MAX_CLOSED_EPISODES: usize = 10_000;
 /// Pause after the database was away.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Pause after an error that mostly needs a person: a server that only lets read for a while, a right that was taken away.
+const FATAL_PAUSE: Duration = Duration::from_secs(30);
+/// The stop signal is looked at this often.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The role.
 pub(super) struct Alerter {
@@ -75,6 +79,8 @@ pub(super) struct Alerter {
     next_visit: Duration,
     next_save: Duration,
     next_purge: Duration,
+    /// [`FATAL_PAUSE`]; less in tests.
+    fatal_pause: Duration,
     warnings: LogLimiter,
 }
 
@@ -102,23 +108,25 @@ impl Alerter {
             next_visit: Duration::ZERO,
             next_save: Duration::ZERO,
             next_purge: Duration::ZERO,
+            fatal_pause: FATAL_PAUSE,
             warnings: LogLimiter::default(),
         }
     }
 
-    /// Takes turns until `stop` is raised or the bus is closed, and then notes how far it has come.
+    /// Takes turns until `stop` is raised or the bus is closed, whatever fails, and then notes how far it has come.
     pub(super) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             match self.run_once(RECEIVE_WAIT) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error @ RepositoryError::Fatal { .. }) => {
-                    tracing::error!("no more alerts until the next start: {error}");
-                    return;
+                    let seconds = self.fatal_pause.as_secs();
+                    tracing::error!("no alerts; it is tried again after {seconds} s: {error}");
+                    pause(self.fatal_pause, stop);
                 }
                 Err(error) => {
                     self.warn(&error);
-                    std::thread::sleep(RETRY_PAUSE);
+                    pause(RETRY_PAUSE, stop);
                 }
             }
         }
@@ -445,6 +453,16 @@ impl Alerter {
         if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
             tracing::warn!("alerts wait: {error}{repeats}");
         }
+    }
+}
+
+/// Sleeps, but not on once `stop` is raised.
+fn pause(pause: Duration, stop: &AtomicBool) {
+    let mut left = pause;
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+        let nap = left.min(STOP_CHECK_INTERVAL);
+        std::thread::sleep(nap);
+        left -= nap;
     }
 }
 

@@ -1,9 +1,7 @@
 //! Starting and stopping the alerter and the couriers, so that the engine knows nothing of them but this file.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::thread::{self, JoinHandle};
 
 use super::alerter::Alerter;
 use super::delivery::Courier;
@@ -11,12 +9,12 @@ use super::settings::AlertSettings;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::repository::{Repository, RepositoryError};
+use crate::stoppable_thread::StoppableThread;
 
 /// The threads; dropping them stops them.
 #[derive(Debug)]
 pub struct AlertThreads {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<StoppableThread>,
 }
 
 impl AlertThreads {
@@ -46,14 +44,14 @@ impl AlertThreads {
             return Ok(None);
         }
         let settings = Arc::new(settings.clone());
-        let mut started = Self { stop: Arc::default(), threads: Vec::new() };
+        let mut started = Self { threads: Vec::new() };
         let mut wakes = Vec::new();
         for channel in &settings.channels {
             let courier = Courier::new(channel, &settings, repository, bus, clock)?;
             let (wake, woken) = sync_channel(1);
             wakes.push(wake);
-            let stop = Arc::clone(&started.stop);
-            started.spawn("alert courier", move || courier.run(&stop, &woken))?;
+            let thread = StoppableThread::start("alert courier", move |stop| courier.run(stop, &woken))?;
+            started.threads.push(thread);
         }
         let (repository, clock) = (Arc::clone(repository), Arc::clone(clock));
         let mut alerter = Alerter::new(repository, settings, clock, bus.results().subscribe(), wakes);
@@ -62,14 +60,26 @@ impl AlertThreads {
         if let Err(error) = alerter.begin() {
             tracing::warn!("alerts wait: {error}");
         }
-        let stop = Arc::clone(&started.stop);
-        started.spawn("alerter", move || alerter.run(&stop))?;
+        started.threads.push(StoppableThread::start("alerter", move |stop| alerter.run(stop))?);
         Ok(Some(started))
     }
 
-    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(work)?);
-        Ok(())
+    /// Tells all of them to stop.
+    pub fn tell(&self) {
+        for thread in &self.threads {
+            thread.tell();
+        }
+    }
+
+    /// Whether one has ended; by itself, if nobody told it to.
+    pub fn has_finished(&self) -> bool {
+        self.threads.iter().any(StoppableThread::is_finished)
+    }
+
+    /// The threads, told to stop, for whoever waits less long than dropping this does.
+    pub fn into_threads(mut self) -> Vec<StoppableThread> {
+        self.tell();
+        std::mem::take(&mut self.threads)
     }
 }
 
@@ -83,10 +93,7 @@ fn note_that_there_are_none(repository: &dyn Repository) -> Result<(), Repositor
 
 impl Drop for AlertThreads {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // A panic there was reported when it happened.
-            let _ = thread.join();
-        }
+        // All of them before one is waited for.
+        self.tell();
     }
 }

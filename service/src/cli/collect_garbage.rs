@@ -49,7 +49,8 @@ pub(super) fn run(args: &CollectGarbageArgs) -> Result<(), CliError> {
         threshold_days: args.threshold_days,
     };
     if !args.once {
-        return Ok(collector.run(Duration::from_secs(args.interval.into()), &stop)?);
+        collector.run(Duration::from_secs(args.interval.into()), &stop);
+        return Ok(());
     }
     let rows = collector.run_once(&stop)?;
     let mut out = io::stdout().lock();

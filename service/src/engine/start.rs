@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::layer::Secret;
 use crate::control::{Control, StartNotice};
 use crate::file_system::DiskFiles;
-use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector, GarbageThread};
+use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector};
 use crate::http::server::{HttpOptions, HttpServer};
 use crate::listener::{self, BoundListener};
 use crate::machine;
@@ -45,7 +45,8 @@ use crate::scheduler::model_store::ModelStore;
 use crate::scheduler::rescan::RESCAN_INTERVAL;
 use crate::scheduler::workers::Workers;
 use crate::scheduler::{Scheduler, SchedulerOptions, SchedulerParts};
-use crate::self_series::{self, SelfSeries, SelfSeriesThread};
+use crate::self_series::{self, SelfSeries};
+use crate::stoppable_thread::StoppableThread;
 use crate::storer::kept_lines::KEPT_LINES_FILE;
 use crate::storer::{Storer, StorerOptions, StorerParts};
 
@@ -300,7 +301,7 @@ pub(super) fn start_garbage(
     options: &EngineOptions,
     repository: Option<&Arc<dyn Repository>>,
     clock: &Arc<dyn Clock>,
-) -> Result<Option<GarbageThread>, EngineError> {
+) -> Result<Option<StoppableThread>, EngineError> {
     let Some(repository) = repository.filter(|_| options.roles.has(Role::Scheduler)) else {
         return Ok(None);
     };
@@ -318,7 +319,7 @@ pub(super) fn start_garbage(
 }
 
 /// Beside the storer, where lines are counted.
-fn start_self_series(shared: &Shared) -> Result<Option<SelfSeriesThread>, EngineError> {
+fn start_self_series(shared: &Shared) -> Result<Option<StoppableThread>, EngineError> {
     let options = &shared.options;
     let is_played = options.self_series && options.roles.has(Role::Storer);
     let (true, Some(repository)) = (is_played, &shared.repository) else { return Ok(None) };

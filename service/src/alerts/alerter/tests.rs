@@ -242,3 +242,27 @@ fn a_row_that_cannot_be_read_keeps_only_its_own_metric_waiting() {
     turn(&mut alerter);
     assert_eq!(fixture.cursor(&ids[1]), Some(10), "it goes on where it was");
 }
+
+#[test]
+fn an_error_that_is_fatal_to_a_role_ends_no_alerts() {
+    let fixture = Fixture::new();
+    let mut alerter = fixture.started(&format!("{CHANNEL}{}", rule("odd", "*")));
+    let id = fixture.score("m", &calm(10));
+    fixture.raw().execute_batch("ALTER TABLE metric RENAME TO away").expect("renamed");
+    alerter.next_visit = Duration::ZERO;
+    let failed = alerter.run_once(Duration::ZERO);
+    assert!(matches!(failed, Err(RepositoryError::Fatal { .. })), "{failed:?}");
+    alerter.fatal_pause = Duration::from_millis(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let running = std::thread::spawn(move || alerter.run(&stopped));
+    std::thread::sleep(Duration::from_millis(50));
+    fixture.raw().execute_batch("ALTER TABLE away RENAME TO metric").expect("renamed");
+    let is_folded = (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        fixture.cursor(&id) == Some(10)
+    });
+    stop.store(true, Ordering::Relaxed);
+    running.join().expect("no panic");
+    assert!(is_folded, "it went on by itself");
+}
