@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 use htm_core::encoder::Record;
 use htm_tests::http_client::get;
 use htm_tests::lone_run::{assert_equal, padded_range};
+use htm_tests::private_mariadb::{PrivateMariadb, runtime};
+use htm_tests::process_signal::send_signal;
 use htm_tests::program::{Server, open_repository};
 use htm_tests::recording::series;
 use htm_tests::sender::{lines, send};
@@ -17,6 +19,7 @@ use htm_tests::stored::{metric, monitor_all, row_count, rows, status, wait_for_r
 use htm_tests::waiting::wait_until;
 use htmengine::repository::Repository;
 use htmengine::repository::metric::MetricStatus;
+use htmengine::repository::mysql::MysqlRepository;
 use serde_json::Value;
 
 /// Lines that could not be stored in time.
@@ -205,6 +208,50 @@ fn a_stop_while_the_database_stands_still_ends_in_time_and_loses_no_line() {
         "{}",
         server.log()
     );
+    assert!(server.terminate().success(), "a good end");
+}
+
+/// Threads beside the roles that waited for the same server were waited for first, for minutes, and whoever supervised the
+/// engine killed it before lines were kept.
+#[test]
+fn a_stop_while_a_mysql_server_stands_still_waits_for_no_thread_and_loses_no_line() {
+    let samples = samples(60);
+    let range = padded_range(&samples);
+    let database = PrivateMariadb::start_own();
+    let settings = database.migrated_database();
+    let url = format!("mysql://root@127.0.0.1:{}/{}", settings.port, settings.database);
+    let repository = MysqlRepository::connect(&settings, runtime()).expect("connects");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("htmengine.toml");
+    let flags = ["--config", text(&config), "--database", &url];
+    let basics = "drain_s = 1\nself_series = true\n[alert]\ncheck_interval_s = 1\n\
+                  [[alert.channel]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\n\
+                  [[alert.rule]]\nname = \"odd\"\nchannels = [\"ops\"]\n";
+    fs::write(&config, basics).expect("written");
+    let server = Server::start(folder.path(), flags);
+    monitor_all(&*repository, &NAMES, Some(range));
+    send(server.address(), all_lines(&samples[..30]).as_bytes());
+    for name in NAMES {
+        wait_for_scores(&*repository, name, 30);
+    }
+    send_signal(database.process_id(), "STOP");
+    send(server.address(), all_lines(&samples[30..]).as_bytes());
+    // Begins to look for old rows at once.
+    fs::write(&config, format!("retention_days = 30\n{basics}")).expect("written");
+    server.reload("`retention_days` is now 30");
+    let (data_dir, log) = (server.data_dir().to_owned(), folder.path().join("serve.log"));
+    assert_eq!(server.terminate().code(), Some(1), "the storer was left behind");
+    let log = fs::read_to_string(log).expect("a log");
+    assert!(log.contains("1 s to drain are over") && log.contains("kept in"), "{log}");
+    let kept = fs::read_to_string(data_dir.join(KEPT)).expect("kept lines");
+    assert!(kept.ends_with(&all_lines(&samples[30..])), "{kept}");
+
+    send_signal(database.process_id(), "CONT");
+    fs::write(&config, "drain_s = 60\n").expect("written");
+    let server = Server::start(folder.path(), flags);
+    for name in NAMES {
+        assert_equal(name, &wait_for_scores(&*repository, name, 60), &samples, range);
+    }
     assert!(server.terminate().success(), "a good end");
 }
 

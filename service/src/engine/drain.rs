@@ -5,6 +5,9 @@
 //! engine, and lines that were not stored, or that a broker has not confirmed, are kept for it in a file
 //! (`storer/kept_lines.rs`). A role that does not even end its turn, because a database neither answers nor fails, is left
 //! behind after [`TURN_PATIENCE`] and ends with the process.
+//!
+//! Invariant: before lines are kept, nothing is waited for without an end; threads beside the roles are told to stop at once,
+//! and waited for last.
 
 use std::fmt;
 use std::io;
@@ -15,8 +18,10 @@ use std::time::Duration;
 
 use super::role::Role;
 use super::{Engine, EngineError, SCORES_DRAIN, unpublished};
+use crate::alerts::role::AlertThreads;
 use crate::repository::RepositoryError;
 use crate::scheduler::Scheduler;
+use crate::stoppable_thread::StoppableThread;
 use crate::storer::kept_lines::{KEPT_LINES_FILE, LinesInHand, keep};
 
 /// How long a stop waits for scores to be committed by another process, so that their models can be saved.
@@ -45,7 +50,7 @@ impl Engine {
         let drained = self.drain(until, &mut scheduler);
         let published = self.keep_unpublished(until);
         self.signals.stop_control.store(true, Ordering::Relaxed);
-        drop(self.alerts.take());
+        let drained = drained.and(self.end_others(until));
         self.bus.close();
         drop(self.results.take());
         // Their clients end on the runtime, so they go before it.
@@ -57,8 +62,9 @@ impl Engine {
     fn drain(&mut self, until: Duration, kept: &mut Option<Scheduler>) -> Result<(), EngineError> {
         // First what gives the engine work.
         drop(self.http.take());
-        drop(self.garbage.take());
-        drop(self.self_series.take());
+        for thread in self.garbage.iter().chain(&self.self_series) {
+            thread.tell();
+        }
         let threads = std::mem::take(&mut self.threads);
         let raise = |signal: &AtomicBool| signal.store(true, Ordering::Relaxed);
         if let Some(listener) = threads.listener {
@@ -94,7 +100,7 @@ impl Engine {
         }
         raise(&self.signals.finish_anomaly);
         let anomaly = self.join("anomaly", threads.anomaly, until)?.unwrap_or(Ok(()));
-        drop(self.alerts.take());
+        self.alerts.iter().for_each(AlertThreads::tell);
         let saved = kept.as_mut().map_or(Ok(()), |scheduler| self.save(scheduler, until));
         raise(&self.signals.stop_control);
         if let Some(control) = self.join("control", threads.control, Duration::MAX)? {
@@ -169,21 +175,39 @@ impl Engine {
                 self.give_up(&format_args!("the {name}"));
             }
             if now >= until.saturating_add(TURN_PATIENCE) {
-                return Err(EngineError {
-                    reason: format!(
-                        "the {name} did not end within {} s and is left behind: the database neither answers nor fails; \
-                         what is stored is whole, and scored at the next start",
-                        (self.options.drain + TURN_PATIENCE).as_secs()
-                    ),
-                });
+                return Err(self.left_behind(name));
             }
         }
-        let joined = thread.join().map_err(|_| EngineError {
+        joined(name, thread).map(Some)
+    }
+
+    /// Waits for the threads beside the roles. One that its database keeps is left behind.
+    fn end_others(&mut self, until: Duration) -> Result<(), EngineError> {
+        let alerts = self.alerts.take().map(AlertThreads::into_threads).unwrap_or_default();
+        let others = self.garbage.take().into_iter().chain(self.self_series.take()).chain(alerts);
+        let threads: Vec<JoinHandle<()>> = others.filter_map(StoppableThread::into_handle).collect();
+        let until = until.saturating_add(TURN_PATIENCE);
+        while !threads.iter().all(JoinHandle::is_finished) && self.clock.monotonic() < until {
+            thread::sleep(STOP_POLL);
+        }
+        let mut ended = Ok(());
+        for thread in threads {
+            let name = format!("thread `{}`", thread.thread().name().unwrap_or("?"));
+            let result =
+                if thread.is_finished() { joined(&name, thread) } else { Err(self.left_behind(&name)) };
+            ended = ended.and(result);
+        }
+        ended
+    }
+
+    fn left_behind(&self, name: &str) -> EngineError {
+        EngineError {
             reason: format!(
-                "the {name} stopped with a panic (see the log); nothing stored is lost: start again"
+                "the {name} did not end within {} s and is left behind: the database neither answers nor fails; what is \
+                 stored is whole, and scored at the next start",
+                (self.options.drain + TURN_PATIENCE).as_secs()
             ),
-        })?;
-        Ok(Some(joined))
+        }
     }
 
     fn give_up(&self, waiting_for: &dyn fmt::Display) {
@@ -212,4 +236,11 @@ fn told_kept(path: &Path, kept: io::Result<usize>, failed: &str, done: &str) -> 
             Err(EngineError::new(&doing, &error))
         }
     }
+}
+
+/// What an ended thread returned.
+fn joined<T>(name: &str, thread: JoinHandle<T>) -> Result<T, EngineError> {
+    thread.join().map_err(|_| EngineError {
+        reason: format!("the {name} stopped with a panic (see the log); nothing stored is lost: start again"),
+    })
 }
