@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
-use htm_tests::lone_run::{assert_equal, assert_scored, learned_scores, padded_range, scores};
+use htm_tests::lone_run::{LoneScores, assert_equal, assert_scored, learned_scores, padded_range, scores};
 use htm_tests::old_configuration::OldConfiguration;
 use htm_tests::program::{Server, command, fail, run, succeed};
 use htm_tests::recording::{series, series_path};
@@ -305,15 +305,24 @@ fn every_format_of_data_reads_back_to_the_same_rows() {
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
     let (scores, _) = learned_scores(&samples, 288);
     assert_eq!((list.len(), rows.len()), (300, 300));
-    for (((row, object), sample), (raw, anomaly)) in rows.iter().zip(list).zip(&samples).zip(&scores) {
+    for (((row, object), sample), scores) in rows.iter().zip(list).zip(&samples).zip(&scores) {
         let bits = |text: &str| text.parse::<f64>().expect("a number").to_bits();
-        let json_bits = |key: &str| object[key].as_f64().expect("a number").to_bits();
+        let number = |value: &Value| value.as_f64().expect("a number").to_bits();
+        let detection = &object["detection"];
         assert_eq!(object["rowid"].to_string(), row[0]);
         assert_eq!(object["time"], row[1]);
         assert_eq!(object["timestamp"], sample.timestamp);
-        assert_eq!([json_bits("value"), bits(&row[2])], [sample.value.to_bits(); 2]);
-        assert_eq!([json_bits("raw_anomaly_score"), bits(&row[3])], [raw.to_bits(); 2]);
-        assert_eq!([json_bits("anomaly_score"), bits(&row[4])], [anomaly.to_bits(); 2]);
+        let numbers = [
+            (&object["value"], 2, sample.value),
+            (&object["raw_anomaly_score"], 3, scores.raw_anomaly_score),
+            (&object["anomaly_score"], 4, scores.anomaly_score),
+            (&detection["score"], 6, scores.detection_score),
+            (&detection["alertScore"], 7, scores.alert_score),
+        ];
+        for (of_object, column, expected) in numbers {
+            let found = [number(of_object), bits(&row[column])];
+            assert_eq!(found, [expected.to_bits(); 2], "{}", &headings[column]);
+        }
         assert_eq!(object["display_value"].to_string(), row[5]);
     }
 }
@@ -333,8 +342,9 @@ fn data_can_be_narrowed_by_time_score_and_number() {
     assert_eq!(ids(&["--since", &since.to_string(), "--until", &time]), (10..=20).collect::<Vec<_>>());
     assert_eq!(ids(&["--until", &since.to_string(), "--limit", "2"]), [9, 10]);
     let (scores, _) = learned_scores(&samples, 288);
-    let least = scores.iter().map(|(_, anomaly)| *anomaly).fold(0.0, f64::max);
-    let strongest: Vec<usize> = (1..).zip(&scores).filter(|(_, s)| s.1 >= least).map(|(id, _)| id).collect();
+    let least = scores.iter().map(|scores| scores.anomaly_score).fold(0.0, f64::max);
+    let is_strong = |(_, scores): &(usize, &LoneScores)| scores.anomaly_score >= least;
+    let strongest: Vec<usize> = (1..).zip(&scores).filter(is_strong).map(|(id, _)| id).collect();
     assert_eq!(ids(&["--min-score", &least.to_string(), "--limit", "0"]), strongest);
     assert_eq!(session.succeed(&["data", "speed", "--since", "2030-01-01"]), "no rows match\n");
 }
@@ -382,11 +392,11 @@ fn replay_prints_the_scores_of_a_lone_run() {
         assert_eq!(printed.lines().next(), Some(headings));
         assert_eq!(printed.lines().count(), 201);
         let expected = samples.iter().zip(scores(&samples, range));
-        for (line, (sample, (raw, anomaly))) in printed.lines().skip(1).zip(expected) {
+        for (line, (sample, scores)) in printed.lines().skip(1).zip(expected) {
             let fields: Vec<&str> = line.split(',').collect();
             assert!(whole.contains(fields[0]), "the time as it was written: {line}");
             let bits = |index: usize| fields[index].parse::<f64>().expect("a number").to_bits();
-            let expected = [sample.value, raw, anomaly].map(f64::to_bits);
+            let expected = [sample.value, scores.raw_anomaly_score, scores.anomaly_score].map(f64::to_bits);
             assert_eq!([bits(1), bits(2), bits(5)], expected, "{line}");
             let likelihood = f64::from_bits(bits(3));
             let log = htm_core::anomaly::likelihood::log_likelihood(likelihood);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use htm_core::encoder::Record;
 use htm_core::format::header::Header;
-use htm_tests::lone_run::{ScorePair, assert_scored, assert_stored, padded_range, scores};
+use htm_tests::lone_run::{LoneScores, assert_scored, assert_stored, padded_range, scores};
 use htm_tests::program::{Server, succeed};
 use htm_tests::recording::series;
 use htm_tests::seeded_random::SeededRandom;
@@ -38,7 +38,7 @@ fn setting(name: &str, default: usize) -> usize {
 
 struct Load {
     names: Vec<String>,
-    series: Vec<(Vec<Record>, Vec<ScorePair>)>,
+    series: Vec<(Vec<Record>, Vec<LoneScores>)>,
 }
 
 impl Load {

@@ -7,7 +7,7 @@ use std::thread;
 
 use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
-use htm_tests::lone_run::{ScorePair, assert_scored, assert_stored, scores};
+use htm_tests::lone_run::{LoneScores, assert_scored, assert_stored, scores};
 use htm_tests::running_engine::RunningEngine;
 use htm_tests::seeded_random::SeededRandom;
 use htm_tests::sender::{lines, send};
@@ -23,7 +23,7 @@ fn range() -> ValueRange {
 }
 
 /// Series with different periods and a jump each.
-fn all_series() -> Vec<(Vec<Record>, Vec<ScorePair>)> {
+fn all_series() -> Vec<(Vec<Record>, Vec<LoneScores>)> {
     (0..SERIES)
         .map(|series| {
             let samples: Vec<Record> = (0..SAMPLES)
@@ -49,7 +49,7 @@ fn name_of(metric: usize) -> String {
 fn send_part(
     address: SocketAddr,
     metric_count: usize,
-    series: &[(Vec<Record>, Vec<ScorePair>)],
+    series: &[(Vec<Record>, Vec<LoneScores>)],
     part: std::ops::Range<usize>,
     seed: u64,
 ) {

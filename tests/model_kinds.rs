@@ -13,7 +13,7 @@ use htm_core::model::template::Templates;
 use htm_core::model::workspace::Workspace;
 use htm_core::params::{ModelParams, ValueRange};
 use htm_tests::hand_clock::HandClock;
-use htm_tests::lone_run::assert_scored;
+use htm_tests::lone_run::{LoneScores, assert_scored};
 use htm_tests::program::{run, succeed};
 use htm_tests::recording::{params_with, series};
 use htm_tests::running_engine::RunningEngine;
@@ -76,9 +76,7 @@ fn check_rows(name: &str, rows: &[MetricRow], samples: &[Record], params: ModelP
         .zip(samples)
         .map(|(row, &record)| model.step(&mut workspace, RowId(row), record).expect("a usable sample"))
         .collect();
-    let pairs: Vec<_> =
-        scores.iter().map(|scores| (f64::from(scores.raw_anomaly_score), scores.anomaly_score)).collect();
-    assert_scored(name, rows, &pairs);
+    assert_scored(name, rows, &scores.iter().map(LoneScores::from).collect::<Vec<_>>());
     for (row, scores) in rows.iter().zip(scores) {
         let expected = scores.best_predictions;
         let expected = (!expected.is_empty()).then(|| BestPredictions::new(expected));

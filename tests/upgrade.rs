@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use htm_core::encoder::Record;
 use htm_core::format::header::{FORMAT_VERSION, Header};
 use htm_core::params::ValueRange;
-use htm_tests::lone_run::{assert_equal, assert_scored, assert_stored, scores};
+use htm_tests::lone_run::{assert_scored, assert_scored_of_old, assert_stored, scores};
 use htm_tests::private_mariadb::{PrivateMariadb, runtime};
 use htm_tests::program::{Server, open_repository, succeed};
 use htm_tests::recording::{data_path, series};
@@ -22,6 +22,7 @@ use htmengine::backends::DATABASE_FILE;
 use htmengine::config::DEFAULT_DATA_DIR;
 use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::Repository;
+use htmengine::repository::metric_data::MetricRow;
 use htmengine::repository::mysql::MysqlRepository;
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
 use tempfile::TempDir;
@@ -63,18 +64,29 @@ fn old_folder(schema: i64, model: Option<&[u8]>) -> (TempDir, PathBuf) {
     (folder, data_dir)
 }
 
-/// Starts an engine over the folder, sends it what is new, and compares every row; returns its log.
-fn scores_on(context: &str, folder: &Path, data_dir: &Path) -> String {
+/// Whether `rows` are the first samples with the scores of a lone run, the first `of_old` of them without a detection score.
+#[track_caller]
+fn assert_upgraded(context: &str, rows: &[MetricRow], of_old: usize) {
+    let samples = &samples()[..rows.len()];
+    let scores = scores(samples, range());
+    assert_stored(context, rows, samples);
+    assert_scored_of_old(context, &rows[..of_old], &scores[..of_old]);
+    assert_scored(context, &rows[of_old..], &scores[of_old..]);
+}
+
+/// Starts an engine over the folder, sends it what is new, and compares every row, of which the first `of_old` were scored
+/// without a detection score; returns its log.
+fn scores_on(context: &str, folder: &Path, data_dir: &Path, of_old: usize) -> String {
     let samples = samples();
     let server = Server::start(folder, [""; 0]);
     let repository = server.repository();
     let before = rows(&repository, "speed");
     assert_stored(context, &before, &samples[..STORED]);
-    assert_scored(context, &before[..SCORED], &scores(&samples[..SCORED], range()));
+    assert_upgraded(context, &before[..SCORED], of_old);
     send(server.address(), lines("speed", &samples[STORED..]).as_bytes());
-    assert_equal(context, &wait_for_scores(&repository, "speed", ROWS), &samples, range());
-    let newest = rows(&repository, "speed").pop().expect("rows");
-    assert!(newest.detection.is_some(), "{context}: the detection score has a place");
+    let all = wait_for_scores(&repository, "speed", ROWS);
+    assert_eq!(all.len(), ROWS, "{context}");
+    assert_upgraded(context, &all, of_old);
     let log = server.log();
     assert!(server.terminate().success(), "{context}: a good end");
     let verified = succeed(["verify", data_dir.join(MODELS_FOLDER).to_str().expect("text")]);
@@ -93,7 +105,8 @@ fn every_schema_of_sqlite_is_brought_up_with_its_rows_and_scored_on() {
             schema == 3,
             "an old schema is refused until an engine has brought it up"
         );
-        let log = scores_on(&format!("schema {schema}"), folder.path(), &data_dir);
+        let of_old = if schema == 1 { SCORED } else { 0 };
+        let log = scores_on(&format!("schema {schema}"), folder.path(), &data_dir, of_old);
         assert!(!log.contains("cannot be used"), "schema {schema}: the model goes on from its file: {log}");
         assert!(open_repository(&data_dir).metric_by_name("speed").is_ok_and(|metric| metric.is_some()));
     }
@@ -118,7 +131,7 @@ fn a_model_file_of_another_version_is_told_by_its_number_and_built_again() {
         other[VERSION_AT..VERSION_AT + 4].copy_from_slice(&version.to_le_bytes());
         Header::mend(&mut other);
         let (folder, data_dir) = old_folder(3, Some(&other));
-        let log = scores_on(&format!("format {version}"), folder.path(), &data_dir);
+        let log = scores_on(&format!("format {version}"), folder.path(), &data_dir, 0);
         assert!(log.contains("cannot be used") && log.contains(&format!("version {version}")), "{log}");
     }
 }
@@ -145,8 +158,9 @@ fn every_version_of_our_tables_in_mysql_is_scored_on_before_and_after_it_is_brou
         monitor(&*repository, "speed", Some(range()));
         send(engine.address(), lines("speed", &samples[..60]).as_bytes());
         let old = wait_for_scores(&*repository, "speed", 60);
-        assert_equal(&context, &old, &samples[..60], range());
-        assert_eq!(old[59].detection.is_some(), version > 1, "{context}");
+        assert_eq!(old.len(), 60, "{context}");
+        let of_old = if version == 1 { 60 } else { 0 };
+        assert_upgraded(&context, &old, of_old);
         assert!(engine.terminate().success(), "{context}: a good end");
 
         let said = succeed(["migrate", "--database", &url]);
@@ -157,8 +171,8 @@ fn every_version_of_our_tables_in_mysql_is_scored_on_before_and_after_it_is_brou
         send(engine.address(), lines("speed", &samples[60..100]).as_bytes());
         wait_for_rows(&*repository, "speed", 100);
         let new = wait_for_scores(&*repository, "speed", 100);
-        assert_equal(&context, &new, &samples[..100], range());
-        assert!(new[99].detection.is_some(), "{context}: the detection score has a place");
+        assert_eq!(new.len(), 100, "{context}");
+        assert_upgraded(&context, &new, of_old);
         assert!(!engine.log().contains("cannot be used"), "{context}: {}", engine.log());
         assert!(engine.terminate().success(), "{context}: a good end");
     }

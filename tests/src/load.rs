@@ -3,7 +3,7 @@
 use htm_core::encoder::Record;
 use htmengine::repository::Repository;
 
-use crate::lone_run::{ScorePair, assert_scored, assert_stored, padded_range, scores};
+use crate::lone_run::{LoneScores, assert_scored, assert_stored, padded_range, scores};
 use crate::recording::series;
 use crate::sender::lines;
 use crate::stored::{monitor_all, row_count, rows, scored_count};
@@ -15,7 +15,7 @@ const SERIES: [&str; 3] = ["speed_7578", "nyc_taxi", "art_daily_jumpsup"];
 /// So many metrics with so many rows each.
 pub struct Load {
     names: Vec<String>,
-    series: Vec<(Vec<Record>, Vec<ScorePair>)>,
+    series: Vec<(Vec<Record>, Vec<LoneScores>)>,
     rows: usize,
 }
 
@@ -50,7 +50,7 @@ impl Load {
     }
 
     /// Samples of the metric with this index, and their scores.
-    pub fn of(&self, index: usize) -> (&[Record], &[ScorePair]) {
+    pub fn of(&self, index: usize) -> (&[Record], &[LoneScores]) {
         let (samples, scores) = &self.series[index % self.series.len()];
         (samples, scores)
     }

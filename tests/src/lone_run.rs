@@ -13,8 +13,49 @@ use htmengine::repository::metric_data::MetricRow;
 
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::new);
 
-/// Raw and anomaly score of one record.
-pub type ScorePair = (f64, f64);
+/// What a model says of one record, as its row keeps it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoneScores {
+    /// Share of active columns that were not predicted.
+    pub raw_anomaly_score: f64,
+    /// htmengine's anomaly score.
+    pub anomaly_score: f64,
+    /// The fused score.
+    pub detection_score: f64,
+    /// The fused score where it peaks, else 0.
+    pub alert_score: f64,
+}
+
+impl From<&Scores> for LoneScores {
+    fn from(scores: &Scores) -> Self {
+        Self {
+            raw_anomaly_score: f64::from(scores.raw_anomaly_score),
+            anomaly_score: scores.anomaly_score,
+            detection_score: scores.detection.score,
+            alert_score: scores.detection.alert_score,
+        }
+    }
+}
+
+/// The columns of a row that have them.
+const SCORE_COLUMNS: [&str; 4] = ["raw_anomaly_score", "anomaly_score", "detection_score", "alert_score"];
+
+impl LoneScores {
+    /// Whether `row` has all of them, bit for bit.
+    pub fn are_of(&self, row: &MetricRow) -> bool {
+        stored_bits(row) == self.bits()
+    }
+
+    fn bits(&self) -> [Option<u64>; SCORE_COLUMNS.len()] {
+        [self.raw_anomaly_score, self.anomaly_score, self.detection_score, self.alert_score]
+            .map(|score| Some(score.to_bits()))
+    }
+}
+
+fn stored_bits(row: &MetricRow) -> [Option<u64>; SCORE_COLUMNS.len()] {
+    let (score, alert) = (row.detection.map(|it| it.score), row.detection.map(|it| it.alert_score));
+    [row.raw_anomaly_score, row.anomaly_score, score, alert].map(|score| score.map(f64::to_bits))
+}
 
 /// The range over all values of `samples`, widened as NAB widens it; to be declared.
 ///
@@ -30,12 +71,8 @@ pub fn padded_range(samples: &[Record]) -> ValueRange {
 ///
 /// # Panics
 /// If the model refuses a sample.
-pub fn scores(samples: &[Record], range: ValueRange) -> Vec<ScorePair> {
-    steps(samples, range).iter().map(pair).collect()
-}
-
-fn pair(scores: &Scores) -> ScorePair {
-    (f64::from(scores.raw_anomaly_score), scores.anomaly_score)
+pub fn scores(samples: &[Record], range: ValueRange) -> Vec<LoneScores> {
+    steps(samples, range).iter().map(LoneScores::from).collect()
 }
 
 fn steps(samples: &[Record], range: ValueRange) -> Vec<Scores> {
@@ -53,9 +90,9 @@ fn steps(samples: &[Record], range: ValueRange) -> Vec<Scores> {
 ///
 /// # Panics
 /// If a model refuses a sample.
-pub fn learned_scores(samples: &[Record], learned_rows: usize) -> (Vec<ScorePair>, usize) {
+pub fn learned_scores(samples: &[Record], learned_rows: usize) -> (Vec<LoneScores>, usize) {
     let (steps, lives) = learned_steps(samples, learned_rows);
-    (steps.iter().map(pair).collect(), lives)
+    (steps.iter().map(LoneScores::from).collect(), lives)
 }
 
 /// The same with everything that the models say.
@@ -104,12 +141,29 @@ pub fn assert_stored(context: &str, rows: &[MetricRow], samples: &[Record]) {
 /// # Panics
 /// At the first difference.
 #[track_caller]
-pub fn assert_scored(context: &str, rows: &[MetricRow], expected: &[ScorePair]) {
-    for (row, (raw, anomaly)) in rows.iter().zip(expected) {
-        let bits = |score: Option<f64>| score.map(f64::to_bits);
+pub fn assert_scored(context: &str, rows: &[MetricRow], expected: &[LoneScores]) {
+    assert_columns(context, rows, expected, SCORE_COLUMNS.len());
+}
+
+/// As [`assert_scored`], of rows that were scored before there was a detection score or that lie in a database without its
+/// columns.
+///
+/// # Panics
+/// At the first difference.
+#[track_caller]
+pub fn assert_scored_of_old(context: &str, rows: &[MetricRow], expected: &[LoneScores]) {
+    assert_columns(context, rows, expected, 2);
+    assert!(rows.iter().all(|row| row.detection.is_none()), "{context}: nobody knew a detection score");
+}
+
+#[track_caller]
+fn assert_columns(context: &str, rows: &[MetricRow], expected: &[LoneScores], columns: usize) {
+    for (row, scores) in rows.iter().zip(expected) {
         let row_id = row.row_id;
-        assert_eq!(bits(row.raw_anomaly_score), bits(Some(*raw)), "{context}: raw score of row {row_id}");
-        assert_eq!(bits(row.anomaly_score), bits(Some(*anomaly)), "{context}: anomaly score of row {row_id}");
+        let (found, expected) = (stored_bits(row), scores.bits());
+        for (column, name) in SCORE_COLUMNS.iter().enumerate().take(columns) {
+            assert_eq!(found[column], expected[column], "{context}: {name} of row {row_id}, as bits");
+        }
         assert!(row.display_value.is_some(), "{context}: display value of row {row_id}");
     }
     assert_eq!(rows.len(), expected.len(), "{context}: number of rows");

@@ -62,15 +62,12 @@ impl Tally {
                 .collect();
             let mut seen = BTreeMap::new();
             for row in rows(repository, name) {
-                let Some((sample, (raw, anomaly))) = expected.get(&row.timestamp) else {
+                let Some((sample, scores)) = expected.get(&row.timestamp) else {
                     self.doubled += 1;
                     continue;
                 };
                 *seen.entry(row.timestamp).or_insert(0_u64) += 1;
-                let bits = |score: Option<f64>| score.map(f64::to_bits);
-                let is_exact = row.value.to_bits() == sample.value.to_bits()
-                    && bits(row.raw_anomaly_score) == Some(raw.to_bits())
-                    && bits(row.anomaly_score) == Some(anomaly.to_bits());
+                let is_exact = row.value.to_bits() == sample.value.to_bits() && scores.are_of(&row);
                 self.inexact += u64::from(!is_exact);
             }
             self.doubled += seen.values().map(|times| times - 1).sum::<u64>();

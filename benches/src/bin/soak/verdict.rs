@@ -49,11 +49,8 @@ fn inexact_rows(repository: &dyn Repository, load: &Load, metric: usize) -> usiz
     let (found, expected) = (rows(repository, &load.names()[metric]), scores(&samples, load.range(metric)));
     let is_exact = |index: usize| {
         let Some(row) = found.get(index) else { return false };
-        let bits = |score: Option<f64>| score.map(f64::to_bits);
-        let (raw, anomaly) = expected[index];
         (row.timestamp, row.value.to_bits()) == (samples[index].timestamp, samples[index].value.to_bits())
-            && bits(row.raw_anomaly_score) == bits(Some(raw))
-            && bits(row.anomaly_score) == bits(Some(anomaly))
+            && expected[index].are_of(row)
     };
     (0..samples.len()).filter(|index| !is_exact(*index)).count()
 }
