@@ -11,14 +11,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use htm_core::encoder::Record;
 use htm_core::format::header::Header;
-use htm_tests::lone_run::{LoneScores, assert_scored, assert_stored, padded_range, scores};
+use htm_tests::load::Load;
+use htm_tests::lone_run::{assert_scored, assert_stored};
 use htm_tests::program::{Server, succeed};
-use htm_tests::recording::series;
 use htm_tests::seeded_random::SeededRandom;
-use htm_tests::sender::{connect, lines};
-use htm_tests::stored::{metric, monitor_all, row_count, wait_for_scores};
+use htm_tests::sender::connect;
+use htm_tests::stored::{metric, wait_for_scores};
 use htmengine::engine::MODELS_FOLDER;
 use htmengine::repository::Repository;
 use serde_json::Value;
@@ -27,54 +26,11 @@ use serde_json::Value;
 const ROWS: usize = 160;
 /// Longest life of an engine, shorter than it takes to work off what it is sent.
 const MAX_LIFE_MS: usize = 400;
-/// Metrics share their values with others, so that a few lone runs tell the scores of all.
-const SERIES: [&str; 4] = ["speed_7578", "art_daily_jumpsup", "ec2_cpu_utilization_5f5533", "nyc_taxi"];
 /// Room for a handful of models, and checkpoints in between.
 const SHORT_OF_MEMORY: [&str; 4] = ["--memory-budget-mib", "6", "--checkpoint-rows", "40"];
 
 fn setting(name: &str, default: usize) -> usize {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is `{text}`")))
-}
-
-struct Load {
-    names: Vec<String>,
-    series: Vec<(Vec<Record>, Vec<LoneScores>)>,
-}
-
-impl Load {
-    fn new(models: usize) -> Self {
-        let series = SERIES.map(|name| {
-            let samples: Vec<Record> =
-                series(name).into_iter().map(|(_, record)| record).take(ROWS).collect();
-            let scores = scores(&samples, padded_range(&samples));
-            (samples, scores)
-        });
-        Self { names: (0..models).map(|number| format!("metric.{number}")).collect(), series: series.into() }
-    }
-
-    fn monitor(&self, repository: &dyn Repository) {
-        for (index, (samples, _)) in self.series.iter().enumerate() {
-            let names: Vec<&str> =
-                self.names.iter().map(String::as_str).skip(index).step_by(SERIES.len()).collect();
-            monitor_all(repository, &names, Some(padded_range(samples)));
-        }
-    }
-
-    /// What is not stored yet of the first `rows` rows of each metric, in parts, so that models come round.
-    fn missing(&self, repository: &dyn Repository, rows: usize) -> String {
-        let stored: Vec<usize> = self
-            .names
-            .iter()
-            .map(|name| usize::try_from(row_count(repository, name)).expect("not negative"))
-            .collect();
-        let mut text = String::new();
-        for row in 0..rows {
-            for (index, name) in self.names.iter().enumerate().filter(|(index, _)| stored[*index] <= row) {
-                text.push_str(&lines(name, &self.series[index % SERIES.len()].0[row..=row]));
-            }
-        }
-        text
-    }
 }
 
 /// Sends as much as the engine takes before it is killed.
@@ -90,7 +46,7 @@ fn engines_killed_while_models_come_and_go_change_no_score() {
     let (kills, models) = (setting("HTMENGINE_KILLS", 8), setting("HTMENGINE_KILL_MODELS", 20));
     let seed = setting("HTMENGINE_KILL_SEED", 1);
     let mut random = SeededRandom::new(seed as u64);
-    let load = Load::new(models);
+    let load = Load::long(models, ROWS);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut replayed = 0;
     for kill in 0..kills {
@@ -104,14 +60,14 @@ fn engines_killed_while_models_come_and_go_change_no_score() {
         let data_dir = server.data_dir().to_owned();
         server.kill();
         sending.join().expect("sent what could be");
-        replayed += rows_beyond_files(&repository, &data_dir, &load.names);
+        replayed += rows_beyond_files(&repository, &data_dir, load.names());
     }
     let server = Server::start(folder.path(), SHORT_OF_MEMORY);
     let repository = server.repository();
     send_until_killed(&server, load.missing(&repository, ROWS)).join().expect("sent");
-    for (index, name) in load.names.iter().enumerate() {
+    for (index, name) in load.names().iter().enumerate() {
         let rows = wait_for_scores(&repository, name, ROWS);
-        let (samples, scores) = &load.series[index % SERIES.len()];
+        let (samples, scores) = load.of(index);
         let context = format!("seed {seed}, {kills} kills, {name}");
         assert_stored(&context, &rows, samples);
         assert_scored(&context, &rows, scores);

@@ -9,12 +9,17 @@ use crate::sender::lines;
 use crate::stored::{monitor_all, row_count, rows, scored_count};
 use crate::waiting::wait_until;
 
-/// Metrics share their values with others, so that a few lone runs tell the scores of all.
+/// Of a load with many metrics: they share their values with others, so that a few lone runs tell the scores of all.
 const SERIES: [&str; 3] = ["speed_7578", "nyc_taxi", "art_daily_jumpsup"];
+/// The longest recording, and how far apart the places in it lie at which metrics begin: no divisor of its length, so that
+/// each has a place of its own.
+const LONGEST: &str = "nyc_taxi";
+const ROWS_APART: usize = 997;
 
 /// So many metrics with so many rows each.
 pub struct Load {
     names: Vec<String>,
+    /// What metrics take by turns.
     series: Vec<(Vec<Record>, Vec<LoneScores>)>,
     rows: usize,
 }
@@ -31,17 +36,19 @@ impl Load {
         Self { names: names(metrics), series: series.into(), rows }
     }
 
-    /// As [`Load::new`], of the longest recording at three scales: up to 10,320 rows.
+    /// As [`Load::new`], of the longest recording: up to 10,320 rows, and each metric begins at a place of its own, so that a
+    /// score of another metric, or of another model, is no score of its own.
     pub fn long(metrics: usize, rows: usize) -> Self {
-        let recorded: Vec<Record> =
-            series("nyc_taxi").into_iter().map(|(_, record)| record).take(rows).collect();
-        let series = [1.0, 0.5, 3.0].map(|scale| {
-            let scaled = |record: &Record| Record { value: record.value * scale, ..*record };
-            let samples: Vec<Record> = recorded.iter().map(scaled).collect();
-            let scores = scores(&samples, padded_range(&samples));
-            (samples, scores)
-        });
-        Self { names: names(metrics), series: series.into(), rows: recorded.len() }
+        let recorded: Vec<Record> = series(LONGEST).into_iter().map(|(_, record)| record).collect();
+        let rows = rows.min(recorded.len());
+        let series = (0..metrics)
+            .map(|metric| {
+                let samples = from_place(&recorded, metric * ROWS_APART % recorded.len(), rows);
+                let scores = scores(&samples, padded_range(&samples));
+                (samples, scores)
+            })
+            .collect();
+        Self { names: names(metrics), series, rows }
     }
 
     /// Rows of each metric.
@@ -134,6 +141,40 @@ impl Load {
     }
 }
 
+/// A recording from `place` on, `rows` of it, going round: after its end it begins again, later by its length.
+fn from_place(recorded: &[Record], place: usize, rows: usize) -> Vec<Record> {
+    let length_s = recorded[recorded.len() - 1].timestamp - recorded[0].timestamp
+        + (recorded[1].timestamp - recorded[0].timestamp);
+    let again = recorded.iter().map(|record| Record { timestamp: record.timestamp + length_s, ..*record });
+    recorded.iter().copied().chain(again).skip(place).take(rows).collect()
+}
+
 fn names(metrics: usize) -> Vec<String> {
     (0..metrics).map(|number| format!("metric.{number}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_of_a_long_load_has_samples_and_scores_of_its_own() {
+        let load = Load::long(12, 60);
+        let bits = |metric: usize| -> Vec<u64> {
+            load.of(metric).1.iter().map(|scores| scores.raw_anomaly_score.to_bits()).collect()
+        };
+        for metric in 0..load.names().len() {
+            let (samples, _) = load.of(metric);
+            assert_eq!(samples.len(), 60);
+            assert!(samples.is_sorted_by(|before, after| after.timestamp - before.timestamp == 1_800));
+            assert!((0..metric).all(|other| bits(other) != bits(metric)), "metric {metric}");
+        }
+    }
+
+    #[test]
+    fn a_recording_goes_round_in_even_steps() {
+        let recorded: Vec<Record> = (0..5).map(|row| Record { timestamp: row * 300, value: 1.0 }).collect();
+        let times: Vec<i64> = from_place(&recorded, 3, 5).iter().map(|record| record.timestamp).collect();
+        assert_eq!(times, [900, 1_200, 1_500, 1_800, 2_100]);
+    }
 }

@@ -89,11 +89,41 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use htmengine::repository::metric_data::StoredSample;
+    use htm_core::ids::RowId;
+    use htmengine::repository::metric_data::{RowUpdate, StoredSample};
     use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+    use htmengine::row_detection::RowDetection;
+    use tempfile::TempDir;
 
     use super::*;
+    use crate::lone_run::LoneScores;
     use crate::stored::metric;
+
+    fn monitored(load: &Load) -> (TempDir, SqliteRepository) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repository = SqliteRepository::open(&folder.path().join("rows"), OpenMode::ReadWriteCreate);
+        let repository = repository.expect("opens");
+        load.monitor(&repository);
+        (folder, repository)
+    }
+
+    fn complete(repository: &dyn Repository, name: &str, scores: &[LoneScores]) {
+        let update = |(row_id, scores): (i64, &LoneScores)| RowUpdate {
+            row_id: RowId(row_id),
+            raw_anomaly_score: scores.raw_anomaly_score,
+            anomaly_score: scores.anomaly_score,
+            display_value: 0,
+            best_predictions: None,
+            detection: RowDetection {
+                score: scores.detection_score,
+                alert_score: scores.alert_score,
+                ..RowDetection::default()
+            },
+        };
+        let updates: Vec<_> = (1..).zip(scores).map(update).collect();
+        let uid = metric(repository, name).expect("made").uid;
+        repository.transact(&mut |tx| tx.complete_rows(&uid, &updates).map(|_| ())).expect("scored");
+    }
 
     #[test]
     fn what_was_seen_and_is_gone_is_lost() {
@@ -107,11 +137,8 @@ mod tests {
 
     #[test]
     fn rows_that_are_missing_foreign_or_unscored_are_found() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let repository = SqliteRepository::open(&folder.path().join("rows"), OpenMode::ReadWriteCreate);
-        let repository = repository.expect("opens");
         let load = Load::new(1, 5);
-        load.monitor(&repository);
+        let (_folder, repository) = monitored(&load);
         let uid = metric(&repository, &load.names()[0]).expect("made").uid;
         let (samples, _) = load.of(0);
         let later = samples.last().expect("some").timestamp + 1;
@@ -122,5 +149,43 @@ mod tests {
         let mut tally = Tally::new(Fault::KillEngine);
         tally.compare(&load, &repository);
         assert_eq!((tally.lost, tally.doubled, tally.inexact), (3, 1, 2));
+    }
+
+    #[test]
+    fn scores_of_another_metric_and_every_kind_of_score_are_found() {
+        let load = Load::long(2, 40);
+        let (_folder, repository) = monitored(&load);
+        let inexact = || {
+            let mut tally = Tally::new(Fault::KillEngine);
+            tally.compare(&load, &repository);
+            assert_eq!((tally.lost, tally.doubled), (0, 0));
+            tally.inexact
+        };
+        for (index, name) in load.names().iter().enumerate() {
+            let (samples, scores) = load.of(index);
+            let uid = metric(&repository, name).expect("made").uid;
+            let rows: Vec<_> = samples
+                .iter()
+                .map(|sample| StoredSample { timestamp: sample.timestamp, value: sample.value })
+                .collect();
+            repository.transact(&mut |tx| tx.append_rows(&uid, &rows).map(|_| ())).expect("stored");
+            complete(&repository, name, scores);
+        }
+        assert_eq!(inexact(), 0);
+        let (first, own) = (&load.names()[0], load.of(0).1);
+        let changes: [fn(&mut LoneScores); 4] = [
+            |scores| scores.raw_anomaly_score += 0.25,
+            |scores| scores.anomaly_score += 0.25,
+            |scores| scores.detection_score += 0.25,
+            |scores| scores.alert_score += 0.25,
+        ];
+        for change in changes {
+            let mut scores = own.to_vec();
+            change(&mut scores[20]);
+            complete(&repository, first, &scores);
+            assert_eq!(inexact(), 1);
+        }
+        complete(&repository, first, load.of(1).1);
+        assert!(inexact() > 10, "{} rows have the scores of the other metric", inexact());
     }
 }
