@@ -25,8 +25,9 @@ pub struct Audit {
     settings: RabbitSettings,
 }
 
-/// Raw and anomaly score of each row by metric, as bits.
-type Published = BTreeMap<String, BTreeMap<i64, (u64, u64)>>;
+/// Raw and anomaly score of each row of a metric, as bits, from row 1 on and without a gap: a row that comes for the first time
+/// is the one after all that came before.
+type Published = BTreeMap<String, Vec<(u64, u64)>>;
 
 impl Audit {
     /// From now on every result is kept for it.
@@ -38,7 +39,8 @@ impl Audit {
         Self { settings: settings.clone() }
     }
 
-    /// Whether every row in the database was published, with the scores it has there, and every model announced.
+    /// Whether every row in the database was published, with the scores it has there and, when it first was, in its order,
+    /// and every model announced.
     ///
     /// # Panics
     /// If not.
@@ -60,12 +62,10 @@ impl Audit {
             load.names().iter().all(is_complete).then_some(())
         });
         for name in load.names() {
-            let stored: BTreeMap<i64, (u64, u64)> = rows(repository, name)
+            let bits = |score: Option<f64>| score.expect("scored").to_bits();
+            let stored: Vec<_> = rows(repository, name)
                 .iter()
-                .map(|row| {
-                    let bits = |score: Option<f64>| score.expect("scored").to_bits();
-                    (row.row_id.0, (bits(row.raw_anomaly_score), bits(row.anomaly_score)))
-                })
+                .map(|row| (bits(row.raw_anomaly_score), bits(row.anomaly_score)))
                 .collect();
             assert_eq!(published[name], stored, "{name}");
             assert!(defined.get(name).is_some_and(|count| *count > 0), "{name} was announced");
@@ -73,15 +73,22 @@ impl Audit {
     }
 }
 
-/// Published again after a crash or not: the scores of a row never differ.
+/// Published again after a crash or not: the scores of a row never differ, and no row comes before the one before it.
+#[track_caller]
 fn note(published: &mut Published, body: &Value) {
     let name = body["metric"]["name"].as_str().expect("a name");
     let rows = published.entry(name.to_owned()).or_default();
     for row in body["results"].as_array().expect("rows") {
         let bits = |key: &str| row[key].as_f64().expect("a number").to_bits();
         let scores = (bits("rawAnomaly"), bits("anomaly"));
-        let earlier = rows.insert(row["rowid"].as_i64().expect("a row id"), scores);
-        assert!(earlier.is_none_or(|earlier| earlier == scores), "{name}: {row}");
+        let row_id = row["rowid"].as_u64().and_then(|id| usize::try_from(id).ok()).expect("a row id");
+        let at = row_id.checked_sub(1).expect("row ids begin with 1");
+        if let Some(earlier) = rows.get(at) {
+            assert_eq!(*earlier, scores, "{name}: row {row_id} came with other scores before");
+        } else {
+            assert_eq!(at, rows.len(), "{name}: row {row_id} came before row {}", rows.len() + 1);
+            rows.push(scores);
+        }
     }
 }
 
@@ -129,4 +136,31 @@ async fn receive(settings: &RabbitSettings) -> Vec<(bool, Value)> {
     }
     connection.close(200, "".into()).await.expect("closed");
     messages
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn noted(row_ids: &[i64]) -> usize {
+        let mut published = Published::new();
+        for row_id in row_ids {
+            let row = json!({"rowid": row_id, "rawAnomaly": 0.5, "anomaly": 0.25});
+            note(&mut published, &json!({"metric": {"name": "cpu"}, "results": [row]}));
+        }
+        published["cpu"].len()
+    }
+
+    #[test]
+    fn rows_may_come_again_in_any_place() {
+        assert_eq!(noted(&[1, 2, 3, 2, 3, 4, 1, 5]), 5);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 3 came before row 2")]
+    fn a_row_that_skips_ahead_is_found() {
+        noted(&[1, 3, 2, 3]);
+    }
 }
