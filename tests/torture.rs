@@ -1,5 +1,6 @@
 //! Promise: whatever is done to the engine's processes from outside, at whatever moment, every sample is stored once and
-//! scored once and exactly. A short run of what `cargo run --release -p htm-tests --bin torture` does for longer.
+//! scored once and exactly; its sender sends it again only if the process that took it was killed. A short run of what
+//! `cargo run --release -p htm-tests --bin torture` does for longer.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::fault::{Fault, freeze};
 use super::tally::Tally;
-use super::{Phase, Struck, progress};
+use super::{Phase, progress};
 use crate::load::Load;
 use crate::program::Server;
 use crate::seeded_random::SeededRandom;
@@ -24,7 +24,7 @@ const FARTHEST_LEAP_S: usize = 86_400;
 /// Rows between two saved models: few, so that faults meet models being saved.
 const CHECKPOINT_ROWS: &str = "25";
 
-/// Runs a phase of one of [`Fault::EMBEDDED`].
+/// Runs a phase of one of [`Fault::EMBEDDED`]; it ends early when something is lost.
 ///
 /// # Errors
 /// Why this machine does not let itself be treated so.
@@ -41,12 +41,20 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
     for round in 1..=phase.injections {
         let sent = round * phase.rows_between;
         let target = (sent, server.address());
-        let Struck { before, sender } =
-            phase.send_until_fault(&mut random, &server.repository(), &load, target);
+        let struck = phase.send_until_fault(&mut random, &server.repository(), &load, target);
         server = place.inject(fault, server, &mut random);
         server.check_running();
-        tally.note(&before, &progress(&server.repository(), &load), sent);
-        sender.join().expect("a sender does not panic");
+        tally.note(&struck.before, &progress(&server.repository(), &load), sent);
+        if fault == Fault::KillEngine {
+            // Its connection broke; what is missing is sent with the next rows.
+            let _ = struck.sent();
+        } else {
+            tally.lost += struck.never_stored(&server.repository(), &load, sent);
+            if tally.lost > 0 {
+                // Before it is sent again.
+                return Ok(tally);
+            }
+        }
     }
     finish(&server, &load, &mut tally);
     Ok(tally)

@@ -2,9 +2,13 @@
 //! moments that a seed chooses, and its rows compared with a lone run at the end.
 //!
 //! A *phase* injects one kind of [`fault::Fault`] so often into one installation, [`embedded`] or of [`separate`] roles, and
-//! ends with a [`tally::Tally`]. The sender is one that keeps what it sent: after its connection broke, it asks what
-//! is stored and goes on from there, as a relay with a spool does. So a row that the sender was never told about may be
-//! sent again, but a row that was *seen in the database* must be there after every fault, and its scores too.
+//! ends with a [`tally::Tally`]. Each metric has samples and scores of its own, so that no row or score of another passes
+//! for its own. A row that was *seen in the database* must be there after every fault, and its scores too.
+//!
+//! Whoever takes lines answers for them as long as its process lives, whatever happens to others: its sender must get rid of
+//! all of them, and all are stored without being sent again. Only where that process itself is killed, what it had read and
+//! not passed on is gone with it; the sender is one that keeps what it sent, and after its connection broke it asks what is
+//! stored and goes on from there, as a relay with a spool does.
 //!
 //! What a seed cannot repeat is the moment within the program; that is what `simulation` is for.
 
@@ -13,7 +17,7 @@ pub mod fault;
 pub mod separate;
 pub mod tally;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -31,6 +35,11 @@ const BYTES_PER_WRITE: usize = 200;
 const WRITE_PAUSE: Duration = Duration::from_millis(2);
 /// Pause between looks at how far the engine is.
 const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Pause between looks at what is still to be stored.
+const STORE_PAUSE: Duration = Duration::from_millis(10);
+/// What was sent and is not stored is lost if for so long nothing else was stored either.
+const STORE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much of a fault.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +113,38 @@ struct Struck {
     /// What the database had just before.
     before: Vec<(i64, i64)>,
     /// Sends the rest of the lines.
-    sender: JoinHandle<()>,
+    sender: JoinHandle<io::Result<()>>,
+}
+
+impl Struck {
+    /// After a fault that the process which takes lines lived through: how many of the first `rows` rows of each metric are
+    /// not stored and never will be, all having been sent.
+    ///
+    /// # Panics
+    /// If not all lines were taken.
+    fn never_stored(self, repository: &dyn Repository, load: &Load, rows: usize) -> u64 {
+        if let Err(error) = self.sent() {
+            panic!("whoever takes lines lived through the fault and does not take them: {error}");
+        }
+        let missing = || -> u64 {
+            let rows = i64::try_from(rows).expect("a small number");
+            load.names().iter().map(|name| (rows - row_count(repository, name)).max(0).unsigned_abs()).sum()
+        };
+        let (mut least, mut since) = (missing(), Instant::now());
+        while least > 0 && since.elapsed() < STORE_LIMIT {
+            thread::sleep(STORE_PAUSE);
+            let now = missing();
+            if now < least {
+                (least, since) = (now, Instant::now());
+            }
+        }
+        least
+    }
+
+    /// Waits until the sender has sent all, or found nobody who takes it.
+    fn sent(self) -> io::Result<()> {
+        self.sender.join().expect("a sender does not panic")
+    }
 }
 
 /// What the database has of each metric: rows, and scored rows.
@@ -117,15 +157,14 @@ fn all_scored(progress: &[(i64, i64)]) -> i64 {
 }
 
 /// Sends the first part at once and, when told to go on, the other bit by bit, as long as somebody takes it.
-fn send(address: SocketAddr, (first, rest): (&[u8], &[u8]), go_on: &Receiver<()>) {
-    let Ok(mut stream) = TcpStream::connect(address) else { return };
-    if stream.write_all(first).is_err() || go_on.recv().is_err() {
-        return;
-    }
+fn send(address: SocketAddr, (first, rest): (&[u8], &[u8]), go_on: &Receiver<()>) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(first)?;
+    // Whoever says so may be gone: then there is nothing to wait for.
+    let _ = go_on.recv();
     for part in rest.chunks(BYTES_PER_WRITE) {
-        if stream.write_all(part).is_err() {
-            return;
-        }
+        stream.write_all(part)?;
         thread::sleep(WRITE_PAUSE);
     }
+    Ok(())
 }

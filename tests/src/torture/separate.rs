@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, freeze};
 use super::tally::Tally;
-use super::{Phase, Struck, progress};
+use super::{Phase, progress};
 use crate::audit::Audit;
 use crate::installation::{Installation, RoleProcess};
 use crate::private_mariadb::PrivateMariadb;
@@ -13,12 +13,14 @@ use crate::private_rabbitmq::PrivateRabbitMq;
 use crate::seeded_random::SeededRandom;
 
 /// Every role with rows or lines, in the order of a sample.
-const ROLES: [&str; 4] = ["listener", "storer", "scheduler", "anomaly"];
+const ROLES: [&str; 4] = [LISTENER, "storer", "scheduler", "anomaly"];
+/// The one that takes lines.
+const LISTENER: &str = "listener";
 const LONGEST_FREEZE_MS: usize = 1_500;
 /// How long a server stays away.
 const AWAY: Duration = Duration::from_millis(300);
 
-/// Runs a phase of one of [`Fault::SEPARATE`], in servers of its own.
+/// Runs a phase of one of [`Fault::SEPARATE`], in servers of its own; it ends early when something is lost.
 ///
 /// # Panics
 /// If something does not start or end, samples are not taken any more, or a row was not published as it is stored.
@@ -36,10 +38,10 @@ pub fn run(fault: Fault, phase: &Phase) -> Tally {
     for round in 1..=phase.injections {
         let sent = round * phase.rows_between;
         let target = (sent, installation.listener_address());
-        let Struck { before, sender } =
-            phase.send_until_fault(&mut random, &*installation.repository(), &load, target);
+        let struck = phase.send_until_fault(&mut random, &*installation.repository(), &load, target);
+        let mut killed = None;
         match fault {
-            Fault::KillRole => kill_role(&installation, &mut running, &mut random),
+            Fault::KillRole => killed = Some(kill_role(&installation, &mut running, &mut random)),
             Fault::FreezeRole => {
                 let pause = Duration::from_millis(random.below(LONGEST_FREEZE_MS) as u64);
                 freeze(running[random.below(ROLES.len())].process_id(), pause);
@@ -58,8 +60,17 @@ pub fn run(fault: Fault, phase: &Phase) -> Tally {
                 panic!("{} is no fault of roles in processes of their own", fault.name())
             }
         }
-        tally.note(&before, &progress(&*installation.repository(), &load), sent);
-        sender.join().expect("a sender does not panic");
+        tally.note(&struck.before, &progress(&*installation.repository(), &load), sent);
+        if killed == Some(LISTENER) {
+            // Its connection broke; what is missing is sent with the next rows.
+            let _ = struck.sent();
+        } else {
+            tally.lost += struck.never_stored(&*installation.repository(), &load, sent);
+            if tally.lost > 0 {
+                // Before it is sent again.
+                return tally;
+            }
+        }
     }
     // Everything sent so far is stored when this row is; what the sender lost with its connection is sent again.
     installation.flush("sentinel");
@@ -70,12 +81,17 @@ pub fn run(fault: Fault, phase: &Phase) -> Tally {
     tally
 }
 
-/// Kills one role, and starts it again.
-fn kill_role(installation: &Installation, running: &mut Vec<RoleProcess>, random: &mut SeededRandom) {
+/// Kills one role, and starts it again; returns which.
+fn kill_role(
+    installation: &Installation,
+    running: &mut Vec<RoleProcess>,
+    random: &mut SeededRandom,
+) -> &'static str {
     let killed = running.swap_remove(random.below(ROLES.len()));
     let role = killed.role();
     killed.kill();
     let again = installation.start(role);
     again.wait_until_ready();
     running.push(again);
+    role
 }
