@@ -1,5 +1,7 @@
 //! What is sent: in nineteen metrics of twenty a value that never changes, as in most metrics of most machines; in the
-//! twentieth one of the other bundled series. Each starts at a place of its own and goes round and round.
+//! twentieth one of the other bundled series, from a place of its own on and round and round. Each metric's times are its own,
+//! too: the same distance apart as everybody's, and beginning at another second of a day. So no metric has the samples of
+//! another, and a row or a model that went to the wrong one hardly passes for its own. (Flat ones of the same minutes may.)
 //!
 //! Models of the other series grow for as long as anybody has watched them, those of a flat one to a size. With few of the
 //! former all models together grow by a few hundredths in an hour: what grows beyond that, the engine does wrong.
@@ -24,6 +26,9 @@ use crate::probe::Probes;
 
 /// Between two samples of a metric, in its own time.
 const POLL_INTERVAL_S: i64 = 300;
+/// Metrics begin so far apart, within a day: a prime number, so that no two of 86,400 begin at the same second.
+const BEGINS_APART_S: i64 = 7_919;
+const DAY_S: i64 = 86_400;
 /// Lines written at once.
 const LINES_PER_WRITE: usize = 100;
 /// Places of two metrics of one series lie so far apart.
@@ -32,6 +37,9 @@ const ROWS_APART: usize = 37;
 const FLAT: &str = "art_flatline";
 const LIVELY: [&str; 4] = ["nyc_taxi", "art_daily_jumpsup", "ec2_cpu_utilization_5f5533", "speed_7578"];
 const ONE_LIVELY_IN: usize = 20;
+/// About so many metrics of either kind have their scores compared, if there are so many.
+const COMPARED_LIVELY: usize = 60;
+const COMPARED_FLAT: usize = 20;
 
 /// So many metrics, and so many samples of each.
 pub(crate) struct Load {
@@ -43,7 +51,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The last sample is one of now.
+    /// The last samples are of the last day.
     pub(crate) fn new(metrics: usize, rounds: usize) -> Self {
         let now = SystemClock::new().unix_seconds();
         let length_s = i64::try_from(rounds).unwrap_or(i64::MAX).saturating_mul(POLL_INTERVAL_S);
@@ -54,7 +62,7 @@ impl Load {
             flat: records(FLAT),
             lively: LIVELY.map(records),
             rounds,
-            first_timestamp: now - length_s,
+            first_timestamp: now - DAY_S - length_s,
         }
     }
 
@@ -88,16 +96,32 @@ impl Load {
         }
     }
 
+    /// Metrics whose scores are compared: some of each lively series, and flat ones.
+    pub(crate) fn compared(&self) -> Vec<usize> {
+        let (lively, flat): (Vec<_>, Vec<_>) = (0..self.names.len()).partition(|metric| is_lively(*metric));
+        let some = |metrics: Vec<usize>, count: usize| {
+            // Odd, and so no multiple of how often lively series come round.
+            let stride = (metrics.len() / count) | 1;
+            metrics.into_iter().step_by(stride)
+        };
+        some(lively, COMPARED_LIVELY).chain(some(flat, COMPARED_FLAT)).collect()
+    }
+
+    /// One sample of a metric.
     fn sample(&self, metric: usize, round: usize) -> Record {
         let series = self.series_of(metric);
         let value = series[(metric * ROWS_APART + round) % series.len()].value;
         let rounds = i64::try_from(round).unwrap_or(i64::MAX);
-        Record { timestamp: self.first_timestamp + rounds * POLL_INTERVAL_S, value }
+        Record { timestamp: self.begin_of(metric) + rounds * POLL_INTERVAL_S, value }
+    }
+
+    fn begin_of(&self, metric: usize) -> i64 {
+        let metric = i64::try_from(metric).unwrap_or(i64::MAX);
+        self.first_timestamp + metric.wrapping_mul(BEGINS_APART_S).rem_euclid(DAY_S)
     }
 
     fn series_of(&self, metric: usize) -> &[Record] {
-        let is_lively = metric.is_multiple_of(ONE_LIVELY_IN);
-        if is_lively { &self.lively[metric / ONE_LIVELY_IN % LIVELY.len()] } else { &self.flat }
+        if is_lively(metric) { &self.lively[metric / ONE_LIVELY_IN % LIVELY.len()] } else { &self.flat }
     }
 
     /// Sends the first `history` samples of each metric as fast as they are taken.
@@ -149,5 +173,42 @@ impl Load {
             }
         }
         Ok(())
+    }
+}
+
+fn is_lively(metric: usize) -> bool {
+    metric.is_multiple_of(ONE_LIVELY_IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_metrics_have_the_same_samples() {
+        let load = Load::new(20_000, 3);
+        let begins: BTreeSet<i64> = (0..20_000).map(|metric| load.sample(metric, 0).timestamp).collect();
+        assert_eq!(begins.len(), 20_000);
+        let now = SystemClock::new().unix_seconds();
+        assert!((0..20_000).all(|metric| load.sample(metric, 2).timestamp <= now), "nothing is of tomorrow");
+        for metric in [0, 1, 19_999] {
+            let samples = load.samples(metric);
+            assert!(samples.is_sorted_by(|before, after| after.timestamp - before.timestamp == 300));
+        }
+    }
+
+    #[test]
+    fn some_of_every_kind_are_compared() {
+        for (metrics, lively_count, flat_count) in [(20_000, 59, 20), (500, 25, 21), (20, 1, 19)] {
+            let load = Load::new(metrics, 1);
+            let (lively, flat): (Vec<_>, Vec<_>) =
+                load.compared().into_iter().partition(|metric| is_lively(*metric));
+            assert_eq!((lively.len(), flat.len()), (lively_count, flat_count), "of {metrics}");
+            let kinds: BTreeSet<usize> =
+                lively.iter().map(|metric| metric / ONE_LIVELY_IN % LIVELY.len()).collect();
+            assert_eq!(kinds.len(), LIVELY.len().min(lively.len()), "of {metrics}");
+        }
     }
 }

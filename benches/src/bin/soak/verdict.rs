@@ -11,9 +11,6 @@ use htmengine::repository::Repository;
 use crate::load::Load;
 use crate::moment::Moment;
 
-/// Of so many metrics one has its scores compared.
-const COMPARED_ONE_IN: usize = 499;
-
 /// Samples that are not where they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
@@ -31,15 +28,15 @@ pub(crate) fn lost(repository: &dyn Repository, load: &Load) -> Lost {
     let metrics = i64::try_from(load.names().len()).unwrap_or(i64::MAX);
     let mut lost =
         Lost { sent: expected * metrics, not_stored: 0, doubled: 0, not_scored: 0, compared: 0, inexact: 0 };
-    for (metric, name) in load.names().iter().enumerate() {
+    for name in load.names() {
         let stored = row_count(repository, name);
         lost.not_stored += (expected - stored).max(0);
         lost.doubled += (stored - expected).max(0);
         lost.not_scored += (expected - scored_count(repository, name)).max(0);
-        if metric.is_multiple_of(COMPARED_ONE_IN) {
-            lost.compared += load.rounds();
-            lost.inexact += inexact_rows(repository, load, metric);
-        }
+    }
+    for metric in load.compared() {
+        lost.compared += load.rounds();
+        lost.inexact += inexact_rows(repository, load, metric);
     }
     lost
 }
