@@ -108,11 +108,18 @@ impl Load {
     }
 
     /// One sample of a metric.
-    fn sample(&self, metric: usize, round: usize) -> Record {
+    pub(crate) fn sample(&self, metric: usize, round: usize) -> Record {
         let series = self.series_of(metric);
         let value = series[(metric * ROWS_APART + round) % series.len()].value;
         let rounds = i64::try_from(round).unwrap_or(i64::MAX);
         Record { timestamp: self.begin_of(metric) + rounds * POLL_INTERVAL_S, value }
+    }
+
+    /// Which of the samples of a metric is of this time; `None` if none is.
+    pub(crate) fn round_at(&self, metric: usize, timestamp: i64) -> Option<usize> {
+        let since_s = timestamp.checked_sub(self.begin_of(metric))?;
+        let round = usize::try_from(since_s / POLL_INTERVAL_S).ok()?;
+        (since_s >= 0 && since_s % POLL_INTERVAL_S == 0 && round < self.rounds).then_some(round)
     }
 
     fn begin_of(&self, metric: usize) -> i64 {
@@ -196,6 +203,12 @@ mod tests {
         for metric in [0, 1, 19_999] {
             let samples = load.samples(metric);
             assert!(samples.is_sorted_by(|before, after| after.timestamp - before.timestamp == 300));
+            for (round, sample) in samples.iter().enumerate() {
+                assert_eq!(load.round_at(metric, sample.timestamp), Some(round));
+                assert_eq!(load.round_at(metric, sample.timestamp + 1), None);
+            }
+            assert_eq!(load.round_at(metric, samples[0].timestamp - 300), None);
+            assert_eq!(load.round_at(metric, samples[2].timestamp + 300), None);
         }
     }
 

@@ -9,12 +9,14 @@
 //!
 //! Every ten seconds a line is added to `DIR/soak.csv`: memory, processor time, queues, models in memory, swaps, and how long
 //! the samples of one metric in a hundred took from being written to the socket until their scores came back as live
-//! results. At the end every row of every metric is looked for, the scores of some are compared with those of models that
-//! have nothing else to do, and `DIR/soak.svg` is drawn. The exit code is 1 if anything was lost or inexact.
+//! results. At the end every row of every metric is read and held against the sample that was sent, the scores of some
+//! metrics of each kind are compared with those of models that have nothing else to do, and `DIR/soak.svg` is drawn. The exit
+//! code is 1 if anything was lost, doubled, wrong, not scored or inexact.
 //!
 //! The baseline is the run's own beginning: what counts is how the last quarter of the time differs from the second. The first
 //! is the run-up, in which memory fills.
 
+mod inventory;
 mod load;
 mod moment;
 mod options;
@@ -82,10 +84,10 @@ fn main() -> io::Result<ExitCode> {
         probes.listen(server.announced("live results: newline-delimited JSON on TCP "))?;
         let drain_limit = if life + 1 == lives.len() { DRAIN_LIMIT } else { Duration::ZERO };
         let feed = || load.feed(server.address(), rounds.clone(), options.rate, &probes);
-        soak(&server, feed, drain_limit, &mut watch, &mut moments)?;
+        let expected = rounds.end * options.metrics;
+        soak(&server, feed, (expected, drain_limit), &mut watch, &mut moments)?;
     }
-    let lost = verdict::lost(&server.repository(), &load);
-    moments.push(watch.look(&server)?);
+    let lost = verdict::lost(&server.repository(), &load)?;
     write!(io::stdout(), "{}{lost}", Trends::of(&moments))?;
     if let Some(recovery) = recovery {
         write!(io::stdout(), "{}", recovery.text(&moments))?;
@@ -123,11 +125,11 @@ fn build_history(server: &Server, load: &Load, history: usize) -> io::Result<()>
     Ok(())
 }
 
-/// Feeds, looking on; returns once all of it is scored, or when that takes longer than `drain_limit`.
+/// Feeds, looking on; returns once `expected` rows are stored and all are scored, or when that takes longer than `drain_limit`.
 fn soak(
     server: &Server,
     feed: impl FnOnce() -> io::Result<()> + Send,
-    drain_limit: Duration,
+    (expected, drain_limit): (usize, Duration),
     watch: &mut Watch,
     moments: &mut Vec<Moment>,
 ) -> io::Result<()> {
@@ -140,11 +142,11 @@ fn soak(
                 thread::sleep(BETWEEN_LOOKS);
             }
             let moment = watch.look(server)?;
-            let unscored = moment.unscored;
+            let is_done = moment.has_scored(expected);
             moments.push(moment);
             if feeding.is_finished() {
                 let fed_at = *fed_at.get_or_insert_with(Instant::now);
-                if unscored < 1.0 || fed_at.elapsed() >= drain_limit {
+                if is_done || fed_at.elapsed() >= drain_limit {
                     break;
                 }
             }

@@ -47,6 +47,13 @@ pub(crate) struct Moment {
     pub(crate) under_way: usize,
 }
 
+impl Moment {
+    /// Whether the engine had so many rows, and scores of all of them.
+    pub(crate) fn has_scored(&self, rows: usize) -> bool {
+        is_at_least(self.rows, rows) && self.unscored < 1.0
+    }
+}
+
 /// The moments of an earlier run.
 pub(crate) fn read(folder: &Path) -> io::Result<Vec<Moment>> {
     let mut reader = csv::Reader::from_path(folder.join(FILE))?;
@@ -138,9 +145,13 @@ pub(crate) fn is_scored(server: &Server, rows: usize) -> bool {
 }
 
 fn has_rows(text: &str, rows: usize) -> bool {
+    is_at_least(figure(text, "htmengine_rows"), rows)
+}
+
+fn is_at_least(figure: f64, rows: usize) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
     let expected = rows as f64;
-    figure(text, "htmengine_rows") >= expected
+    figure >= expected
 }
 
 fn figures(server: &Server) -> String {

@@ -1,71 +1,65 @@
 //! What became of the samples, and of memory and latency while they came.
 
 use std::fmt::{self, Display, Formatter};
+use std::io;
 use std::time::Duration;
 
 use htm_bench::quantiles::{mean, median};
 use htm_tests::lone_run::scores;
-use htm_tests::stored::{row_count, rows, scored_count};
+use htm_tests::stored::rows;
 use htmengine::repository::Repository;
 
+use crate::inventory::Inventory;
 use crate::load::Load;
 use crate::moment::Moment;
 
 /// Samples that are not where they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
-    sent: i64,
-    not_stored: i64,
-    doubled: i64,
-    not_scored: i64,
+    sent: usize,
+    rows: Inventory,
+    compared_metrics: usize,
     compared: usize,
     inexact: usize,
 }
 
-/// Looks for every row of every metric.
-pub(crate) fn lost(repository: &dyn Repository, load: &Load) -> Lost {
-    let expected = i64::try_from(load.rounds()).unwrap_or(i64::MAX);
-    let metrics = i64::try_from(load.names().len()).unwrap_or(i64::MAX);
-    let mut lost =
-        Lost { sent: expected * metrics, not_stored: 0, doubled: 0, not_scored: 0, compared: 0, inexact: 0 };
-    for name in load.names() {
-        let stored = row_count(repository, name);
-        lost.not_stored += (expected - stored).max(0);
-        lost.doubled += (stored - expected).max(0);
-        lost.not_scored += (expected - scored_count(repository, name)).max(0);
-    }
-    for metric in load.compared() {
-        lost.compared += load.rounds();
-        lost.inexact += inexact_rows(repository, load, metric);
-    }
-    lost
+/// Reads every row of every metric, and compares the scores of some.
+pub(crate) fn lost(repository: &dyn Repository, load: &Load) -> io::Result<Lost> {
+    let metrics = load.compared();
+    Ok(Lost {
+        sent: load.rounds() * load.names().len(),
+        rows: Inventory::take(repository, load)?,
+        compared_metrics: metrics.len(),
+        compared: load.rounds() * metrics.len(),
+        inexact: metrics.iter().map(|metric| inexact_rows(repository, load, *metric)).sum(),
+    })
 }
 
 fn inexact_rows(repository: &dyn Repository, load: &Load, metric: usize) -> usize {
-    let samples = load.samples(metric);
-    let (found, expected) = (rows(repository, &load.names()[metric]), scores(&samples, load.range(metric)));
-    let is_exact = |index: usize| {
-        let Some(row) = found.get(index) else { return false };
-        (row.timestamp, row.value.to_bits()) == (samples[index].timestamp, samples[index].value.to_bits())
-            && expected[index].are_of(row)
-    };
-    (0..samples.len()).filter(|index| !is_exact(*index)).count()
+    let found = rows(repository, &load.names()[metric]);
+    let expected = scores(&load.samples(metric), load.range(metric));
+    let is_exact = |index: usize| found.get(index).is_some_and(|row| expected[index].are_of(row));
+    (0..expected.len()).filter(|index| !is_exact(*index)).count()
 }
 
 impl Lost {
     pub(crate) fn is_none(&self) -> bool {
-        [self.not_stored, self.doubled, self.not_scored] == [0; 3] && self.inexact == 0
+        self.rows == Inventory::default() && self.inexact == 0
     }
 }
 
 impl Display for Lost {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Self { sent, not_stored, doubled, not_scored, compared, inexact } = self;
+        let Self { sent, rows, compared_metrics, compared, inexact } = self;
+        let Inventory { not_stored, doubled, wrong, not_scored } = rows;
         writeln!(
             formatter,
-            "sent {sent}; not stored {not_stored}, doubled {doubled}, not scored {not_scored}"
+            "sent {sent}; not stored {not_stored}, doubled {doubled}, wrong {wrong}, not scored {not_scored}"
         )?;
-        writeln!(formatter, "compared with models alone: {compared} rows, inexact {inexact}")
+        writeln!(
+            formatter,
+            "compared with models alone: {compared} rows of {compared_metrics} metrics, inexact {inexact}"
+        )
     }
 }
 
@@ -102,6 +96,8 @@ impl Recovery {
 /// The second and the last quarter of a run.
 pub(crate) struct Trends {
     lines: Vec<(&'static str, [f64; 3])>,
+    /// Moments in which no probe came back: in the two quarters, in the whole run, and of how many.
+    unanswered: [usize; 4],
 }
 
 impl Trends {
@@ -110,18 +106,24 @@ impl Trends {
         let end_s = moments.last().map_or(0.0, |moment| moment.elapsed_s);
         let in_quarter = |quarter: f64| {
             let within = move |moment: &&Moment| {
-                moment.probes > 0
-                    && (end_s * quarter / 4.0..end_s * (quarter + 1.0) / 4.0).contains(&moment.elapsed_s)
+                (end_s * quarter / 4.0..end_s * (quarter + 1.0) / 4.0).contains(&moment.elapsed_s)
             };
             moments.iter().filter(within)
         };
         let lines = FIGURES.map(|(name, figure)| {
             let all: Vec<f64> =
-                (1..4).flat_map(|quarter| in_quarter(f64::from(quarter))).map(figure).collect();
-            let middle = |quarter| median(&mut in_quarter(quarter).map(figure).collect::<Vec<_>>());
+                (1..4).flat_map(|quarter| in_quarter(f64::from(quarter))).filter_map(figure).collect();
+            let middle = |quarter| median(&mut in_quarter(quarter).filter_map(figure).collect::<Vec<_>>());
             (name, [middle(1.0), middle(3.0), spread(&all)])
         });
-        Self { lines: lines.into() }
+        let is_unanswered = |moment: &&Moment| moment.probes == 0;
+        let unanswered = [
+            in_quarter(1.0).filter(is_unanswered).count(),
+            in_quarter(3.0).filter(is_unanswered).count(),
+            moments.iter().filter(is_unanswered).count(),
+            moments.len(),
+        ];
+        Self { lines: lines.into(), unanswered }
     }
 }
 
@@ -132,17 +134,18 @@ fn spread(values: &[f64]) -> f64 {
     (greatest - least) / 2.0 / mean(values)
 }
 
-type Figure = fn(&Moment) -> f64;
+/// `None` of a moment that has none.
+type Figure = fn(&Moment) -> Option<f64>;
 
 const FIGURES: [(&str, Figure); 8] = [
-    ("resident memory, MiB", |moment| moment.resident_mib),
-    ("of it anonymous, MiB", |moment| moment.anonymous_mib),
-    ("models' memory, MiB", |moment| moment.models_mib),
-    ("latency p50, ms", |moment| moment.p50_ms),
-    ("latency p99, ms", |moment| moment.p99_ms),
-    ("rows that wait", |moment| moment.unscored),
-    ("processors busy", |moment| moment.cores),
-    ("processors stolen", |moment| moment.stolen_cores),
+    ("resident memory, MiB", |moment| Some(moment.resident_mib)),
+    ("of it anonymous, MiB", |moment| Some(moment.anonymous_mib)),
+    ("models' memory, MiB", |moment| Some(moment.models_mib)),
+    ("latency p50, ms", |moment| (moment.probes > 0).then_some(moment.p50_ms)),
+    ("latency p99, ms", |moment| (moment.probes > 0).then_some(moment.p99_ms)),
+    ("rows that wait", |moment| Some(moment.unscored)),
+    ("processors busy", |moment| Some(moment.cores)),
+    ("processors stolen", |moment| Some(moment.stolen_cores)),
 ];
 
 impl Display for Trends {
@@ -152,6 +155,11 @@ impl Display for Trends {
             let (ratio, spread) = (last / second, spread * 100.0);
             writeln!(formatter, "{name:<24} {second:>14.1} {last:>13.1} {ratio:>6.2} {spread:>5.1} %")?;
         }
-        Ok(())
+        let [second, last, unanswered, moments] = self.unanswered;
+        writeln!(
+            formatter,
+            "moments without a probe's answer: {second} in the second quarter, {last} in the last, {unanswered} of all \
+             {moments}; latencies are of the others"
+        )
     }
 }
