@@ -37,6 +37,9 @@ use crate::self_metrics;
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// While draining, a queue that delivers nothing for so long is asked whether it is empty.
 const DRAIN_QUIET: Duration = Duration::from_millis(50);
+/// A queue that was deleted is left to whoever publishes to it for so long. Made by a reader in the middle of a window it would
+/// take in the window's end first, and its beginning only when all of it is sent again.
+const PUBLISHER_LEAD: Duration = Duration::from_secs(5);
 
 /// How a queue is consumed.
 #[derive(Debug, Clone)]
@@ -190,9 +193,10 @@ impl<T: Transport> Shared<T> {
     async fn run(self: Arc<Self>) {
         let queue = &self.options.spec.name;
         let mut backoff = Backoff::new();
+        let mut deleted_at = None;
         loop {
             let mut channel = None;
-            let ended = self.consume(&mut channel, &mut backoff).await;
+            let ended = self.consume(&mut channel, &mut backoff, &mut deleted_at).await;
             let Err(error) = ended else {
                 self.finish();
                 // The role has yet to acknowledge what it drained, and that needs the channel.
@@ -211,14 +215,24 @@ impl<T: Transport> Shared<T> {
         }
     }
 
-    /// Reads until closed and drained (`Ok`) or until something fails.
-    async fn consume(&self, kept: &mut Option<Channel>, backoff: &mut Backoff) -> Result<(), BusError> {
+    /// Reads until closed and drained (`Ok`) or until something fails. `deleted_at` is when the queue was, if it was.
+    async fn consume(
+        &self,
+        kept: &mut Option<Channel>,
+        backoff: &mut Backoff,
+        deleted_at: &mut Option<Instant>,
+    ) -> Result<(), BusError> {
         let ConsumerOptions { spec, prefetch, only_reader } = &self.options;
         let link = &self.link;
         let channel = kept.insert(link.channel().await?).clone();
         let limit = channel.basic_qos(*prefetch, BasicQosOptions::default());
         link.answer("limiting deliveries", limit).await?;
-        spec.declare(link, &channel).await?;
+        if deleted_at.is_some_and(|at| at.elapsed() < PUBLISHER_LEAD) {
+            spec.look(link, &channel).await?;
+        } else {
+            spec.declare(link, &channel).await?;
+        }
+        *deleted_at = None;
         let options =
             BasicConsumeOptions { exclusive: only_reader.is_some(), ..BasicConsumeOptions::default() };
         let consumer = channel.basic_consume(short(&spec.name)?, "".into(), options, FieldTable::default());
@@ -233,7 +247,12 @@ impl<T: Transport> Shared<T> {
             tokio::select! {
                 biased;
                 () = &mut closed => break,
-                delivered = consumer.next() => self.take(delivered).await?,
+                delivered = consumer.next() => {
+                    if delivered.is_none() {
+                        *deleted_at = Some(Instant::now());
+                    }
+                    self.take(delivered).await?;
+                }
             }
         }
         self.publisher.settle(DRAIN_LIMIT).await;
