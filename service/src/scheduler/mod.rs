@@ -59,7 +59,7 @@ use self::figures::SchedulerFigures;
 use self::hungry::{HungryModels, Lane};
 use self::memory_budget::MemoryBudget;
 use self::model_store::ModelStore;
-use self::outcome::{Outcome, Stepped, Wait};
+use self::outcome::{Outcome, Stepped};
 use self::outstanding::{MAX_REMEMBERED_ROWS, RowMemory};
 use self::pause::SaveBackOff;
 use self::rebuilt::RebuiltModels;
@@ -470,23 +470,6 @@ impl Scheduler {
             }
         }
         Ok((rows, is_postponed))
-    }
-
-    /// Tries a model again: with all others if something is away, else when it has rested. Nobody waits for its checkpoint.
-    fn postpone(&mut self, id: ModelId, wait: &Wait) {
-        if let Some(round) = &mut self.round {
-            round.note_failed(&id, &wait.reason);
-        }
-        if wait.is_away {
-            self.warn(&wait.reason);
-            self.hungry.push(id, Lane::Backlog);
-            return;
-        }
-        let now = self.parts.clock.monotonic();
-        if let Some(repeats) = self.rest_warnings.pass(now) {
-            tracing::warn!(model = %id, "the model waits: {}{repeats}", wait.reason);
-        }
-        self.resting.rest(&id, now);
     }
 
     fn take_back(&mut self, id: ModelId, stepped: Stepped) {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use htm_core::ids::ModelId;
 
+use super::Scheduler;
+use super::hungry::Lane;
+use super::outcome::Wait;
 use super::pause::Pause;
 
 /// The models.
@@ -39,6 +42,25 @@ impl RestingModels {
         if let Some(pause) = self.pauses.remove(id) {
             self.due.remove(&(pause.until(), id.clone()));
         }
+    }
+}
+
+impl Scheduler {
+    /// Tries a model again: with all others if something is away, else when it has rested. Nobody waits for its checkpoint.
+    pub(super) fn postpone(&mut self, id: ModelId, wait: &Wait) {
+        if let Some(round) = &mut self.round {
+            round.note_failed(&id, &wait.reason);
+        }
+        if wait.is_away {
+            self.warn(&wait.reason);
+            self.hungry.push(id, Lane::Backlog);
+            return;
+        }
+        let now = self.parts.clock.monotonic();
+        if let Some(repeats) = self.rest_warnings.pass(now) {
+            tracing::warn!(model = %id, "the model waits: {}{repeats}", wait.reason);
+        }
+        self.resting.rest(&id, now);
     }
 }
 
