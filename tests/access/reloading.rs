@@ -40,7 +40,9 @@ fn a_reader_whose_key_was_taken_out_follows_no_longer() {
     let ((gone, gone_stanza), (_, stanza)) = (new_key("read", "gone"), new_key("read", "kept"));
     let site = Site::start(&format!("{gone_stanza}{stanza}"));
     let mut reader = connect(site.api());
-    let head = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {gone}\r\n\r\n");
+    let head = format!(
+        "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: {gone}\r\n\r\n"
+    );
     reader.write_all(head.as_bytes()).expect("sent");
     let mut answer = [0; 1_024];
     let length = reader.read(&mut answer).expect("a head");
