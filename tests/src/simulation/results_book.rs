@@ -136,6 +136,11 @@ impl ResultsBook {
         self.is_disordered = true;
     }
 
+    /// Whether that was allowed.
+    pub(super) fn is_disordered(&self) -> bool {
+        self.is_disordered
+    }
+
     /// What is missing in the end, or other than stored.
     pub(super) fn violations(&self, tables: &Tables) -> Vec<Violation> {
         let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
