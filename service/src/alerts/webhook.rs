@@ -2,7 +2,8 @@
 //!
 //! Connection, sending and answer share one time limit; redirects are not followed, so that a body never goes where
 //! nobody said; of an answer only the beginning is read. Neither errors nor what the receiver said show the parts of the
-//! channel that are secret: receivers like to repeat the path that they do not know. Certificates are checked against the platform's roots.
+//! channel that are secret: receivers like to repeat the path that they do not know. Certificates are checked against the
+//! platform's roots.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
