@@ -13,6 +13,8 @@ pub mod log_limiter;
 
 pub mod live_setting;
 
+pub mod stoppable_pause;
+
 pub mod stoppable_thread;
 
 pub mod self_metrics;

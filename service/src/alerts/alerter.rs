@@ -29,6 +29,7 @@ use crate::repository::alert::{AlertCursor, EpisodeQuery};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError};
 use crate::signals::{self, no_data_since};
+use crate::stoppable_pause::pause;
 
 /// Messages taken in one turn.
 const MAX_MESSAGES: usize = 256;
@@ -54,8 +55,6 @@ const MAX_CLOSED_EPISODES: usize = 10_000;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after an error that mostly needs a person: a server that only lets read for a while, a right that was taken away.
 const FATAL_PAUSE: Duration = Duration::from_secs(30);
-/// The stop signal is looked at this often.
-const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The role.
 pub(super) struct Alerter {
@@ -453,16 +452,6 @@ impl Alerter {
         if let Some(repeats) = self.warnings.pass(self.clock.monotonic()) {
             tracing::warn!("alerts wait: {error}{repeats}");
         }
-    }
-}
-
-/// Sleeps, but not on once `stop` is raised.
-fn pause(pause: Duration, stop: &AtomicBool) {
-    let mut left = pause;
-    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
-        let nap = left.min(STOP_CHECK_INTERVAL);
-        std::thread::sleep(nap);
-        left -= nap;
     }
 }
 

@@ -4,7 +4,6 @@
 //! whoever supervises it starts it again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use super::EngineError;
@@ -12,13 +11,12 @@ use crate::bus::BusError;
 use crate::clock::Clock;
 use crate::log_limiter::LogLimiter;
 use crate::repository::RepositoryError;
+use crate::stoppable_pause::pause;
 
 /// Pause after the first attempt; doubles up to [`LAST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause.
 pub const LAST_PAUSE: Duration = Duration::from_secs(5);
-/// The stop signal is looked at this often.
-const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How an attempt failed.
 pub(super) enum Trouble {
@@ -59,7 +57,7 @@ pub(super) fn wait_for<T>(
     mut attempt: impl FnMut() -> Result<T, Trouble>,
 ) -> Result<Option<T>, EngineError> {
     let started = clock.monotonic();
-    let mut pause = FIRST_PAUSE;
+    let mut delay = FIRST_PAUSE;
     let (mut warnings, mut has_waited) = (LogLimiter::default(), false);
     while !stop.load(Ordering::Relaxed) {
         match attempt() {
@@ -78,19 +76,10 @@ pub(super) fn wait_for<T>(
                 }
             }
         }
-        sleep(pause, stop);
-        pause = (pause * 2).min(LAST_PAUSE);
+        pause(delay, stop);
+        delay = (delay * 2).min(LAST_PAUSE);
     }
     Ok(None)
-}
-
-fn sleep(pause: Duration, stop: &AtomicBool) {
-    let mut left = pause;
-    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
-        let nap = left.min(STOP_CHECK_INTERVAL);
-        thread::sleep(nap);
-        left -= nap;
-    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ use crate::reject::{RejectLedger, RejectReason};
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::{Repository, RepositoryError, Transaction};
 use crate::sample::SampleLimits;
+use crate::stoppable_pause::pause;
 use crate::{profiling, self_metrics};
 
 /// Messages taken from the queue in one turn.
@@ -69,8 +70,6 @@ pub const LEDGER_INTERVAL: Duration = Duration::from_secs(1);
 pub const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Longest such pause.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
-/// While pausing, the stop signal is looked at this often.
-const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a storer works with.
 pub struct StorerParts {
@@ -565,15 +564,4 @@ impl Storer {
 /// Globs, ready to be compared with names.
 pub fn compiled(globs: &[String]) -> Vec<WildMatch> {
     globs.iter().map(|glob| WildMatch::new(glob)).collect()
-}
-
-/// Sleeps for `delay`, or until `stop` is raised; tells whether it was.
-fn pause(delay: Duration, stop: &AtomicBool) -> bool {
-    let mut left = delay;
-    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
-        let nap = left.min(STOP_CHECK_INTERVAL);
-        std::thread::sleep(nap);
-        left -= nap;
-    }
-    stop.load(Ordering::Relaxed)
 }
