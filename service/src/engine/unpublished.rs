@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::bus::message::DataMessage;
 use crate::bus::{Queue, TryPublishError};
-use crate::listener::batch::{MAX_BATCH_BYTES, MAX_BATCH_LINES};
+use crate::listener::batch::message_line_count;
 use crate::storer::kept_lines::{KeptLines, append};
 
 /// While the broker has no room or does not confirm, the stop signal is looked at this often.
@@ -49,14 +49,16 @@ pub(super) fn publish(
         if part.is_empty() {
             break;
         }
-        let mut lines = part.into_iter().flat_map(|delivery| delivery.message.lines).peekable();
-        while lines.peek().is_some() {
-            let message = next_message(&mut lines);
-            count += message.lines.len();
-            if !publish_unless(queue, message, stop) {
+        let lines: Vec<Vec<u8>> = part.into_iter().flat_map(|delivery| delivery.message.lines).collect();
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            let (message, after) = rest.split_at(message_line_count(rest));
+            if !publish_unless(queue, DataMessage::new(message.to_vec()), stop) {
                 return Ok(None);
             }
+            rest = after;
         }
+        count += lines.len();
     }
     while !queue.settle(STOP_CHECK_INTERVAL) {
         if stop.load(Ordering::Relaxed) {
@@ -65,17 +67,6 @@ pub(super) fn publish(
     }
     std::fs::remove_file(path)?;
     Ok(Some(count))
-}
-
-/// Bounded as those of the listener.
-fn next_message(lines: &mut impl Iterator<Item = Vec<u8>>) -> DataMessage {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    while taken.len() < MAX_BATCH_LINES && bytes < MAX_BATCH_BYTES {
-        let Some(line) = lines.next() else { break };
-        bytes += line.len();
-        taken.push(line);
-    }
-    DataMessage::new(taken)
 }
 
 /// Waits for room; `false` if the queue was closed or `stop` raised first.

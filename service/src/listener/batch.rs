@@ -21,6 +21,18 @@ pub const MAX_BATCH_LINES: usize = 200;
 /// A batch is closed once its lines hold this many bytes; one line may take it past that.
 pub const MAX_BATCH_BYTES: usize = 262_144;
 
+/// How many of these lines, from the first on, go into one message: at least one, if there is one. The data queue is
+/// bounded in messages, so whoever fills it keeps to this.
+pub fn message_line_count(lines: &[Vec<u8>]) -> usize {
+    let mut bytes = 0;
+    let has_room = |line: &&Vec<u8>| {
+        let has_room = bytes < MAX_BATCH_BYTES;
+        bytes += line.len();
+        has_room
+    };
+    lines.iter().take(MAX_BATCH_LINES).take_while(has_room).count()
+}
+
 /// What became of a [`Batcher::publish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publishing {

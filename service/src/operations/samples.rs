@@ -10,15 +10,12 @@ use std::time::Duration;
 use super::{OperationError, Operations, checked_name};
 use crate::bus::TryPublishError;
 use crate::bus::message::DataMessage;
-use crate::listener::batch::MAX_BATCH_BYTES;
+use crate::listener::batch::message_line_count;
 use crate::listener::connection::MAX_LINE_BYTES;
 use crate::reject::RejectReason;
 use crate::repository::metric::Metric;
 use crate::sample::{Sample, SampleLimits, dated, parse_line};
 
-/// Lines in one message; the original's listener never put more. Of long lines there are fewer, as of the listener's
-/// (`MAX_BATCH_BYTES`): the data queue is bounded in messages.
-pub const MAX_LINES_PER_MESSAGE: usize = 200;
 /// How long a request waits altogether for room on the bus.
 pub const MAX_BUS_WAIT: Duration = Duration::from_secs(5);
 /// How often room is looked for.
@@ -181,17 +178,6 @@ fn parse_bounded(
         return Err(RejectReason::LineTooLong);
     }
     parse_line(line, now_unix_seconds, &limits)
-}
-
-/// How many of these lines go into one message: at least one, if there is one.
-fn message_line_count(lines: &[Vec<u8>]) -> usize {
-    let mut bytes = 0;
-    let has_room = |line: &&Vec<u8>| {
-        let has_room = bytes < MAX_BATCH_BYTES;
-        bytes += line.len();
-        has_room
-    };
-    lines.iter().take(MAX_LINES_PER_MESSAGE).take_while(has_room).count()
 }
 
 impl GoodLine {
