@@ -6,10 +6,11 @@
 //! Models of the other series grow for as long as anybody has watched them, those of a flat one to a size. With few of the
 //! former all models together grow by a few hundredths in an hour: what grows beyond that, the engine does wrong.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ const POLL_INTERVAL_S: i64 = 300;
 /// Metrics begin so far apart, within a day: a prime number, so that no two of 86,400 begin at the same second.
 const BEGINS_APART_S: i64 = 7_919;
 const DAY_S: i64 = 86_400;
+/// An engine that takes no line for so long has stopped taking lines.
+const WRITE_LIMIT: Duration = Duration::from_secs(600);
 /// Lines written at once.
 const LINES_PER_WRITE: usize = 100;
 /// Places of two metrics of one series lie so far apart.
@@ -48,6 +51,28 @@ pub(crate) struct Load {
     lively: [Vec<Record>; LIVELY.len()],
     rounds: usize,
     first_timestamp: i64,
+}
+
+/// How samples were sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    samples: u32,
+    took: Duration,
+    /// The longest that one was written behind its time.
+    latest: Duration,
+}
+
+impl Display for Pace {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { samples, took, latest } = self;
+        let rate = f64::from(*samples) / took.as_secs_f64();
+        writeln!(
+            formatter,
+            "sent {rate:.1} samples a second for {:.0} s, at most {:.0} ms late",
+            took.as_secs_f64(),
+            latest.as_secs_f64() * 1e3
+        )
+    }
 }
 
 impl Load {
@@ -133,30 +158,38 @@ impl Load {
 
     /// Sends the first `history` samples of each metric as fast as they are taken.
     pub(crate) fn feed_history(&self, address: SocketAddr, history: usize) -> io::Result<()> {
-        let mut stream = TcpStream::connect(address)?;
-        self.send(0..history, |lines, _| stream.write_all(lines.as_bytes()))
+        let mut stream = connect(address)?;
+        self.send(0..history, |lines, _| write(&mut stream, lines))
     }
 
-    /// Sends these samples of each metric at this rate, one of each metric by turns.
+    /// Sends these samples of each metric at this rate, one of each metric by turns, until `stop` is raised; tells how well the
+    /// rate was kept.
     pub(crate) fn feed(
         &self,
         address: SocketAddr,
         rounds: Range<usize>,
         rate: u32,
-        probes: &Probes,
-    ) -> io::Result<()> {
-        let mut stream = TcpStream::connect(address)?;
+        (probes, stop): (&Probes, &AtomicBool),
+    ) -> io::Result<Pace> {
+        let mut stream = connect(address)?;
         let started = Instant::now();
         let mut sent = 0_u32;
+        let mut latest = Duration::ZERO;
         self.send(rounds, |lines, samples| {
-            let due = Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
-            thread::sleep(due.saturating_sub(started.elapsed()));
+            let due = started + Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the run ended before all samples were sent"));
+            }
             for (metric, timestamp) in samples {
-                probes.sent(&self.names[*metric], *timestamp);
+                probes.sent(&self.names[*metric], *timestamp, due);
                 sent += 1;
             }
-            stream.write_all(lines.as_bytes())
-        })
+            write(&mut stream, lines)?;
+            latest = latest.max(due.elapsed());
+            Ok(())
+        })?;
+        Ok(Pace { samples: sent, took: started.elapsed(), latest })
     }
 
     /// Hands out the lines of these rounds, some at once, and which metric's sample of which time each is.
@@ -181,6 +214,22 @@ impl Load {
         }
         Ok(())
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_write_timeout(Some(WRITE_LIMIT))?;
+    Ok(stream)
+}
+
+fn write(stream: &mut TcpStream, lines: &str) -> io::Result<()> {
+    stream.write_all(lines.as_bytes()).map_err(|error| {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return error;
+        }
+        let limit_s = WRITE_LIMIT.as_secs();
+        io::Error::other(format!("the engine took no line for {limit_s} s; see its log, serve.log"))
+    })
 }
 
 fn is_lively(metric: usize) -> bool {

@@ -8,10 +8,11 @@
 //! `soak --draw DIR` only draws the picture of such a run again.
 //!
 //! Every ten seconds a line is added to `DIR/soak.csv`: memory, processor time, queues, models in memory, swaps, and how long
-//! the samples of one metric in a hundred took from being written to the socket until their scores came back as live
-//! results. At the end every row of every metric is read and held against the sample that was sent, the scores of some
-//! metrics of each kind are compared with those of models that have nothing else to do, and `DIR/soak.svg` is drawn. The exit
-//! code is 1 if anything was lost, doubled, wrong, not scored or inexact.
+//! the samples of one metric in a hundred took from when they were due until their scores came back as live results. At the
+//! end every row of every metric is read and held against the sample that was sent, the scores of some metrics of each kind
+//! are compared with those of models that have nothing else to do, and `DIR/soak.svg` is drawn. The exit code is 1 if anything
+//! was lost, doubled, wrong, not scored, inexact or counted as refused, if not all could be sent, or if results did not come
+//! (of an engine that is killed they may not).
 //!
 //! The baseline is the run's own beginning: what counts is how the last quarter of the time differs from the second. The first
 //! is the run-up, in which memory fills.
@@ -28,6 +29,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,7 @@ use clap::Parser;
 use htm_tests::program::Server;
 use htm_tests::waiting::wait_until;
 
-use self::load::Load;
+use self::load::{Load, Pace};
 use self::moment::{Moment, Watch};
 use self::options::Options;
 use self::probe::Probes;
@@ -69,7 +71,7 @@ fn main() -> io::Result<ExitCode> {
     let probes = Arc::new(Probes::new());
     let mut watch = Watch::new(out, &server, Arc::clone(&probes))?;
     let mut moments = Vec::new();
-    let mut recovery = None;
+    let (mut recovery, mut unsent) = (None, None);
     let lives = options.rounds_of_lives();
     for (life, rounds) in lives.iter().enumerate() {
         if life > 0 {
@@ -83,17 +85,30 @@ fn main() -> io::Result<ExitCode> {
         }
         probes.listen(server.announced("live results: newline-delimited JSON on TCP "))?;
         let drain_limit = if life + 1 == lives.len() { DRAIN_LIMIT } else { Duration::ZERO };
-        let feed = || load.feed(server.address(), rounds.clone(), options.rate, &probes);
+        let stop = AtomicBool::new(false);
+        let feed = || load.feed(server.address(), rounds.clone(), options.rate, (&probes, &stop));
         let expected = rounds.end * options.metrics;
-        soak(&server, feed, (expected, drain_limit), &mut watch, &mut moments)?;
+        match soak(&server, (feed, &stop), (expected, drain_limit), &mut watch, &mut moments)? {
+            Ok(pace) => write!(io::stdout(), "{pace}")?,
+            Err(error) => {
+                writeln!(io::stdout(), "not all samples could be sent: {error}")?;
+                unsent = Some(error);
+                break;
+            }
+        }
     }
+    let unpublished = probes.unpublished();
+    write!(io::stdout(), "{}{unpublished}", Trends::of(&moments))?;
     let lost = verdict::lost(&server.repository(), &load)?;
-    write!(io::stdout(), "{}{lost}", Trends::of(&moments))?;
+    write!(io::stdout(), "{lost}")?;
     if let Some(recovery) = recovery {
         write!(io::stdout(), "{}", recovery.text(&moments))?;
     }
     picture::draw(out, &moments)?;
-    Ok(if lost.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // What a killed process had not told its readers yet, nobody tells them.
+    let are_published = lives.len() > 1 || unpublished.is_none();
+    let is_good = lost.is_none() && unsent.is_none() && are_published;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn start(options: &Options) -> io::Result<Server> {
@@ -125,16 +140,18 @@ fn build_history(server: &Server, load: &Load, history: usize) -> io::Result<()>
     Ok(())
 }
 
-/// Feeds, looking on; returns once `expected` rows are stored and all are scored, or when that takes longer than `drain_limit`.
+/// Feeds, looking on; returns once `expected` rows are stored and all are scored, or when that takes longer than `drain_limit`,
+/// and how the feeding went. The feeder is told to `stop` where nobody looks any more.
 fn soak(
     server: &Server,
-    feed: impl FnOnce() -> io::Result<()> + Send,
+    (feed, stop): (impl FnOnce() -> io::Result<Pace> + Send, &AtomicBool),
     (expected, drain_limit): (usize, Duration),
     watch: &mut Watch,
     moments: &mut Vec<Moment>,
-) -> io::Result<()> {
+) -> io::Result<io::Result<Pace>> {
     thread::scope(|scope| {
         let feeding = scope.spawn(feed);
+        let _raised = RaisedAtEnd(stop);
         let (mut due, mut fed_at) = (watch.elapsed(), None);
         loop {
             due += BETWEEN_MOMENTS;
@@ -146,11 +163,30 @@ fn soak(
             moments.push(moment);
             if feeding.is_finished() {
                 let fed_at = *fed_at.get_or_insert_with(Instant::now);
-                if is_done || fed_at.elapsed() >= drain_limit {
+                if is_done {
+                    break;
+                }
+                if fed_at.elapsed() >= drain_limit {
+                    if !drain_limit.is_zero() {
+                        let limit_s = drain_limit.as_secs();
+                        writeln!(
+                            io::stdout(),
+                            "{limit_s} s after the last sample some are still not scored"
+                        )?;
+                    }
                     break;
                 }
             }
         }
-        feeding.join().map_err(|_| io::Error::other("the feeder panicked"))?
+        feeding.join().map_err(|_| io::Error::other("the feeder panicked"))
     })
+}
+
+/// A signal that is raised however its place is left, by an error or a panic too.
+struct RaisedAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaisedAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

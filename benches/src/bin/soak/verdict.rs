@@ -21,6 +21,8 @@ pub(crate) struct Lost {
     compared_metrics: usize,
     compared: usize,
     inexact: usize,
+    /// What the engine counted as refused, of samples that are all good.
+    refused: u64,
 }
 
 /// Reads every row of every metric, and compares the scores of some.
@@ -32,7 +34,13 @@ pub(crate) fn lost(repository: &dyn Repository, load: &Load) -> io::Result<Lost>
         compared_metrics: metrics.len(),
         compared: load.rounds() * metrics.len(),
         inexact: metrics.iter().map(|metric| inexact_rows(repository, load, *metric)).sum(),
+        refused: refused(repository)?,
     })
+}
+
+fn refused(repository: &dyn Repository) -> io::Result<u64> {
+    let entries = repository.rejects().map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(entries.iter().map(|entry| entry.count).sum())
 }
 
 fn inexact_rows(repository: &dyn Repository, load: &Load, metric: usize) -> usize {
@@ -44,17 +52,17 @@ fn inexact_rows(repository: &dyn Repository, load: &Load, metric: usize) -> usiz
 
 impl Lost {
     pub(crate) fn is_none(&self) -> bool {
-        self.rows == Inventory::default() && self.inexact == 0
+        self.rows == Inventory::default() && self.inexact == 0 && self.refused == 0
     }
 }
 
 impl Display for Lost {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Self { sent, rows, compared_metrics, compared, inexact } = self;
+        let Self { sent, rows, compared_metrics, compared, inexact, refused } = self;
         let Inventory { not_stored, doubled, wrong, not_scored } = rows;
         writeln!(
             formatter,
-            "sent {sent}; not stored {not_stored}, doubled {doubled}, wrong {wrong}, not scored {not_scored}"
+            "sent {sent}; not stored {not_stored}, doubled {doubled}, wrong {wrong}, not scored {not_scored}, refused {refused}"
         )?;
         writeln!(
             formatter,
