@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::load::Load;
 use crate::private_mariadb::runtime;
-use crate::stored::rows;
+use crate::published::Published;
 use crate::waiting::wait_for;
 
 const QUEUE: &str = "audit";
@@ -24,10 +24,6 @@ const QUEUE: &str = "audit";
 pub struct Audit {
     settings: RabbitSettings,
 }
-
-/// Raw and anomaly score of each row of a metric, as bits, from row 1 on and without a gap: a row that comes for the first time
-/// is the one after all that came before.
-type Published = BTreeMap<String, Vec<(u64, u64)>>;
 
 impl Audit {
     /// From now on every result is kept for it.
@@ -46,7 +42,7 @@ impl Audit {
     /// If not.
     #[track_caller]
     pub fn check(&self, load: &Load, repository: &dyn Repository) {
-        let (mut published, mut defined) = (Published::new(), BTreeMap::<String, usize>::new());
+        let (mut published, mut defined) = (Published::default(), BTreeMap::<String, usize>::new());
         wait_for("every row among the results", || {
             for (is_command, body) in runtime().block_on(receive(&self.settings)) {
                 if is_command {
@@ -54,40 +50,14 @@ impl Audit {
                     let name = body["modelInfo"]["metricName"].as_str().expect("a name");
                     *defined.entry(name.to_owned()).or_default() += 1;
                 } else {
-                    note(&mut published, &body);
+                    published.note(&body);
                 }
             }
-            let is_complete =
-                |name: &String| published.get(name).is_some_and(|rows| rows.len() == load.rows());
-            load.names().iter().all(is_complete).then_some(())
+            published.is_complete(load).then_some(())
         });
+        published.check(load, repository);
         for name in load.names() {
-            let bits = |score: Option<f64>| score.expect("scored").to_bits();
-            let stored: Vec<_> = rows(repository, name)
-                .iter()
-                .map(|row| (bits(row.raw_anomaly_score), bits(row.anomaly_score)))
-                .collect();
-            assert_eq!(published[name], stored, "{name}");
             assert!(defined.get(name).is_some_and(|count| *count > 0), "{name} was announced");
-        }
-    }
-}
-
-/// Published again after a crash or not: the scores of a row never differ, and no row comes before the one before it.
-#[track_caller]
-fn note(published: &mut Published, body: &Value) {
-    let name = body["metric"]["name"].as_str().expect("a name");
-    let rows = published.entry(name.to_owned()).or_default();
-    for row in body["results"].as_array().expect("rows") {
-        let bits = |key: &str| row[key].as_f64().expect("a number").to_bits();
-        let scores = (bits("rawAnomaly"), bits("anomaly"));
-        let row_id = row["rowid"].as_u64().and_then(|id| usize::try_from(id).ok()).expect("a row id");
-        let at = row_id.checked_sub(1).expect("row ids begin with 1");
-        if let Some(earlier) = rows.get(at) {
-            assert_eq!(*earlier, scores, "{name}: row {row_id} came with other scores before");
-        } else {
-            assert_eq!(at, rows.len(), "{name}: row {row_id} came before row {}", rows.len() + 1);
-            rows.push(scores);
         }
     }
 }
@@ -136,31 +106,4 @@ async fn receive(settings: &RabbitSettings) -> Vec<(bool, Value)> {
     }
     connection.close(200, "".into()).await.expect("closed");
     messages
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn noted(row_ids: &[i64]) -> usize {
-        let mut published = Published::new();
-        for row_id in row_ids {
-            let row = json!({"rowid": row_id, "rawAnomaly": 0.5, "anomaly": 0.25});
-            note(&mut published, &json!({"metric": {"name": "cpu"}, "results": [row]}));
-        }
-        published["cpu"].len()
-    }
-
-    #[test]
-    fn rows_may_come_again_in_any_place() {
-        assert_eq!(noted(&[1, 2, 3, 2, 3, 4, 1, 5]), 5);
-    }
-
-    #[test]
-    #[should_panic(expected = "row 3 came before row 2")]
-    fn a_row_that_skips_ahead_is_found() {
-        noted(&[1, 3, 2, 3]);
-    }
 }

@@ -33,6 +33,7 @@ pub mod private_rabbitmq;
 pub mod process_signal;
 #[cfg(feature = "engine")]
 pub mod program;
+pub mod published;
 pub mod python;
 pub mod recording;
 #[cfg(feature = "engine")]
@@ -40,6 +41,7 @@ pub mod refusing_files;
 #[cfg(feature = "engine")]
 pub mod repository_conformance;
 #[cfg(feature = "engine")]
+pub mod results_reader;
 pub mod running_engine;
 pub mod seeded_random;
 pub mod sender;

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use super::{Phase, progress};
 use crate::load::Load;
 use crate::program::Server;
+use crate::results_reader::ResultsReader;
 use crate::seeded_random::SeededRandom;
 use crate::small_disk::SmallDisk;
 
@@ -23,6 +24,8 @@ const LONGEST_PAUSE_MS: usize = 1_500;
 const FARTHEST_LEAP_S: usize = 86_400;
 /// Rows between two saved models: few, so that faults meet models being saved.
 const CHECKPOINT_ROWS: &str = "25";
+/// What stands before the address of live results.
+const RESULTS: &str = "live results: newline-delimited JSON on TCP ";
 
 /// Runs a phase of one of [`Fault::EMBEDDED`]; it ends early when something is lost.
 ///
@@ -30,7 +33,8 @@ const CHECKPOINT_ROWS: &str = "25";
 /// Why this machine does not let itself be treated so.
 ///
 /// # Panics
-/// If the engine does not start, does not end, or stops taking samples.
+/// If the engine does not start, does not end, or stops taking samples, or if one that lived through all faults did not publish
+/// a row as it is stored.
 pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
     let place = Place::new(fault)?;
     let load = phase.load();
@@ -38,6 +42,8 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
     let mut tally = Tally::new(fault);
     let mut server = place.start();
     load.monitor(&server.repository());
+    // A killed engine takes along what it had not told its readers.
+    let reader = (fault != Fault::KillEngine).then(|| ResultsReader::start(server.announced(RESULTS)));
     for round in 1..=phase.injections {
         let sent = round * phase.rows_between;
         let target = (sent, server.address());
@@ -57,6 +63,9 @@ pub fn run(fault: Fault, phase: &Phase) -> Result<Tally, String> {
         }
     }
     finish(&server, &load, &mut tally);
+    if let Some(reader) = reader {
+        reader.check(&load, &server.repository());
+    }
     Ok(tally)
 }
 
@@ -100,7 +109,7 @@ impl Place {
     }
 
     fn start(&self) -> Server {
-        let arguments = ["--checkpoint-rows", CHECKPOINT_ROWS];
+        let arguments = ["--checkpoint-rows", CHECKPOINT_ROWS, "--results", "127.0.0.1:0"];
         Server::start_changed(self.folder.path(), arguments, |command| {
             if let Some(leap) = &self.leap {
                 command.env("LD_PRELOAD", fake_time()).env("FAKETIME_TIMESTAMP_FILE", leap);
