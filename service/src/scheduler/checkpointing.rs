@@ -58,7 +58,7 @@ impl CheckpointRound {
         unsaved_rows > 0 && self.wanted.contains(id)
     }
 
-    /// The model is no more.
+    /// The model is no more, or its life ends.
     pub(super) fn give_up(&mut self, id: &ModelId) {
         self.wanted.remove(id);
     }
@@ -409,7 +409,8 @@ impl Scheduler {
             .records
             .iter()
             .filter(|(id, record)| {
-                self.residency.get(id).map_or(record.stepped, Slot::position) > record.saved
+                let stepped = self.residency.get(id).map_or(record.stepped, Slot::position);
+                record.ending.is_none() && stepped > record.saved
             })
             .map(|(id, _)| id.clone())
             .collect();

@@ -16,6 +16,7 @@ use htm_core::ids::{ModelId, RowId};
 use super::Scheduler;
 use super::hungry::Lane;
 use super::outcome::Failure;
+use super::record::Record;
 use super::runner::is_committed;
 use crate::monitoring;
 use crate::repository::RepositoryError;
@@ -30,6 +31,15 @@ pub(super) enum Ending {
 }
 
 impl Scheduler {
+    /// Keeps no model and saves none: this life is over once its scores are committed. Nobody waits for its checkpoint.
+    pub(super) fn await_last_scores(&mut self, id: ModelId, record: Box<Record>) {
+        if let Some(round) = &mut self.round {
+            round.give_up(&id);
+        }
+        self.records.insert(id.clone(), record);
+        self.ending.insert(id);
+    }
+
     /// Ends the life of every such model whose scores are committed.
     pub(super) fn end_lives(&mut self) -> Result<(), RepositoryError> {
         let waiting: Vec<ModelId> = self.ending.iter().cloned().collect();

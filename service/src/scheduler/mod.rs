@@ -448,10 +448,7 @@ impl Scheduler {
                     self.records.insert(id.clone(), record);
                     self.hungry.push_front(id, Lane::Fresh);
                 }
-                Outcome::Ending { record } => {
-                    self.records.insert(id.clone(), record);
-                    self.ending.insert(id);
-                }
+                Outcome::Ending { record } => self.await_last_scores(id, record),
                 Outcome::Idle { is_gone } => {
                     self.forget(&id);
                     is_postponed |= is_gone && self.remove_model(&id);
@@ -503,9 +500,7 @@ impl Scheduler {
             return;
         }
         if record.ending.is_some() {
-            // Not kept and not saved: this life is over once its scores are committed.
-            self.records.insert(id.clone(), record);
-            self.ending.insert(id);
+            self.await_last_scores(id, record);
             return;
         }
         let unsaved_rows = slot.position().0 - record.saved.0;
