@@ -22,7 +22,6 @@ use htm_tests::stored::{metric, rows, status, wait_for_rows, wait_for_scores};
 use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::{wait_for, wait_until};
 use htmengine::best_predictions::BestPredictions;
-use htmengine::clock::SystemClock;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
@@ -294,7 +293,8 @@ fn rows_before_a_refused_one_are_scored_however_they_come() {
     samples.extend([record(GOOD + 1, 101.0), record(GOOD + 2, 50.0)]);
     let params = spec.complete_params().expect("supported").expect("given");
     for batching in [Batching::Together, Batching::Committed, Batching::Uncommitted] {
-        let turns = TurnByTurn::new(Arc::new(SystemClock::new()));
+        // A share that has no time to run out of takes all rows in one turn.
+        let turns = TurnByTurn::new(Arc::new(HandClock::default()));
         monitor(turns.repository(), &spec);
         let mut scheduler = turns.scheduler();
         let mut turn = || {
