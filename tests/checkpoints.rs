@@ -11,7 +11,7 @@ use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::hand_clock::HandClock;
 use htm_tests::refusing_files::RefusingFiles;
-use htm_tests::stored::{scored_count, status};
+use htm_tests::stored::{metric, scored_count, status};
 use htm_tests::turn_by_turn::TurnByTurn;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, RandomBytes};
@@ -177,6 +177,26 @@ fn a_model_whose_file_cannot_be_read_keeps_no_checkpoint_waiting() {
     assert_eq!(stage.checkpoint(&mut scheduler).failed, 1, "it is tried whenever that is asked for");
     stage.files.refuse_nothing();
     stage.turn_until(&mut scheduler, "it goes on", || scored(&bad[0]) == 2);
+}
+
+/// They were looked for once, at the start, whatever came of it.
+#[test]
+fn files_of_models_without_a_metric_are_looked_for_until_their_folder_can_be_read() {
+    let stage = Stage::new();
+    let (gone, kept) = (stage.add_models(0x00, 1), stage.add_models(0xff, 1));
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 2);
+    drop(scheduler);
+    let uid = metric(stage.turns.repository(), &gone[0]).expect("stored").uid;
+    monitoring::in_transaction(stage.turns.repository(), |tx| monitoring::unmonitor(tx, &uid))
+        .expect("unmonitored");
+    stage.files.refuse_reading(|path| path.ends_with("models").then_some(io::ErrorKind::PermissionDenied));
+    let mut scheduler = stage.turns.scheduler();
+    stage.turn(&mut scheduler);
+    stage.files.refuse_nothing();
+    stage.turn_until(&mut scheduler, "its file is removed", || !stage.is_saved(&gone));
+    assert!(stage.is_saved(&kept));
 }
 
 /// What lies unchecked in a model's memory shows when it is written; the panic went through the scheduler, and no model was

@@ -18,7 +18,7 @@ pub struct RefusingFiles {
 }
 
 impl RefusingFiles {
-    /// Files are not read for which `why` has a reason.
+    /// Files are not read, and folders not listed, for which `why` has a reason.
     pub fn refuse_reading(&self, why: impl Fn(&Path) -> Option<io::ErrorKind> + Send + Sync + 'static) {
         *lock(&self.reading) = Some(Box::new(why));
     }
@@ -75,6 +75,7 @@ impl FileSystem for RefusingFiles {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        check(&self.reading, folder)?;
         DiskFiles.list(folder)
     }
 

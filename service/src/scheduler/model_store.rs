@@ -18,7 +18,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::params::ModelParams;
 
-use crate::file_system::{Caching, FileStamp, FileSystem};
+use crate::file_system::{Caching, FileStamp, FileSystem, MAX_SHARD_NAME_CHARS};
 
 /// Ending of a model file's name.
 const MODEL_SUFFIX: &str = ".model";
@@ -291,5 +291,5 @@ pub fn path_within(id: &ModelId) -> String {
 /// The folder, one of those of models, in which a model's file lies.
 pub(super) fn folder_of(id: &ModelId) -> &str {
     let text = id.as_str();
-    text.get(..2).unwrap_or(text)
+    text.get(..MAX_SHARD_NAME_CHARS).unwrap_or(text)
 }
