@@ -179,6 +179,67 @@ fn a_model_whose_file_cannot_be_read_keeps_no_checkpoint_waiting() {
     stage.turn_until(&mut scheduler, "it goes on", || scored(&bad[0]) == 2);
 }
 
+/// It was opened once more, failed at the same row, and its metric went into error, although its rows were all there.
+#[test]
+fn a_rotten_file_that_can_be_neither_renamed_nor_removed_is_not_opened_again() {
+    let stage = Stage::new();
+    let bad = stage.add_models(0x00, 1);
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 1);
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    stage.files.refuse_reading(|path| {
+        assert!(!is_in(path, "00") || !path.exists(), "rotten");
+        None
+    });
+    stage.add_row(&bad, 2);
+    let mut scheduler = stage.turns.scheduler();
+    let scored = || scored_count(stage.turns.repository(), &bad[0]);
+    stage.turn_until(&mut scheduler, "it is rebuilt from its rows", || scored() == 2);
+    assert_eq!(status(stage.turns.repository(), &bad[0]), Some(MetricStatus::Active));
+    stage.files.refuse_nothing();
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 1);
+    stage.add_row(&bad, 3);
+    stage.files.take_opened();
+    stage.turn_until(&mut stage.turns.scheduler(), "it goes on from its file", || scored() == 3);
+    assert_eq!(stage.files.take_opened(), [stage.turns.model_file(&bad[0])]);
+}
+
+/// Once scores had passed the row at which the file stands, it was taken for the model's own whenever that left memory: a model of
+/// rows that a restored database no longer has.
+#[test]
+fn a_file_of_rows_that_are_gone_is_not_believed_when_others_have_taken_their_place() {
+    let before = Stage::new();
+    let names = before.add_models(0x00, 1);
+    for row in 2..=4 {
+        before.add_row(&names, row);
+    }
+    let mut scheduler = before.turns.scheduler();
+    before.step_all(&mut scheduler);
+    assert_eq!(before.checkpoint(&mut scheduler).saved, 1);
+    // The same ids, as in a backup of the database from before the other rows.
+    let mut stage = Stage::new();
+    assert_eq!(stage.add_models(0x00, 1), names);
+    let file = stage.turns.model_file(&names[0]);
+    std::fs::create_dir_all(file.parent().expect("in a folder")).expect("made");
+    std::fs::copy(before.turns.model_file(&names[0]), &file).expect("copied");
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    // Each leaves memory for the other.
+    stage.turns.options.max_resident_models = 1;
+    let other = stage.add_models(0xff, 1);
+    let mut scheduler = stage.turns.scheduler();
+    let scored = |name: &String| scored_count(stage.turns.repository(), name);
+    for row in 2..=8 {
+        stage.turns.add(&names[0], &[Record { timestamp: row * 300, value: 90.0 }]);
+        stage.add_row(&other, row);
+        let is_done = || scored(&names[0]) == row && scored(&other[0]) == row;
+        stage.turn_until(&mut scheduler, "both are scored", is_done);
+    }
+    let opened = stage.files.take_opened().into_iter().filter(|opened| *opened == file).count();
+    assert_eq!(opened, 1, "to see that it is none of these rows");
+    assert_eq!(stage.turns.figures().quarantined, 1);
+}
+
 /// They were looked for once, at the start, whatever came of it.
 #[test]
 fn files_of_models_without_a_metric_are_looked_for_until_their_folder_can_be_read() {

@@ -1,6 +1,6 @@
 //! Files as a trait, so that model storage can be run against a simulated disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -88,11 +88,11 @@ pub trait FileSystem: Send + Sync {
     /// What the operating system said.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Size of the file at `path`.
+    /// The stamp of the file at `path`.
     ///
     /// # Errors
     /// What the operating system said; `NotFound` if there is none.
-    fn size_bytes(&self, path: &Path) -> io::Result<u64>;
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp>;
 
     /// Whether there is a file at `path`, as far as can be told.
     fn contains(&self, path: &Path) -> bool;
@@ -123,9 +123,12 @@ impl FileStamp {
     /// # Errors
     /// What the operating system said.
     pub fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
+        Ok(Self::from_metadata(&file.metadata()?))
+    }
+
+    fn from_metadata(metadata: &Metadata) -> Self {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(Self { inode: metadata.ino(), size_bytes: metadata.len(), modified })
+        Self { inode: metadata.ino(), size_bytes: metadata.len(), modified }
     }
 }
 
@@ -167,8 +170,8 @@ impl FileSystem for DiskFiles {
         fs::rename(from, to)
     }
 
-    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
-        Ok(fs::metadata(path)?.len())
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        Ok(FileStamp::from_metadata(&fs::metadata(path)?))
     }
 
     fn contains(&self, path: &Path) -> bool {

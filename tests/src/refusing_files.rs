@@ -23,7 +23,7 @@ impl RefusingFiles {
         *lock(&self.reading) = Some(Box::new(why));
     }
 
-    /// Files are not written for which `why` has a reason.
+    /// Files are not written, renamed or removed for which `why` has a reason.
     pub fn refuse_writing(&self, why: impl Fn(&Path) -> Option<io::ErrorKind> + Send + Sync + 'static) {
         *lock(&self.writing) = Some(Box::new(why));
     }
@@ -80,11 +80,12 @@ impl FileSystem for RefusingFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        check(&self.writing, to)?;
         DiskFiles.rename(from, to)
     }
 
-    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
-        DiskFiles.size_bytes(path)
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        DiskFiles.stamp(path)
     }
 
     fn contains(&self, path: &Path) -> bool {
@@ -92,6 +93,7 @@ impl FileSystem for RefusingFiles {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        check(&self.writing, path)?;
         DiskFiles.remove(path)
     }
 
