@@ -52,6 +52,15 @@ pub struct Opened {
     pub stamp: Option<FileStamp>,
 }
 
+/// Where a model's file stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedRow {
+    /// The last row that the saved model has stepped.
+    pub row_id: RowId,
+    generation: String,
+    stamp: FileStamp,
+}
+
 impl ModelStore {
     /// Files under `folder`, in sub-folders of the first two characters of their id, so that no folder grows
     /// beyond what tools can list.
@@ -160,19 +169,35 @@ impl ModelStore {
         saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
     }
 
-    /// The last row that the saved model of this generation has stepped; `None` without a whole file of it.
+    /// The last row that the saved model of this generation has stepped; `None` without a whole file of it. Reads the whole
+    /// file, but not one that is `known` from the call before.
     ///
     /// # Errors
     /// If the file system cannot be read.
-    pub fn saved_row(&self, id: &ModelId, generation: &str) -> io::Result<Option<RowId>> {
-        let (region, _) = match self.files.open(&self.path(id), None, &self.pool, self.caching()) {
+    pub fn saved_row(
+        &self,
+        id: &ModelId,
+        generation: &str,
+        known: Option<SavedRow>,
+    ) -> io::Result<Option<SavedRow>> {
+        if let Some(known) = known
+            && known.generation == generation
+            && self.files.stamp(&self.path(id)).is_ok_and(|stamp| stamp == known.stamp)
+        {
+            return Ok(Some(known));
+        }
+        let (region, stamp) = match self.files.open(&self.path(id), None, &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let header = Header::of(region.bytes()).ok().filter(|header| header.generation == generation);
         let whole = header.filter(|header| header.check_sections(region.bytes()).is_ok());
-        Ok(whole.map(|header| header.last_stepped_row_id))
+        Ok(whole.map(|header| SavedRow {
+            generation: generation.to_owned(),
+            stamp,
+            row_id: header.last_stepped_row_id,
+        }))
     }
 
     /// Every model that has a file.
