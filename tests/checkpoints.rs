@@ -142,6 +142,47 @@ fn a_folder_that_cannot_be_written_to_keeps_no_other_model_from_being_saved() {
     assert_eq!(stage.turns.figures().checkpoint_trouble, None);
 }
 
+/// One that could not be saved was spoken of for ever once it had left memory, and was not spoken of when another was saved that had
+/// failed after it.
+#[test]
+fn trouble_is_shown_while_a_model_in_memory_cannot_be_saved_and_no_longer() {
+    let mut stage = Stage::new();
+    let first = stage.add_models(0x00, 1);
+    stage.turns.options.max_resident_models = 2;
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    stage.files.refuse_writing(|_| Some(io::ErrorKind::PermissionDenied));
+    for _ in 0..3 {
+        assert_eq!(stage.checkpoint(&mut scheduler).failed, 1);
+    }
+    // It fails last, and is tried again first.
+    let second = stage.add_models(0x01, 1);
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).failed, 2);
+    let refusing = |folder: &'static str| {
+        stage
+            .files
+            .refuse_writing(move |path| is_in(path, folder).then_some(io::ErrorKind::PermissionDenied));
+    };
+    let trouble = || stage.turns.figures().checkpoint_trouble;
+    refusing("00");
+    stage.turn_until(&mut scheduler, "the other is saved", || stage.is_saved(&second));
+    assert!(trouble().is_some_and(|reason| reason.contains("/00/")), "{:?}", trouble());
+    refusing("01");
+    stage.turn_until(&mut scheduler, "the first is saved", || stage.is_saved(&first));
+    assert_eq!(trouble(), None);
+    stage.add_row(&second, 2);
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).failed, 1);
+    assert!(trouble().is_some());
+    // Enough for it to leave, and it hears of no row any more.
+    let others = stage.add_models(0xff, 4);
+    stage.step_all(&mut scheduler);
+    let is_scored = || others.iter().all(|name| scored_count(stage.turns.repository(), name) == 1);
+    stage.turn_until(&mut scheduler, "the others are scored", is_scored);
+    stage.turn_until(&mut scheduler, "it has left", || trouble().is_none());
+}
+
 #[test]
 fn models_that_are_too_large_for_a_full_disk_keep_no_small_one_from_being_saved() {
     let stage = Stage::new();
