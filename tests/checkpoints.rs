@@ -11,7 +11,7 @@ use htm_core::encoder::Record;
 use htm_core::params::ValueRange;
 use htm_tests::hand_clock::HandClock;
 use htm_tests::refusing_files::RefusingFiles;
-use htm_tests::stored::{scored_count, status};
+use htm_tests::stored::{metric, scored_count, status};
 use htm_tests::turn_by_turn::TurnByTurn;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, RandomBytes};
@@ -142,6 +142,47 @@ fn a_folder_that_cannot_be_written_to_keeps_no_other_model_from_being_saved() {
     assert_eq!(stage.turns.figures().checkpoint_trouble, None);
 }
 
+/// One that could not be saved was spoken of for ever once it had left memory, and was not spoken of when another was saved that had
+/// failed after it.
+#[test]
+fn trouble_is_shown_while_a_model_in_memory_cannot_be_saved_and_no_longer() {
+    let mut stage = Stage::new();
+    let first = stage.add_models(0x00, 1);
+    stage.turns.options.max_resident_models = 2;
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    stage.files.refuse_writing(|_| Some(io::ErrorKind::PermissionDenied));
+    for _ in 0..3 {
+        assert_eq!(stage.checkpoint(&mut scheduler).failed, 1);
+    }
+    // It fails last, and is tried again first.
+    let second = stage.add_models(0x01, 1);
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).failed, 2);
+    let refusing = |folder: &'static str| {
+        stage
+            .files
+            .refuse_writing(move |path| is_in(path, folder).then_some(io::ErrorKind::PermissionDenied));
+    };
+    let trouble = || stage.turns.figures().checkpoint_trouble;
+    refusing("00");
+    stage.turn_until(&mut scheduler, "the other is saved", || stage.is_saved(&second));
+    assert!(trouble().is_some_and(|reason| reason.contains("/00/")), "{:?}", trouble());
+    refusing("01");
+    stage.turn_until(&mut scheduler, "the first is saved", || stage.is_saved(&first));
+    assert_eq!(trouble(), None);
+    stage.add_row(&second, 2);
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).failed, 1);
+    assert!(trouble().is_some());
+    // Enough for it to leave, and it hears of no row any more.
+    let others = stage.add_models(0xff, 4);
+    stage.step_all(&mut scheduler);
+    let is_scored = || others.iter().all(|name| scored_count(stage.turns.repository(), name) == 1);
+    stage.turn_until(&mut scheduler, "the others are scored", is_scored);
+    stage.turn_until(&mut scheduler, "it has left", || trouble().is_none());
+}
+
 #[test]
 fn models_that_are_too_large_for_a_full_disk_keep_no_small_one_from_being_saved() {
     let stage = Stage::new();
@@ -177,6 +218,87 @@ fn a_model_whose_file_cannot_be_read_keeps_no_checkpoint_waiting() {
     assert_eq!(stage.checkpoint(&mut scheduler).failed, 1, "it is tried whenever that is asked for");
     stage.files.refuse_nothing();
     stage.turn_until(&mut scheduler, "it goes on", || scored(&bad[0]) == 2);
+}
+
+/// It was opened once more, failed at the same row, and its metric went into error, although its rows were all there.
+#[test]
+fn a_rotten_file_that_can_be_neither_renamed_nor_removed_is_not_opened_again() {
+    let stage = Stage::new();
+    let bad = stage.add_models(0x00, 1);
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 1);
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    stage.files.refuse_reading(|path| {
+        assert!(!is_in(path, "00") || !path.exists(), "rotten");
+        None
+    });
+    stage.add_row(&bad, 2);
+    let mut scheduler = stage.turns.scheduler();
+    let scored = || scored_count(stage.turns.repository(), &bad[0]);
+    stage.turn_until(&mut scheduler, "it is rebuilt from its rows", || scored() == 2);
+    assert_eq!(status(stage.turns.repository(), &bad[0]), Some(MetricStatus::Active));
+    stage.files.refuse_nothing();
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 1);
+    stage.add_row(&bad, 3);
+    stage.files.take_opened();
+    stage.turn_until(&mut stage.turns.scheduler(), "it goes on from its file", || scored() == 3);
+    assert_eq!(stage.files.take_opened(), [stage.turns.model_file(&bad[0])]);
+}
+
+/// Once scores had passed the row at which the file stands, it was taken for the model's own whenever that left memory: a model of
+/// rows that a restored database no longer has.
+#[test]
+fn a_file_of_rows_that_are_gone_is_not_believed_when_others_have_taken_their_place() {
+    let before = Stage::new();
+    let names = before.add_models(0x00, 1);
+    for row in 2..=4 {
+        before.add_row(&names, row);
+    }
+    let mut scheduler = before.turns.scheduler();
+    before.step_all(&mut scheduler);
+    assert_eq!(before.checkpoint(&mut scheduler).saved, 1);
+    // The same ids, as in a backup of the database from before the other rows.
+    let mut stage = Stage::new();
+    assert_eq!(stage.add_models(0x00, 1), names);
+    let file = stage.turns.model_file(&names[0]);
+    std::fs::create_dir_all(file.parent().expect("in a folder")).expect("made");
+    std::fs::copy(before.turns.model_file(&names[0]), &file).expect("copied");
+    stage.files.refuse_writing(|path| is_in(path, "00").then_some(io::ErrorKind::PermissionDenied));
+    // Each leaves memory for the other.
+    stage.turns.options.max_resident_models = 1;
+    let other = stage.add_models(0xff, 1);
+    let mut scheduler = stage.turns.scheduler();
+    let scored = |name: &String| scored_count(stage.turns.repository(), name);
+    for row in 2..=8 {
+        stage.turns.add(&names[0], &[Record { timestamp: row * 300, value: 90.0 }]);
+        stage.add_row(&other, row);
+        let is_done = || scored(&names[0]) == row && scored(&other[0]) == row;
+        stage.turn_until(&mut scheduler, "both are scored", is_done);
+    }
+    let opened = stage.files.take_opened().into_iter().filter(|opened| *opened == file).count();
+    assert_eq!(opened, 1, "to see that it is none of these rows");
+    assert_eq!(stage.turns.figures().quarantined, 1);
+}
+
+/// They were looked for once, at the start, whatever came of it.
+#[test]
+fn files_of_models_without_a_metric_are_looked_for_until_their_folder_can_be_read() {
+    let stage = Stage::new();
+    let (gone, kept) = (stage.add_models(0x00, 1), stage.add_models(0xff, 1));
+    let mut scheduler = stage.turns.scheduler();
+    stage.step_all(&mut scheduler);
+    assert_eq!(stage.checkpoint(&mut scheduler).saved, 2);
+    drop(scheduler);
+    let uid = metric(stage.turns.repository(), &gone[0]).expect("stored").uid;
+    monitoring::in_transaction(stage.turns.repository(), |tx| monitoring::unmonitor(tx, &uid))
+        .expect("unmonitored");
+    stage.files.refuse_reading(|path| path.ends_with("models").then_some(io::ErrorKind::PermissionDenied));
+    let mut scheduler = stage.turns.scheduler();
+    stage.turn(&mut scheduler);
+    stage.files.refuse_nothing();
+    stage.turn_until(&mut scheduler, "its file is removed", || !stage.is_saved(&gone));
+    assert!(stage.is_saved(&kept));
 }
 
 /// What lies unchecked in a model's memory shows when it is written; the panic went through the scheduler, and no model was

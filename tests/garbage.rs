@@ -7,18 +7,25 @@ use std::sync::atomic::AtomicBool;
 
 use htm_core::encoder::Record;
 use htm_core::ids::RowId;
+use htm_core::model::workspace::Workspace;
+use htm_core::params::ValueRange;
+use htm_tests::hand_clock::HandClock;
 use htm_tests::lone_run::{assert_scored, padded_range, scores};
 use htm_tests::program::{Server, fail, succeed};
 use htm_tests::recording::series;
+use htm_tests::refusing_files::RefusingFiles;
 use htm_tests::sender::{lines, send};
-use htm_tests::stored::{monitor, monitor_all, rows, wait_for_rows, wait_for_scores};
+use htm_tests::stored::{metric, monitor, monitor_all, rows, wait_for_rows, wait_for_scores};
+use htm_tests::turn_by_turn::TurnByTurn;
 use htmengine::clock::{Clock, SystemClock};
 use htmengine::file_system::DiskFiles;
 use htmengine::garbage::GarbageCollector;
+use htmengine::model_params::ModelStart;
 use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
-use htmengine::repository::metric_data::StoredSample;
+use htmengine::repository::metric_data::{RowUpdate, StoredSample};
 use htmengine::repository::sqlite::{OpenMode, SqliteRepository};
+use htmengine::row_detection::RowDetection;
 use htmengine::scheduler::model_store::ModelStore;
 use serde_json::Value;
 
@@ -142,4 +149,49 @@ fn rows_go_by_age_where_no_model_needs_them() {
     assert_eq!(last, Ok(()));
     let left: Vec<RowId> = rows(&*repository, "many").iter().map(|row| row.row_id).collect();
     assert_eq!(left, [RowId(2_500), RowId(2_501)], "ids are not used again");
+}
+
+/// It was read again for every thousand rows that were deleted, however large; and one that stood beyond all scores, of rows that a
+/// restored database no longer had, was believed, so that the model to be built instead lost its rows.
+#[test]
+fn a_model_file_is_read_once_a_pass_and_believed_only_within_the_scores() {
+    const ROWS: usize = 2_500;
+    let files = Arc::new(RefusingFiles::default());
+    let turns = TurnByTurn::new(Arc::new(HandClock::default())).with_files(Arc::clone(&files) as _);
+    let range = ValueRange { min: 0.0, max: 100.0 };
+    monitor(turns.repository(), "old", Some(range));
+    let samples: Vec<Record> =
+        (1_i64..).take(ROWS).map(|timestamp| Record { timestamp, value: 1.0 }).collect();
+    turns.add("old", &samples);
+    let stored = metric(turns.repository(), "old").expect("stored");
+    let start = ModelStart::from_json(stored.model_params.as_deref().expect("monitored")).expect("reads");
+    // As after many more steps.
+    let last = RowId(i64::try_from(ROWS).expect("small"));
+    let store = turns.model_store();
+    let mut model = store.new_model(&Arc::new(start.params().expect("usable"))).model;
+    model.step(&mut Workspace::new(), last, samples[0]).expect("a usable sample");
+    store.save(&stored.uid, &start.generation, &model).expect("saved");
+    let collector = GarbageCollector {
+        repository: turns.shared_repository(),
+        store,
+        clock: Arc::new(SystemClock::new()),
+        threshold_days: 90,
+    };
+    let go = AtomicBool::new(false);
+    assert_eq!(collector.run_once(&go), Ok(0), "no row is scored");
+    let updates: Vec<RowUpdate> = (1..=last.0)
+        .map(|row| RowUpdate {
+            row_id: RowId(row),
+            raw_anomaly_score: 0.0,
+            anomaly_score: 0.0,
+            display_value: 0,
+            best_predictions: None,
+            detection: RowDetection::default(),
+        })
+        .collect();
+    let completed = turns.repository().transact(&mut |tx| tx.complete_rows(&stored.uid, &updates).map(drop));
+    completed.expect("completed");
+    files.take_opened();
+    assert_eq!(collector.run_once(&go), Ok(ROWS - 1));
+    assert_eq!(files.take_opened().len(), 1);
 }

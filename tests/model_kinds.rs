@@ -22,7 +22,6 @@ use htm_tests::stored::{metric, rows, status, wait_for_rows, wait_for_scores};
 use htm_tests::turn_by_turn::TurnByTurn;
 use htm_tests::waiting::{wait_for, wait_until};
 use htmengine::best_predictions::BestPredictions;
-use htmengine::clock::SystemClock;
 use htmengine::model_params::ModelSpec;
 use htmengine::monitoring::{self, SystemRandom};
 use htmengine::repository::Repository;
@@ -263,6 +262,15 @@ fn a_model_that_no_row_fits_says_which_field_is_missing() {
     running.stop();
 }
 
+/// A model that refuses values above 100.
+fn narrow_spec(name: &str) -> ModelSpec {
+    let mut complete = complete_params(&json!({"temporalImp": "cpp"}));
+    complete["modelConfig"]["modelParams"]["sensorParams"]["encoders"]["b"] = json!({
+        "type": "ScalarEncoder", "fieldname": "load", "minval": 0, "maxval": 100, "n": 400, "w": 21
+    });
+    spec_with(name, &complete)
+}
+
 /// How the rows that a model scores before it refuses one come to be stepped.
 #[derive(Debug, Clone, Copy)]
 enum Batching {
@@ -278,18 +286,15 @@ enum Batching {
 #[test]
 fn rows_before_a_refused_one_are_scored_however_they_come() {
     const GOOD: usize = 5;
-    let mut complete = complete_params(&json!({"temporalImp": "cpp"}));
-    complete["modelConfig"]["modelParams"]["sensorParams"]["encoders"]["b"] = json!({
-        "type": "ScalarEncoder", "fieldname": "load", "minval": 0, "maxval": 100, "n": 400, "w": 21
-    });
-    let spec = spec_with("narrow", &complete);
+    let spec = narrow_spec("narrow");
     let record =
         |row: usize, value: f64| Record { timestamp: i64::try_from(row).expect("small") * 300, value };
     let mut samples: Vec<Record> = (1..=GOOD).map(|row| record(row, 50.0)).collect();
     samples.extend([record(GOOD + 1, 101.0), record(GOOD + 2, 50.0)]);
     let params = spec.complete_params().expect("supported").expect("given");
     for batching in [Batching::Together, Batching::Committed, Batching::Uncommitted] {
-        let turns = TurnByTurn::new(Arc::new(SystemClock::new()));
+        // A share that has no time to run out of takes all rows in one turn.
+        let turns = TurnByTurn::new(Arc::new(HandClock::default()));
         monitor(turns.repository(), &spec);
         let mut scheduler = turns.scheduler();
         let mut turn = || {
@@ -314,6 +319,46 @@ fn rows_before_a_refused_one_are_scored_however_they_come() {
         let rows = rows(turns.repository(), "narrow");
         check_rows(&format!("{batching:?}"), &rows[..GOOD], &samples[..GOOD], params.clone());
         assert!(rows[GOOD..].iter().all(|row| row.raw_anomaly_score.is_none()), "{batching:?}");
+    }
+}
+
+/// A request for a checkpoint was not answered, nor any after it, before the last scores of such a model were committed: never,
+/// where the anomaly role was down.
+#[test]
+fn a_model_that_refused_a_row_keeps_no_checkpoint_waiting() {
+    const TURNS: usize = 20;
+    let record = |row: i64, value: f64| Record { timestamp: row * 300, value };
+    for is_asked_before in [false, true] {
+        let mut turns = TurnByTurn::new(Arc::new(HandClock::default()));
+        // One leaves memory with a row that its file has not.
+        turns.options.max_resident_models = 1;
+        for name in ["narrow", "other"] {
+            monitor(turns.repository(), &narrow_spec(name));
+        }
+        let mut scheduler = turns.scheduler();
+        let mut take_turns = || {
+            for _ in 0..TURNS {
+                scheduler.run_once(Duration::ZERO).expect("nothing is away");
+            }
+        };
+        take_turns();
+        for name in ["narrow", "other"] {
+            turns.add(name, &[record(1, 50.0)]);
+            take_turns();
+            turns.commit_scores();
+        }
+        turns.add("narrow", &[record(2, 50.0), record(3, 101.0)]);
+        if !is_asked_before {
+            take_turns();
+        }
+        let ticket = turns.desk().ask();
+        take_turns();
+        let answer = turns.desk().take_answer(ticket).expect("nothing is to be waited for");
+        assert_eq!((answer.saved, answer.failed), (1, 0), "asked before: {is_asked_before}, {answer:?}");
+        assert!(turns.model_file("other").exists());
+        turns.commit_scores();
+        take_turns();
+        assert_eq!(status(turns.repository(), "narrow"), Some(MetricStatus::Error));
     }
 }
 

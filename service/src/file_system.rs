@@ -1,6 +1,6 @@
 //! Files as a trait, so that model storage can be run against a simulated disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 /// Ending of the name under which a file is written until it is whole.
 const UNFINISHED_SUFFIX: &str = ".new";
+
+/// Most characters in the name of a shard, one of the folders that model files are spread over.
+pub const MAX_SHARD_NAME_CHARS: usize = 2;
 
 /// Files up to this size are read, larger ones mapped: reading copies every byte but never faults, mapping copies only
 /// the pages that a step writes. A page that the disk cannot give ends the process where a file is mapped, so only files are
@@ -72,7 +75,8 @@ pub trait FileSystem: Send + Sync {
         caching: Caching,
     ) -> io::Result<FileStamp>;
 
-    /// Files in the folders in `folder`, in the order of their names; none if there is no such folder.
+    /// Files in the shards in `folder`, its folders with names of [`MAX_SHARD_NAME_CHARS`] at most, in the order of their
+    /// names; none if there is no such folder. A shard that may not be read is left out, and the log says so.
     ///
     /// # Errors
     /// What the operating system said.
@@ -84,11 +88,11 @@ pub trait FileSystem: Send + Sync {
     /// What the operating system said.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Size of the file at `path`.
+    /// The stamp of the file at `path`.
     ///
     /// # Errors
     /// What the operating system said; `NotFound` if there is none.
-    fn size_bytes(&self, path: &Path) -> io::Result<u64>;
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp>;
 
     /// Whether there is a file at `path`, as far as can be told.
     fn contains(&self, path: &Path) -> bool;
@@ -99,11 +103,11 @@ pub trait FileSystem: Send + Sync {
     /// What the operating system said.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes what replacements that never ended left in the folders in `folder`; returns how many there were.
+    /// Removes what replacements that never ended left in the shards in `folder`; returns how many there were.
     /// Nobody else may be replacing files there.
     ///
     /// # Errors
-    /// What the operating system said.
+    /// What the operating system said of the first one that it did not remove; all others are removed.
     fn remove_unfinished(&self, folder: &Path) -> io::Result<usize>;
 
     /// Bytes that can still be written below `folder`.
@@ -119,9 +123,12 @@ impl FileStamp {
     /// # Errors
     /// What the operating system said.
     pub fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
+        Ok(Self::from_metadata(&file.metadata()?))
+    }
+
+    fn from_metadata(metadata: &Metadata) -> Self {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(Self { inode: metadata.ino(), size_bytes: metadata.len(), modified })
+        Self { inode: metadata.ino(), size_bytes: metadata.len(), modified }
     }
 }
 
@@ -156,29 +163,15 @@ impl FileSystem for DiskFiles {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let shards = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
-        };
-        let mut files = Vec::new();
-        for shard in shards {
-            let shard = shard?;
-            if shard.file_type()?.is_dir() {
-                for file in fs::read_dir(shard.path())? {
-                    files.push(file?.path());
-                }
-            }
-        }
-        files.sort_unstable();
-        Ok(files)
+        list_readable(folder, &files_in)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
-    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
-        Ok(fs::metadata(path)?.len())
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        Ok(FileStamp::from_metadata(&fs::metadata(path)?))
     }
 
     fn contains(&self, path: &Path) -> bool {
@@ -193,21 +186,61 @@ impl FileSystem for DiskFiles {
     }
 
     fn remove_unfinished(&self, folder: &Path) -> io::Result<usize> {
-        let mut removed = 0;
+        let (mut removed, mut first_error) = (0, None);
         for file in self.list(folder)? {
             let name = file.file_name().unwrap_or_default();
             if name.as_encoded_bytes().ends_with(UNFINISHED_SUFFIX.as_bytes()) {
-                fs::remove_file(&file)?;
-                removed += 1;
+                match fs::remove_file(&file) {
+                    Ok(()) => removed += 1,
+                    Err(error) => first_error = first_error.or(Some(error)),
+                }
             }
         }
-        Ok(removed)
+        first_error.map_or(Ok(removed), Err)
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         let space = rustix::fs::statvfs(folder)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
+}
+
+fn files_in(shard: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(shard)?.map(|file| Ok(file?.path())).collect()
+}
+
+/// [`FileSystem::list`] with its own `files_in`: root, whom tests mostly run as, is refused nothing. A disk of its own for the
+/// models has a `lost+found` that only root may read.
+fn list_readable(
+    folder: &Path,
+    files_in: &dyn Fn(&Path) -> io::Result<Vec<PathBuf>>,
+) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let (mut files, mut refusing) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().len() > MAX_SHARD_NAME_CHARS || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        match files_in(&entry.path()) {
+            Ok(found) => files.extend(found),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refusing.push(entry.path()),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(first) = refusing.first() {
+        tracing::warn!(
+            "{} folders of models cannot be read, {} among them: permission denied; their files are left out; let the \
+             engine's user read there",
+            refusing.len(),
+            first.display()
+        );
+    }
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// What is to be on the disk.
@@ -464,6 +497,35 @@ mod tests {
         assert_eq!(DiskFiles.remove_unfinished(folder.path()).expect("removed"), 0);
         assert_eq!(read(&path).expect("read"), b"one");
         assert_eq!(DiskFiles.remove_unfinished(&folder.path().join("none")).expect("no folder"), 0);
+    }
+
+    /// Such a folder made the whole listing fail, and with it all that is done by listing.
+    #[test]
+    fn a_folder_that_cannot_be_read_hides_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["ab/one", "cd/two", "lost+found/three", "ef"] {
+            replace(&folder.path().join(name), &[b"one"]).expect("written");
+        }
+        let refusing = |refused: &'static str, kind: io::ErrorKind| {
+            list_readable(folder.path(), &move |shard| {
+                assert!(!shard.ends_with("lost+found"), "it is no folder of models");
+                if shard.ends_with(refused) { Err(kind.into()) } else { files_in(shard) }
+            })
+        };
+        let left = refusing("ab", io::ErrorKind::PermissionDenied).expect("listed");
+        assert_eq!(left, [folder.path().join("cd/two")]);
+        assert_eq!(refusing("none", io::ErrorKind::PermissionDenied).expect("listed").len(), 2);
+        assert!(refusing("ab", io::ErrorKind::Other).is_err(), "a bad disk is told of");
+    }
+
+    #[test]
+    fn an_unfinished_file_that_cannot_be_removed_keeps_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, second) = (folder.path().join("ab/1.new"), folder.path().join("ab/2.new"));
+        fs::create_dir_all(&first).expect("a folder in its place");
+        fs::write(&second, b"tw").expect("written");
+        assert!(DiskFiles.remove_unfinished(folder.path()).is_err());
+        assert!(first.exists() && !second.exists());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Deleting rows by age, as far as nobody needs them to build a model again.
 //!
 //! A model is its file and the rows after the last one that the file has stepped. So of a metric with a model only rows
-//! before that one may go, and none while there is no whole file of the model's present life. The row where the file
+//! before that one may go, and none while there is no whole file of the model's present life, or only one that stands beyond
+//! the scores of a database that was restored to an older state. The row where the file
 //! stands stays: it tells how far scores are committed, without which a file that stands beyond them would be put aside.
 //! Rows of a metric that waits for data stay, its range comes from them; rows of an unmonitored one go by age alone, all but
 //! the newest: without its time, samples that are delivered twice would be stored twice.
@@ -28,7 +29,7 @@ use crate::model_params::ModelStart;
 use crate::repository::metric::{Metric, MetricStatus};
 use crate::repository::metric_data::DataQuery;
 use crate::repository::{Repository, RepositoryError};
-use crate::scheduler::model_store::ModelStore;
+use crate::scheduler::model_store::{ModelStore, SavedRow};
 use crate::stoppable_thread::StoppableThread;
 
 /// Rows deleted in one transaction, as in the original.
@@ -101,12 +102,12 @@ impl GarbageCollector {
         // What is old enough now; rows that come meanwhile belong to the next pass.
         let old = DataQuery { until: Some(before - 1), limit: Some(1), ..DataQuery::default() };
         let Some(newest_old) = self.repository.data(&metric.uid, &old)?.pop() else { return Ok(0) };
-        let mut deleted = 0;
+        let (mut deleted, mut saved) = (0, None);
         while !stop.load(Ordering::Relaxed) {
             // Looked at anew for each part: it may have been monitored anew since. Where that happens after this look,
             // nothing is deleted.
             let Some(metric) = self.repository.metric(&metric.uid)? else { break };
-            let last = self.last_unneeded(&metric).min(newest_old.row_id);
+            let last = self.last_unneeded(&metric, &mut saved)?.min(newest_old.row_id);
             if last.0 < 1 {
                 break;
             }
@@ -119,22 +120,26 @@ impl GarbageCollector {
         Ok(deleted)
     }
 
-    /// The last row that nothing needs; 0 if every row is needed.
-    fn last_unneeded(&self, metric: &Metric) -> RowId {
+    /// The last row that nothing needs; 0 if every row is needed. `saved` is where the model's file was found the last time.
+    fn last_unneeded(&self, metric: &Metric, saved: &mut Option<SavedRow>) -> Result<RowId, RepositoryError> {
         match metric.status {
-            MetricStatus::Unmonitored => RowId(metric.last_rowid.0 - 1),
-            MetricStatus::PendingData => RowId(0),
+            MetricStatus::Unmonitored => Ok(RowId(metric.last_rowid.0 - 1)),
+            MetricStatus::PendingData => Ok(RowId(0)),
             MetricStatus::Active | MetricStatus::CreatePending | MetricStatus::Error => {
-                RowId(self.saved_row(metric).map_or(0, |row| row.0 - 1))
+                *saved = self.saved_row(metric, saved.take());
+                let Some(row) = saved.as_ref().map(|saved| saved.row_id) else { return Ok(RowId(0)) };
+                // A file beyond that is of rows that a restored database no longer has: its model is built from these.
+                let is_own = row <= self.repository.scored_up_to(&metric.uid)?;
+                Ok(RowId(if is_own { row.0 - 1 } else { 0 }))
             }
         }
     }
 
     /// Where the model's file stands.
-    fn saved_row(&self, metric: &Metric) -> Option<RowId> {
+    fn saved_row(&self, metric: &Metric, known: Option<SavedRow>) -> Option<SavedRow> {
         let start = ModelStart::from_json(metric.model_params.as_deref()?).ok()?;
-        match self.store.saved_row(&metric.uid, &start.generation) {
-            Ok(row) => row,
+        match self.store.saved_row(&metric.uid, &start.generation, known) {
+            Ok(saved) => saved,
             Err(error) => {
                 tracing::debug!(metric = %metric.name, "its model file cannot be read, so all rows stay: {error}");
                 None

@@ -18,12 +18,12 @@ pub struct RefusingFiles {
 }
 
 impl RefusingFiles {
-    /// Files are not read for which `why` has a reason.
+    /// Files are not read, and folders not listed, for which `why` has a reason.
     pub fn refuse_reading(&self, why: impl Fn(&Path) -> Option<io::ErrorKind> + Send + Sync + 'static) {
         *lock(&self.reading) = Some(Box::new(why));
     }
 
-    /// Files are not written for which `why` has a reason.
+    /// Files are not written, renamed or removed for which `why` has a reason.
     pub fn refuse_writing(&self, why: impl Fn(&Path) -> Option<io::ErrorKind> + Send + Sync + 'static) {
         *lock(&self.writing) = Some(Box::new(why));
     }
@@ -75,15 +75,17 @@ impl FileSystem for RefusingFiles {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        check(&self.reading, folder)?;
         DiskFiles.list(folder)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        check(&self.writing, to)?;
         DiskFiles.rename(from, to)
     }
 
-    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
-        DiskFiles.size_bytes(path)
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        DiskFiles.stamp(path)
     }
 
     fn contains(&self, path: &Path) -> bool {
@@ -91,6 +93,7 @@ impl FileSystem for RefusingFiles {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        check(&self.writing, path)?;
         DiskFiles.remove(path)
     }
 

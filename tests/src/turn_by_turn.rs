@@ -87,6 +87,16 @@ impl TurnByTurn {
         &*self.repository
     }
 
+    /// The database, to be kept.
+    pub fn shared_repository(&self) -> Arc<dyn Repository> {
+        Arc::clone(&self.repository) as _
+    }
+
+    /// The model files.
+    pub fn model_store(&self) -> ModelStore {
+        ModelStore::new(Arc::clone(&self.files), self.folder.path().join("models"))
+    }
+
     /// A scheduler with one worker and, unless told otherwise, all the memory that it wants, as after a start.
     ///
     /// # Panics
@@ -96,7 +106,7 @@ impl TurnByTurn {
             bus: Arc::clone(&self.bus) as _,
             repository: Arc::clone(&self.repository) as _,
             clock: Arc::clone(&self.clock),
-            store: ModelStore::new(Arc::clone(&self.files), self.folder.path().join("models")),
+            store: self.model_store(),
             workers: Workers::start(1, 0).expect("a thread"),
             desk: Arc::clone(&self.desk),
             figures: Arc::clone(&self.figures),

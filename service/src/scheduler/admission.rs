@@ -233,6 +233,7 @@ impl Scheduler {
             self.figures.dropped += 1;
         }
         self.unsaved.remove(id);
+        self.unsavable.forget(id);
     }
 
     /// While nobody can be admitted, those that are in memory already go on.

@@ -58,7 +58,7 @@ impl CheckpointRound {
         unsaved_rows > 0 && self.wanted.contains(id)
     }
 
-    /// The model is no more.
+    /// The model is no more, or its life ends.
     pub(super) fn give_up(&mut self, id: &ModelId) {
         self.wanted.remove(id);
     }
@@ -128,7 +128,7 @@ impl Scheduler {
 
     /// Why no model can be saved now.
     fn disk_trouble(&self) -> Option<&str> {
-        let reason = || self.figures.checkpoint_trouble.as_deref().unwrap_or("the disk refuses");
+        let reason = || self.unsavable.reason().unwrap_or("the disk refuses");
         self.is_backing_off().then(reason)
     }
 
@@ -364,13 +364,10 @@ impl Scheduler {
             Ok(elapsed) => {
                 self.figures.checkpoints += 1;
                 self.typical.add_checkpoint(elapsed);
-                let is_over = self.back_off.note_success();
-                if is_over {
+                if self.back_off.note_success() {
                     tracing::info!("models can be saved again");
                 }
-                if is_over || self.troubled.as_ref() == Some(id) {
-                    self.end_trouble();
-                }
+                self.unsavable.forget(id);
             }
             Err(error) => {
                 self.figures.failed_checkpoints += 1;
@@ -380,16 +377,9 @@ impl Scheduler {
                 if let Some(repeats) = self.save_warnings.pass(now) {
                     tracing::warn!(model = %id, "{reason}{repeats}");
                 }
-                self.figures.checkpoint_trouble = Some(reason);
-                self.troubled = Some(id.clone());
+                self.unsavable.note(id, reason);
             }
         }
-    }
-
-    /// Nothing is known any more that could not be saved.
-    pub(super) fn end_trouble(&mut self) {
-        self.figures.checkpoint_trouble = None;
-        self.troubled = None;
     }
 
     /// Begins to save every model with unsaved rows, if somebody asks for that. Models that are not in memory come in
@@ -409,7 +399,8 @@ impl Scheduler {
             .records
             .iter()
             .filter(|(id, record)| {
-                self.residency.get(id).map_or(record.stepped, Slot::position) > record.saved
+                let stepped = self.residency.get(id).map_or(record.stepped, Slot::position);
+                record.ending.is_none() && stepped > record.saved
             })
             .map(|(id, _)| id.clone())
             .collect();

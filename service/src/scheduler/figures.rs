@@ -45,6 +45,6 @@ pub struct SchedulerFigures {
     pub backlog_models: usize,
     /// Models that wait to be saved.
     pub settling_models: usize,
-    /// Why the last checkpoint failed, until its model is saved, or any if the disk was to blame.
+    /// Why a model in memory could not be saved, the latest first, until all of them are saved or have left.
     pub checkpoint_trouble: Option<String>,
 }

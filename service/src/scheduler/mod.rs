@@ -42,6 +42,7 @@ mod record;
 mod residency;
 mod resting;
 mod runner;
+mod unsavable;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -68,6 +69,7 @@ use self::rescan::Rescan;
 use self::residency::Residency;
 use self::resting::RestingModels;
 use self::runner::{Job, Runner};
+use self::unsavable::UnsavableModels;
 use self::workers::Workers;
 use crate::bus::message::{ModelHint, ModelOutput, ScoreMessage};
 use crate::bus::{Bus, BusError};
@@ -164,8 +166,8 @@ pub struct Scheduler {
     ending: BTreeSet<ModelId>,
     round: Option<CheckpointRound>,
     back_off: SaveBackOff,
-    /// The model that [`SchedulerFigures::checkpoint_trouble`] is about.
-    troubled: Option<ModelId>,
+    /// Models that [`SchedulerFigures::checkpoint_trouble`] is about.
+    unsavable: UnsavableModels,
     workspaces: Mutex<Vec<Workspace>>,
     figures: SchedulerFigures,
     mean_image_bytes: f64,
@@ -216,7 +218,7 @@ impl Scheduler {
             ending: BTreeSet::new(),
             round: None,
             back_off: SaveBackOff::default(),
-            troubled: None,
+            unsavable: UnsavableModels::default(),
             workspaces: Mutex::new(Vec::new()),
             figures: SchedulerFigures::default(),
             mean_image_bytes: 0.0,
@@ -397,9 +399,7 @@ impl Scheduler {
         self.unsaved.remove(id);
         self.resting.forget(id);
         self.ending.remove(id);
-        if self.troubled.as_ref() == Some(id) {
-            self.end_trouble();
-        }
+        self.unsavable.forget(id);
         if let Some(round) = &mut self.round {
             round.give_up(id);
         }
@@ -448,10 +448,7 @@ impl Scheduler {
                     self.records.insert(id.clone(), record);
                     self.hungry.push_front(id, Lane::Fresh);
                 }
-                Outcome::Ending { record } => {
-                    self.records.insert(id.clone(), record);
-                    self.ending.insert(id);
-                }
+                Outcome::Ending { record } => self.await_last_scores(id, record),
                 Outcome::Idle { is_gone } => {
                     self.forget(&id);
                     is_postponed |= is_gone && self.remove_model(&id);
@@ -503,9 +500,7 @@ impl Scheduler {
             return;
         }
         if record.ending.is_some() {
-            // Not kept and not saved: this life is over once its scores are committed.
-            self.records.insert(id.clone(), record);
-            self.ending.insert(id);
+            self.await_last_scores(id, record);
             return;
         }
         let unsaved_rows = slot.position().0 - record.saved.0;
@@ -564,6 +559,7 @@ impl Scheduler {
             fresh_models: self.hungry.len(Lane::Fresh),
             backlog_models: self.hungry.len(Lane::Backlog),
             settling_models: self.settling.len(),
+            checkpoint_trouble: self.unsavable.reason().map(str::to_owned),
             ..std::mem::take(&mut self.figures)
         };
         let mut shown = self.parts.figures.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,11 +4,12 @@
 //! damaged or foreign is put aside under a name that says so, with the reason in a text beside it (the newest one per
 //! model is kept), reported and counted, and the model starts from the first row.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use htm_core::format::checkpoint::{self, Trust};
 use htm_core::format::header::Header;
@@ -18,7 +19,7 @@ use htm_core::model::Model;
 use htm_core::model::template::Templates;
 use htm_core::params::ModelParams;
 
-use crate::file_system::{Caching, FileStamp, FileSystem};
+use crate::file_system::{Caching, FileStamp, FileSystem, MAX_SHARD_NAME_CHARS};
 
 /// Ending of a model file's name.
 const MODEL_SUFFIX: &str = ".model";
@@ -31,6 +32,10 @@ pub struct ModelStore {
     /// Memory that files are read into.
     pool: Arc<BufferPool>,
     put_aside_count: AtomicU64,
+    /// Files that cannot be used and could be neither renamed nor removed, one a model at most: they are not opened again. The
+    /// next process looks at such a file as at any other, and believes one of rows that a restored database no longer has if
+    /// scores have passed it by then. That takes a model that could not be saved all the while, which is shown.
+    unusable: Mutex<HashMap<ModelId, FileStamp>>,
     /// Page cache that files may count on.
     cache_bytes: u64,
     is_direct: AtomicBool,
@@ -47,6 +52,15 @@ pub struct Opened {
     pub stamp: Option<FileStamp>,
 }
 
+/// Where a model's file stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedRow {
+    /// The last row that the saved model has stepped.
+    pub row_id: RowId,
+    generation: String,
+    stamp: FileStamp,
+}
+
 impl ModelStore {
     /// Files under `folder`, in sub-folders of the first two characters of their id, so that no folder grows
     /// beyond what tools can list.
@@ -57,6 +71,7 @@ impl ModelStore {
             templates: Arc::default(),
             pool: BufferPool::new(),
             put_aside_count: AtomicU64::new(0),
+            unusable: Mutex::default(),
             cache_bytes: u64::MAX,
             is_direct: AtomicBool::new(false),
         }
@@ -120,6 +135,9 @@ impl ModelStore {
         params: &Arc<ModelParams>,
         known: Option<FileStamp>,
     ) -> io::Result<Opened> {
+        if self.is_unusable(id) {
+            return Ok(self.new_model(params));
+        }
         let (region, stamp) = match self.files.open(&self.path(id), known, &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.new_model(params)),
@@ -151,19 +169,35 @@ impl ModelStore {
         saved.map_err(|error| self.save_error(&path, image.size_bytes(), &error))
     }
 
-    /// The last row that the saved model of this generation has stepped; `None` without a whole file of it.
+    /// The last row that the saved model of this generation has stepped; `None` without a whole file of it. Reads the whole
+    /// file, but not one that is `known` from the call before.
     ///
     /// # Errors
     /// If the file system cannot be read.
-    pub fn saved_row(&self, id: &ModelId, generation: &str) -> io::Result<Option<RowId>> {
-        let (region, _) = match self.files.open(&self.path(id), None, &self.pool, self.caching()) {
+    pub fn saved_row(
+        &self,
+        id: &ModelId,
+        generation: &str,
+        known: Option<SavedRow>,
+    ) -> io::Result<Option<SavedRow>> {
+        if let Some(known) = known
+            && known.generation == generation
+            && self.files.stamp(&self.path(id)).is_ok_and(|stamp| stamp == known.stamp)
+        {
+            return Ok(Some(known));
+        }
+        let (region, stamp) = match self.files.open(&self.path(id), None, &self.pool, self.caching()) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let header = Header::of(region.bytes()).ok().filter(|header| header.generation == generation);
         let whole = header.filter(|header| header.check_sections(region.bytes()).is_ok());
-        Ok(whole.map(|header| header.last_stepped_row_id))
+        Ok(whole.map(|header| SavedRow {
+            generation: generation.to_owned(),
+            stamp,
+            row_id: header.last_stepped_row_id,
+        }))
     }
 
     /// Every model that has a file.
@@ -180,8 +214,8 @@ impl ModelStore {
 
     /// Size of the model's file; `None` if there is none, or nobody can tell.
     pub(super) fn file_bytes(&self, id: &ModelId) -> Option<usize> {
-        let size = self.files.size_bytes(&self.path(id)).ok()?;
-        usize::try_from(size).ok()
+        let stamp = self.files.stamp(&self.path(id)).ok()?;
+        usize::try_from(stamp.size_bytes).ok()
     }
 
     /// Whether there is a file of this model.
@@ -197,8 +231,8 @@ impl ModelStore {
         self.files.remove(&self.path(id))
     }
 
-    /// Renames a file that cannot be used, if there is one, and writes the reason beside it. Where that is not
-    /// possible the file stays: the next save replaces it.
+    /// Renames a file that cannot be used, if there is one, and writes the reason beside it. Where that is not possible it is
+    /// removed; where not even that, it stays and is not opened: the next save replaces it.
     pub fn put_aside(&self, id: &ModelId, reason: &str) {
         let path = self.path(id);
         let aside = path.with_extension("model.unusable");
@@ -210,17 +244,49 @@ impl ModelStore {
         );
         match self.files.rename(&path, &aside) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => {
-                tracing::warn!("{} could not be renamed: {error}; it is replaced later", path.display());
-            }
-            Ok(()) => {}
+            Err(error) => self.discard(id, &path, &error),
+            Ok(()) => self.write_reason(&path, reason),
         }
         self.put_aside_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a file out of use that could not be renamed.
+    fn discard(&self, id: &ModelId, path: &Path, not_renamed: &io::Error) {
+        let what = match self.files.remove(path) {
+            Ok(()) => "it was removed instead".to_owned(),
+            Err(error) => {
+                if let Ok(stamp) = self.files.stamp(path) {
+                    self.lock_unusable().insert(id.clone(), stamp);
+                }
+                format!(
+                    "nor removed: {error}; it is not opened again before the model is saved; let the engine's user write there"
+                )
+            }
+        };
+        tracing::warn!("{} could not be renamed: {not_renamed}; {what}", path.display());
+    }
+
+    /// Whether the model's file is still one that could not be taken out of use.
+    fn is_unusable(&self, id: &ModelId) -> bool {
+        let mut unusable = self.lock_unusable();
+        let Some(stamp) = unusable.get(id) else { return false };
+        let is_same = self.files.stamp(&self.path(id)).is_ok_and(|found| found == *stamp);
+        if !is_same {
+            unusable.remove(id);
+        }
+        is_same
+    }
+
+    fn lock_unusable(&self) -> MutexGuard<'_, HashMap<ModelId, FileStamp>> {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_reason(&self, path: &Path, reason: &str) {
         let note =
             format!("{} was put aside: {reason}.\nThe model was rebuilt from its rows.\n", path.display());
         let (beside, note) = (path.with_extension("model.reason.txt"), [note.as_bytes()]);
         if let Err(error) = self.files.replace(&beside, &note, &self.pool, Caching::PageCache) {
-            tracing::warn!("the reason could not be written beside {}: {error}", aside.display());
+            tracing::warn!("the reason could not be written to {}: {error}", beside.display());
         }
     }
 
@@ -291,5 +357,5 @@ pub fn path_within(id: &ModelId) -> String {
 /// The folder, one of those of models, in which a model's file lies.
 pub(super) fn folder_of(id: &ModelId) -> &str {
     let text = id.as_str();
-    text.get(..2).unwrap_or(text)
+    text.get(..MAX_SHARD_NAME_CHARS).unwrap_or(text)
 }

@@ -21,7 +21,7 @@ use super::hungry::Lane;
 use crate::repository::RepositoryError;
 use crate::repository::metric::{Metric, MetricStatus};
 
-/// How often, where changes may come without a word.
+/// How often, where changes may come without a word, and until files without a metric could be looked for.
 pub const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after a look is at least so many times as long as it took.
 const REST_FACTOR: u32 = 20;
@@ -77,7 +77,8 @@ impl Scheduler {
             Ok(()) => {
                 let now = self.parts.clock.monotonic();
                 let rest = now.saturating_sub(started).saturating_mul(REST_FACTOR);
-                self.rescan.due = self.rescan.interval.map(|interval| now + interval.max(rest));
+                let again = (!self.rescan.has_looked_for_files).then_some(RESCAN_INTERVAL);
+                self.rescan.due = self.rescan.interval.or(again).map(|interval| now + interval.max(rest));
                 Ok(())
             }
             Err(error) => {
@@ -102,7 +103,7 @@ impl Scheduler {
             self.dismiss(&id);
             self.hungry.push(id, Lane::Backlog);
         }
-        if !std::mem::replace(&mut self.rescan.has_looked_for_files, true) {
+        if !self.rescan.has_looked_for_files {
             self.find_left_files(&listed);
         }
         let is_quiet = self.parts.bus.scores().depth() == 0;
@@ -126,9 +127,12 @@ impl Scheduler {
         let saved = match self.parts.store.saved_models() {
             Ok(saved) => saved,
             Err(error) => {
-                return self.warn(&format!("files of models without a metric were not looked for: {error}"));
+                return self.warn(&format!(
+                    "files of models without a metric were not looked for: {error}; that is tried again later"
+                ));
             }
         };
+        self.rescan.has_looked_for_files = true;
         let (kept, left): (Vec<ModelId>, Vec<ModelId>) =
             saved.into_iter().partition(|id| listed.contains(id));
         if kept.is_empty() && !left.is_empty() {

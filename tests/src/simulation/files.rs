@@ -183,10 +183,10 @@ impl FileSystem for SimulatedFiles {
         Ok(())
     }
 
-    fn size_bytes(&self, path: &Path) -> io::Result<u64> {
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
         self.caller.touch("file measured");
         let disk = self.lock();
-        Ok(disk.files.get(path).ok_or(io::ErrorKind::NotFound)?.stamp.size_bytes)
+        Ok(disk.files.get(path).ok_or(io::ErrorKind::NotFound)?.stamp)
     }
 
     fn contains(&self, path: &Path) -> bool {
