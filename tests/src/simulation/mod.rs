@@ -20,6 +20,7 @@ mod files;
 mod future;
 mod intake;
 mod lone_model;
+mod lost_scores;
 mod operator;
 mod processes;
 mod queue;
