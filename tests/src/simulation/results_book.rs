@@ -179,15 +179,35 @@ impl ResultsBook {
         }
     }
 
+    /// What is scored and was not published, nor excused.
+    pub(super) fn unpublished(&mut self, tables: &Tables) -> Vec<Violation> {
+        self.excuse_deleted(tables);
+        let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
+        let missing = active.filter_map(|table| {
+            let page = self.pages.get(table.metric.uid.as_str());
+            let page = page.filter(|page| table.announced_generation().as_ref() == Some(&page.generation));
+            let (reached, scored) = (page.map_or(0, |page| page.reached), table.scored_up_to.0);
+            (reached < scored && table.purged_up_to.0 < scored).then(|| {
+                let what = format!("an orderly stop published rows up to {reached} of {scored}");
+                Violation::Results { metric: table.metric.name.clone(), what }
+            })
+        });
+        missing.collect()
+    }
+
     /// What is missing in the end, or other than stored.
     pub(super) fn violations(&mut self, tables: &Tables) -> Vec<Violation> {
+        self.excuse_deleted(tables);
+        let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
+        active.filter_map(|table| self.check(table)).collect()
+    }
+
+    fn excuse_deleted(&mut self, tables: &Tables) {
         for (id, table) in &tables.metrics {
             if let Some(page) = self.pages.get_mut(id.as_str()) {
                 page.excuse(table.purged_up_to.0);
             }
         }
-        let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
-        active.filter_map(|table| self.check(table)).collect()
     }
 
     fn check(&self, table: &MetricTable) -> Option<Violation> {
