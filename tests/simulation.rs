@@ -110,6 +110,7 @@ canaries!(
     metrics_that_nobody_monitors_are_noticed ForgottenPatterns
     lines_lost_before_the_bus_are_noticed LostLine
     lines_lost_in_an_orderly_stop_are_noticed UnkeptLines
+    results_kept_back_in_an_orderly_stop_are_noticed SilentStop
     messages_that_are_never_acknowledged_are_noticed HoardedScores
     other_alert_scores_are_noticed OtherAlertScore
 );

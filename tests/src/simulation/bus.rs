@@ -92,12 +92,14 @@ struct ExchangeState {
     published: Vec<ResultMessage>,
     /// What readers were sent, repetitions included.
     arrived: u64,
+    /// Whether what is published gets lost.
+    is_muted: bool,
 }
 
 impl Exchange {
     fn new(is_local: bool, processes: usize, window_limit: usize) -> Self {
         let windows = (0..processes).map(|_| Window::default()).collect();
-        let state = Mutex::new(ExchangeState { windows, published: Vec::new(), arrived: 0 });
+        let state = Mutex::new(ExchangeState { windows, published: Vec::new(), arrived: 0, is_muted: false });
         Self { is_local, window_limit, state, readers: MemoryFanout::new(READER_MESSAGES) }
     }
 
@@ -112,6 +114,11 @@ impl Exchange {
     /// What was published since the last call.
     pub(super) fn take_published(&self) -> Vec<ResultMessage> {
         std::mem::take(&mut self.lock().published)
+    }
+
+    /// Loses what is published from now on, or no more.
+    pub(super) fn mute(&self, is_muted: bool) {
+        self.lock().is_muted = is_muted;
     }
 
     /// Messages that each reader was sent, if it was there from the beginning.
@@ -192,6 +199,9 @@ impl Fanout<ResultMessage> for ExchangeEnd {
         self.caller.touch("publishes results");
         self.wait_for_room();
         let mut inner = self.exchange.lock();
+        if inner.is_muted {
+            return Ok(());
+        }
         if self.exchange.is_local {
             self.exchange.arrive(&mut inner, Sent { messages: vec![message], repeated: 0 });
         } else {

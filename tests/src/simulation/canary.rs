@@ -24,6 +24,8 @@ pub enum Canary {
     LostLine,
     /// An orderly stop keeps nothing of what could not be stored.
     UnkeptLines,
+    /// An orderly stop commits scores and does not publish them.
+    SilentStop,
     /// Scores are worked off and never acknowledged: an anomaly role that hoards them.
     HoardedScores,
     /// Now and then the alert score is stored as another: an anomaly role that mixes up columns.
@@ -32,7 +34,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EarlyAcknowledgement,
         Self::ForgottenCommit,
         Self::StaleTail,
@@ -43,6 +45,7 @@ impl Canary {
         Self::ForgottenPatterns,
         Self::LostLine,
         Self::UnkeptLines,
+        Self::SilentStop,
         Self::HoardedScores,
         Self::OtherAlertScore,
     ];
@@ -60,6 +63,7 @@ impl Canary {
             Self::ForgottenPatterns => "forgotten-patterns",
             Self::LostLine => "lost-line",
             Self::UnkeptLines => "unkept-lines",
+            Self::SilentStop => "silent-stop",
             Self::HoardedScores => "hoarded-scores",
             Self::OtherAlertScore => "other-alert-score",
         }

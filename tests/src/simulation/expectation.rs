@@ -2,7 +2,7 @@
 //!
 //! A metric's sample is stored if it is newer than all before it. So a message that comes twice adds nothing the second time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use htmengine::bus::message::DataMessage;
 use htmengine::reject::RejectReason;
@@ -57,12 +57,14 @@ impl Expectation {
         Ok(())
     }
 
-    /// Counts of refused lines, where each was delivered once: what a clock did not refuse is stored.
+    /// Counts of refused lines, each delivered once: what a clock did not refuse is stored. Such a sample that was accepted
+    /// twice was refused by the clock once at least, if it is not stored.
     pub(super) fn rejects(&self, tables: &Tables) -> BTreeMap<RejectReason, u64> {
         let mut rejects = self.rejects.clone();
         for (name, samples) in &self.uncertain {
             let stored = tables.by_name(name).map_or(0, |table| table.metric.last_rowid.0);
-            let refused = (samples.len() as u64).saturating_sub(u64::try_from(stored).unwrap_or(0));
+            let times: BTreeSet<i64> = samples.iter().map(|sample| sample.timestamp).collect();
+            let refused = (times.len() as u64).saturating_sub(u64::try_from(stored).unwrap_or(0));
             *rejects.entry(RejectReason::FutureTimestamp).or_default() += refused;
         }
         rejects

@@ -7,9 +7,12 @@
 //! role makes to the outside; there, too, another role may take a turn in between.
 //!
 //! What must hold then is in `verification.rs`: what was sent is accepted where nothing died, accepted is stored once and in
-//! order (`expectation.rs`), also over an orderly stop (`stop.rs`), scored as by a lone model of the plan (`lone_model.rs`),
-//! published in row order at least once (`results_book.rs`), refused is counted, no queue and no memory grows past its limit,
-//! no consumer holds more than its prefetch, and there is an end of work. To see that all this would be noticed, `canary.rs`
+//! order (`expectation.rs`), scored as by a lone model of the plan (`lone_model.rs`),
+//! published in row order at least once (`results_book.rs`), refused is counted where nothing dies, no memory grows past its
+//! limit, and there is an end of work. Without a broker, an orderly stop loses nothing of what was accepted and publishes what it
+//! scored (`stop.rs`). With one, what the broker has not confirmed goes with the process here: the file that the engine
+//! keeps it in (`engine/unpublished.rs`) is not simulated. That queues and prefetch have limits is a property of the simulated
+//! bus, under which the roles have to get on. To see that all this would be noticed, `canary.rs`
 //! has bugs to put around the roles. Alerts and the readers of results over sockets are not among the roles here.
 
 mod bus;
@@ -20,6 +23,7 @@ mod files;
 mod future;
 mod intake;
 mod lone_model;
+mod lost_scores;
 mod operator;
 mod processes;
 mod queue;

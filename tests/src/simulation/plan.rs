@@ -165,10 +165,10 @@ impl Plan {
         self.memory_budget_bytes >= needed
     }
 
-    /// Whether every refused line is counted exactly once: no count is made twice, and none dies with its process.
-    pub(super) fn counts_are_exact(&self) -> bool {
+    /// Whether no refused line is counted twice: none is delivered or written again.
+    pub(super) fn repeats_no_count(&self) -> bool {
         let repeated = [Fault::CommitAnswerLost, Fault::ConnectionLost, Fault::ConfirmationLost];
-        self.calls_per_life.is_none() && repeated.into_iter().all(|fault| self.rates.of(fault) == 0)
+        repeated.into_iter().all(|fault| self.rates.of(fault) == 0)
     }
 }
 

@@ -162,10 +162,10 @@ impl World {
                 self.settle_accepted(self.bus.data.open());
             }
             self.bus.end_life(&self.stage, process);
-            // Of scores that the broker lost while a role had them in hand nothing comes again: what that role had committed
-            // and not published goes with it.
-            let has_lost_scores = lock(&self.results).is_disordered();
-            self.note_results(self.plan.bus == BusKind::Memory || has_lost_scores);
+            self.note_results(self.plan.bus == BusKind::Memory);
+            if self.plan.processes[process].contains(&RoleKind::Anomaly) {
+                lock(&self.results).lose_hands(&lock(&self.tables));
+            }
             lock(&self.callers)[process] = None;
         }
     }

@@ -33,11 +33,25 @@ pub(super) struct SharedQueue<T> {
 }
 
 struct State<T> {
-    ready: VecDeque<T>,
+    ready: VecDeque<Waiting<T>>,
     ends: Vec<End<T>>,
     is_closed: bool,
     /// Everything that was ever accepted, in order, if it is wanted.
     accepted: Option<Vec<T>>,
+}
+
+/// A message that can be delivered.
+struct Waiting<T> {
+    message: T,
+    /// The process that has it in its hands, or had, although its connection was lost.
+    held_by: Option<usize>,
+}
+
+/// A message that the broker lost.
+pub(super) struct Lost<T> {
+    pub(super) message: T,
+    /// Whether it had been delivered to the present life of its consumer.
+    pub(super) was_held: bool,
 }
 
 /// What one process has of it.
@@ -138,7 +152,7 @@ impl<T: Clone + Send> SharedQueue<T> {
             if let Some(accepted) = &mut inner.accepted {
                 accepted.push(message.clone());
             }
-            inner.ready.push_back(message);
+            inner.ready.push_back(Waiting { message, held_by: None });
         }
     }
 
@@ -157,6 +171,9 @@ impl<T: Clone + Send> SharedQueue<T> {
             let arrived = inner.ends[process].window.end(stage);
             Self::accept(&mut inner, arrived.messages);
             inner.give_back(process);
+            for waiting in &mut inner.ready {
+                waiting.held_by.take_if(|by| *by == process);
+            }
         }
         inner.ends[process] = End::default();
     }
@@ -167,8 +184,10 @@ impl<T: Clone + Send> SharedQueue<T> {
     }
 
     /// The broker forgets what is ready.
-    pub(super) fn forget(&self) {
-        self.lock().ready.clear();
+    pub(super) fn forget(&self) -> Vec<Lost<T>> {
+        let lost =
+            |waiting: Waiting<T>| Lost { message: waiting.message, was_held: waiting.held_by.is_some() };
+        self.lock().ready.drain(..).map(lost).collect()
     }
 }
 
@@ -183,7 +202,7 @@ impl<T> State<T> {
         end.lost_up_to = end.last_tag;
         end.owed = None;
         while let Some((_, message)) = end.held.pop_back() {
-            self.ready.push_front(message);
+            self.ready.push_front(Waiting { message, held_by: Some(process) });
         }
     }
 }
@@ -297,7 +316,7 @@ impl<T: Clone + Send> QueueEnd<T> {
         let State { ready, ends, .. } = &mut *inner;
         let end = &mut ends[self.caller.process()];
         let mut deliveries = Vec::with_capacity(count);
-        for message in ready.drain(..count) {
+        for Waiting { message, .. } in ready.drain(..count) {
             end.last_tag += 1;
             end.held.push_back((end.last_tag, message.clone()));
             deliveries.push(Delivery { tag: DeliveryTag(end.last_tag), message });

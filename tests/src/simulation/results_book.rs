@@ -4,18 +4,20 @@
 //! may come before its predecessor did.
 //!
 //! With the bus in the process, whoever reads results is cut off when the process ends, and reads the rows of the database
-//! instead: what is scored there by then need not come any more. A broker that forgets scores has them made again, and then
-//! they come after later ones. Rows that were deleted for their age do not come any more either.
+//! instead: what is scored there by then need not come any more. Rows that were deleted for their age do not come any more
+//! either. What becomes of scores that a broker forgot is in `lost_scores.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use htm_core::ids::ModelId;
 use htmengine::best_predictions::BestPredictions;
-use htmengine::bus::message::{CommandMethod, ResultMessage, ResultRow};
+use htmengine::bus::message::{CommandMethod, ModelOutput, ResultMessage, ResultRow};
 use htmengine::repository::metric::MetricStatus;
 use htmengine::repository::metric_data::MetricRow;
 use htmengine::row_detection::RowDetection;
 
+use super::lost_scores::{LostScores, committed_rows, is_committed};
+use super::queue::Lost;
 use super::tables::{MetricTable, Tables};
 use super::verdict::Violation;
 
@@ -24,7 +26,7 @@ use super::verdict::Violation;
 pub(super) struct ResultsBook {
     pages: BTreeMap<String, Page>,
     row_count: u64,
-    is_disordered: bool,
+    lost: LostScores,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ struct Page {
     reached: i64,
     /// Rows up to this one need not come any more.
     excused: i64,
+    /// Single rows that need not come any more.
+    excused_rows: BTreeSet<i64>,
     rows: BTreeMap<i64, Published>,
 }
 
@@ -108,9 +112,10 @@ impl ResultsBook {
                 let page = self.pages.entry(results.metric.uid.clone()).or_default();
                 let table = ModelId::new(&results.metric.uid).and_then(|id| tables.metrics.get(&id));
                 page.excuse(table.map_or(0, |table| table.purged_up_to.0));
+                let late = self.lost.late_rows(&results.metric.uid, &page.generation);
                 for row in &results.results {
                     self.row_count += 1;
-                    if let Some(what) = page.add(row.rowid, &Published::new(row), self.is_disordered) {
+                    if let Some(what) = page.add(row.rowid, &Published::new(row), late) {
                         return Some(Violation::Results { metric: results.metric.name.clone(), what });
                     }
                 }
@@ -131,20 +136,78 @@ impl ResultsBook {
         }
     }
 
-    /// Scores were forgotten on their way: those that are made again come late.
-    pub(super) fn allow_disorder(&mut self) {
-        self.is_disordered = true;
+    /// The broker forgot these scores.
+    pub(super) fn forget(&mut self, lost: Vec<Lost<ModelOutput>>, tables: &Tables) {
+        for Lost { message, was_held } in lost {
+            if let Some(table) = tables.metrics.get(message.model_id()) {
+                self.lost.expect_late(&message, table);
+            }
+            if was_held {
+                self.lost.take_into_hands(message);
+            } else {
+                self.excuse_committed(&message, tables);
+            }
+        }
     }
 
-    /// Whether that was allowed.
-    pub(super) fn is_disordered(&self) -> bool {
-        self.is_disordered
+    /// The anomaly role has nothing in its hands, and all that it had is published.
+    pub(super) fn empty_hands(&mut self) {
+        drop(self.lost.empty_hands());
+    }
+
+    /// The anomaly role's process is gone, and what it had in its hands with it.
+    pub(super) fn lose_hands(&mut self, tables: &Tables) {
+        for message in self.lost.empty_hands() {
+            self.excuse_committed(&message, tables);
+        }
+    }
+
+    /// Nobody has this message any more: what is committed of it is not published again.
+    fn excuse_committed(&mut self, message: &ModelOutput, tables: &Tables) {
+        let Some(table) = tables.metrics.get(message.model_id()) else { return };
+        if !is_committed(message, table) {
+            return;
+        }
+        let page = self.pages.entry(message.model_id().to_string()).or_default();
+        if let Some(generation) = table.announced_generation()
+            && table.metric.status == MetricStatus::Active
+        {
+            page.begin(&generation, Some(table));
+        }
+        if let ModelOutput::Scores(scores) = message {
+            page.excuse_rows(committed_rows(scores, table));
+        }
+    }
+
+    /// What is scored and was not published, nor excused.
+    pub(super) fn unpublished(&mut self, tables: &Tables) -> Vec<Violation> {
+        self.excuse_deleted(tables);
+        let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
+        let missing = active.filter_map(|table| {
+            let page = self.pages.get(table.metric.uid.as_str());
+            let page = page.filter(|page| table.announced_generation().as_ref() == Some(&page.generation));
+            let (reached, scored) = (page.map_or(0, |page| page.reached), table.scored_up_to.0);
+            (reached < scored && table.purged_up_to.0 < scored).then(|| {
+                let what = format!("an orderly stop published rows up to {reached} of {scored}");
+                Violation::Results { metric: table.metric.name.clone(), what }
+            })
+        });
+        missing.collect()
     }
 
     /// What is missing in the end, or other than stored.
-    pub(super) fn violations(&self, tables: &Tables) -> Vec<Violation> {
+    pub(super) fn violations(&mut self, tables: &Tables) -> Vec<Violation> {
+        self.excuse_deleted(tables);
         let active = tables.metrics.values().filter(|table| table.metric.status == MetricStatus::Active);
         active.filter_map(|table| self.check(table)).collect()
+    }
+
+    fn excuse_deleted(&mut self, tables: &Tables) {
+        for (id, table) in &tables.metrics {
+            if let Some(page) = self.pages.get_mut(id.as_str()) {
+                page.excuse(table.purged_up_to.0);
+            }
+        }
     }
 
     fn check(&self, table: &MetricTable) -> Option<Violation> {
@@ -186,13 +249,20 @@ impl Page {
         }
     }
 
-    fn add(&mut self, row_id: i64, row: &Published, is_disordered: bool) -> Option<String> {
-        if row_id > self.reached + 1 && !is_disordered {
-            return Some(format!("row {row_id} was published before row {}", self.reached + 1));
+    /// Adds a row; rows in `late` may come after it.
+    fn add(&mut self, row_id: i64, row: &Published, late: &BTreeSet<i64>) -> Option<String> {
+        let is_missing = |row: &i64| !self.has(*row) && !late.contains(row);
+        if let Some(missing) = (self.reached + 1..row_id).find(is_missing) {
+            return Some(format!("row {row_id} was published before row {missing}"));
         }
         let is_same = *self.rows.entry(row_id).or_insert_with(|| row.clone()) == *row;
         self.advance();
         (!is_same).then(|| format!("row {row_id} was published twice with different scores"))
+    }
+
+    /// Whether this row has come, or need not come by itself.
+    fn has(&self, row_id: i64) -> bool {
+        self.rows.contains_key(&row_id) || self.excused_rows.contains(&row_id)
     }
 
     /// Rows up to this one need not come.
@@ -201,9 +271,15 @@ impl Page {
         self.advance();
     }
 
+    /// These rows need not come.
+    fn excuse_rows(&mut self, rows: impl Iterator<Item = i64>) {
+        self.excused_rows.extend(rows);
+        self.advance();
+    }
+
     fn advance(&mut self) {
         self.reached = self.reached.max(self.excused);
-        while self.rows.contains_key(&(self.reached + 1)) {
+        while self.has(self.reached + 1) {
             self.reached += 1;
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use htmengine::repository::RepositoryError;
 
+use super::canary::Canary;
 use super::fault::Fault;
 use super::plan::BusKind;
 use super::role::{Role, RoleKind};
@@ -37,6 +38,7 @@ impl World {
         if !has_finished {
             self.finish_anomaly(process);
         }
+        self.check_published(process);
         self.stage.end_life(process);
         self.bury_the_dead();
     }
@@ -92,13 +94,28 @@ impl World {
         self.settle_accepted(0);
     }
 
+    /// Readers in the process are served to the end: what is scored is published. A commit whose answer was lost is the
+    /// exception, since the role ends without having learned of it.
+    fn check_published(&self, process: usize) {
+        let is_whole = self.bus.scores.open() == 0 || self.plan.rates.of(Fault::CommitAnswerLost) == 0;
+        if self.plan.bus != BusKind::Memory || !self.lives(process) || !is_whole {
+            return;
+        }
+        self.note_results(false);
+        for violation in lock(&self.results).unpublished(&lock(&self.tables)) {
+            self.stage.violate(violation);
+        }
+    }
+
     fn finish_anomaly(&self, process: usize) {
         self.bus.scores.close();
+        self.bus.results.mute(self.stage.canary() == Some(Canary::SilentStop));
         let is_local = self.plan.bus == BusKind::Memory;
         self.with(process, RoleKind::Anomaly, |role| match role {
             Role::Anomaly(anomaly) => anomaly.run(|| false, || !is_local, || false, Duration::ZERO),
             Role::Intake(_) | Role::Storer(_) | Role::Scheduler(_) => Ok(()),
         });
+        self.bus.results.mute(false);
     }
 
     /// Does something with a role if it is in this process.

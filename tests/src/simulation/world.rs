@@ -32,6 +32,7 @@ use super::lone_model::TEMPLATES;
 use super::operator::Operator;
 use super::plan::{BusKind, Plan};
 use super::processes::panic_text;
+use super::queue::Confirming;
 use super::random_bytes::SimulatedRandom;
 use super::repository::SimulatedRepository;
 use super::results_book::ResultsBook;
@@ -161,13 +162,12 @@ impl World {
             stage.skew_wall_clock(seconds - i64::try_from(MAX_SKEW_S).expect("a small number"));
         }
         if stage.strikes(Fault::HintsLost) {
-            self.bus.hints.forget();
+            drop(self.bus.hints.forget());
         }
         if stage.strikes(Fault::ScoresLost) {
-            self.bus.scores.forget();
-            // Among them may be some that were committed and not published yet.
-            self.note_results(true);
-            lock(&self.results).allow_disorder();
+            self.note_results(false);
+            let lost = self.bus.scores.forget();
+            lock(&self.results).forget(lost, &lock(&self.tables));
         }
         if stage.below(40) == 0 {
             lock(&self.desk).ask();
@@ -248,6 +248,9 @@ impl World {
             let said = role.run_once()?;
             is_idle = said == "Idle";
             self.stage.note(format_args!("{}: {said}", role.kind().name()));
+            if role.kind() == RoleKind::Anomaly && said != "Postponed" {
+                self.note_empty_hands(self.slots[at].process);
+            }
             self.check_memory();
             Ok(())
         })
@@ -299,6 +302,13 @@ impl World {
         }
         if is_cut_off {
             results.excuse(&tables);
+        }
+    }
+
+    /// Takes note that the anomaly role in this process has published everything that it received.
+    fn note_empty_hands(&self, process: usize) {
+        if self.bus.results.is_settled(process) {
+            lock(&self.results).empty_hands();
         }
     }
 
