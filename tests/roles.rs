@@ -16,6 +16,7 @@ use htm_tests::program::{fail, succeed};
 use htm_tests::sender::connect;
 use htm_tests::stored::scored_count;
 use htm_tests::waiting::wait_until;
+use htmengine::bus::rabbitmq::RabbitSettings;
 use htmengine::engine::MODELS_FOLDER;
 use serde_json::{Value, json};
 
@@ -66,10 +67,10 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
 #[test]
 fn each_role_killed_in_the_middle_of_load_loses_and_doubles_nothing() {
     let (broker, database) = (PrivateRabbitMq::shared(), PrivateMariadb::shared());
-    let broker_settings = broker.fresh_settings();
+    let broker_settings = RabbitSettings { extended_results: true, ..broker.fresh_settings() };
     let installation = Installation::new(&broker_settings, &database.migrated_database());
     let audit = Audit::start(&broker_settings);
-    let load = Load::new(6, 200);
+    let load = Load::long(6, 200);
     let repository = installation.repository();
     load.monitor(&*repository);
     let mut running: Vec<_> = ROLES.map(|role| installation.start(role)).into();
@@ -112,10 +113,10 @@ fn each_role_killed_in_the_middle_of_load_loses_and_doubles_nothing() {
 #[test]
 fn broker_and_database_going_away_in_the_middle_of_load_are_waited_for() {
     let (broker, database) = (PrivateRabbitMq::start(), PrivateMariadb::start_own());
-    let broker_settings = broker.fresh_settings();
+    let broker_settings = RabbitSettings { extended_results: true, ..broker.fresh_settings() };
     let installation = Installation::new(&broker_settings, &database.migrated_database());
     let audit = Audit::start(&broker_settings);
-    let load = Load::new(4, 240);
+    let load = Load::long(4, 240);
     load.monitor(&*installation.repository());
     let running = ROLES.map(|role| installation.start(role));
     for role in &running {

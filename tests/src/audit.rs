@@ -29,14 +29,15 @@ impl Audit {
     /// From now on every result is kept for it.
     ///
     /// # Panics
-    /// If the broker refuses.
+    /// If the broker refuses, or results are published without their detection scores.
     pub fn start(settings: &RabbitSettings) -> Self {
+        assert!(settings.extended_results, "detection scores are looked for, too");
         runtime().block_on(declare(settings));
         Self { settings: settings.clone() }
     }
 
-    /// Whether every row in the database was published, with the scores it has there and, when it first was, in its order,
-    /// and every model announced.
+    /// Whether every row in the database was published, with the time, the value and the scores it has there and, when it
+    /// first was, in its order, and every model announced.
     ///
     /// # Panics
     /// If not.

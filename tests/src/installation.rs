@@ -1,6 +1,6 @@
 //! An installation of role processes over one broker and one database.
 
-use std::fs::{File, read_to_string};
+use std::fs::{self, File, read_to_string};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -33,15 +33,19 @@ impl Installation {
     /// # Panics
     /// If there can be none.
     pub fn new(broker: &RabbitSettings, database: &MysqlSettings) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("htmengine.toml");
+        // What there is no flag for.
+        fs::write(&file, format!("extended_results = {}\n", broker.extended_results)).expect("written");
+        let file = file.display().to_string();
         let vhost = broker.virtual_host.replace('/', "%2f");
         let broker =
             format!("amqp://{}:{}@{}:{}/{vhost}", broker.user, broker.password, broker.host, broker.port);
         let url =
             format!("mysql://{}@{}:{}/{}", database.user, database.host, database.port, database.database);
-        let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("data").display().to_string();
         let settings = ["--data-dir", &data_dir, "--database", &url, "--broker", &broker];
-        let settings = settings.map(str::to_owned).into();
+        let settings = settings.map(str::to_owned).into_iter().chain(["--config".to_owned(), file]).collect();
         Self { folder, database: database.clone(), settings, listener: Mutex::new(None) }
     }
 

@@ -3,38 +3,49 @@
 use std::collections::BTreeMap;
 
 use htmengine::repository::Repository;
+use htmengine::repository::metric_data::MetricRow;
 use serde_json::Value;
 
 use crate::load::Load;
 use crate::stored::rows;
 
-/// Raw and anomaly score of each row of a metric, as bits, from row 1 on and without a gap: a row that comes for the first time
-/// is the one after all that came before.
+/// What a result says of a row: time, value, raw and anomaly score, detection and alert score, as bits.
+type PublishedRow = [u64; 6];
+
+/// Rows of each metric, from row 1 on and without a gap: a row that comes for the first time is the one after all that came
+/// before.
 #[derive(Debug, Default)]
 pub struct Published {
-    metrics: BTreeMap<String, Vec<(u64, u64)>>,
+    metrics: BTreeMap<String, Vec<PublishedRow>>,
 }
 
 impl Published {
-    /// Notes one message. Published again after a crash or not: the scores of a row never differ, and no row comes before the
-    /// one before it.
+    /// Notes one message. Published again after a crash or not: a row never differs, and none comes before the one before it.
     ///
     /// # Panics
-    /// If so, or if it is no message with rows.
+    /// If so, or if it is no message with rows and their detection scores.
     #[track_caller]
     pub fn note(&mut self, body: &Value) {
         let name = body["metric"]["name"].as_str().expect("a name");
         let rows = self.metrics.entry(name.to_owned()).or_default();
         for row in body["results"].as_array().expect("rows") {
-            let bits = |key: &str| row[key].as_f64().expect("a number").to_bits();
-            let scores = (bits("rawAnomaly"), bits("anomaly"));
+            let detection = &row["detection"];
+            let numbers = [
+                &row["ts"],
+                &row["value"],
+                &row["rawAnomaly"],
+                &row["anomaly"],
+                &detection["score"],
+                &detection["alert_score"],
+            ];
+            let noted = numbers.map(|number| number.as_f64().expect("a number").to_bits());
             let row_id = row["rowid"].as_u64().and_then(|id| usize::try_from(id).ok()).expect("a row id");
             let at = row_id.checked_sub(1).expect("row ids begin with 1");
             if let Some(earlier) = rows.get(at) {
-                assert_eq!(*earlier, scores, "{name}: row {row_id} came with other scores before");
+                assert_eq!(*earlier, noted, "{name}: row {row_id} was another before");
             } else {
                 assert_eq!(at, rows.len(), "{name}: row {row_id} came before row {}", rows.len() + 1);
-                rows.push(scores);
+                rows.push(noted);
             }
         }
     }
@@ -45,21 +56,27 @@ impl Published {
         load.names().iter().all(has_all)
     }
 
-    /// Whether all came with the scores that the database has.
+    /// Whether all came as the database has them.
     ///
     /// # Panics
     /// If not.
     #[track_caller]
     pub fn check(&self, load: &Load, repository: &dyn Repository) {
         for name in load.names() {
-            let bits = |score: Option<f64>| score.expect("scored").to_bits();
-            let stored: Vec<_> = rows(repository, name)
-                .iter()
-                .map(|row| (bits(row.raw_anomaly_score), bits(row.anomaly_score)))
-                .collect();
+            let stored: Vec<_> = rows(repository, name).iter().map(expected).collect();
             assert_eq!(self.metrics[name], stored, "{name}");
         }
     }
+}
+
+/// What must have been published of a stored row.
+#[track_caller]
+fn expected(row: &MetricRow) -> PublishedRow {
+    #[expect(clippy::cast_precision_loss, reason = "unix seconds are exact in an f64")]
+    let time = row.timestamp as f64;
+    let detection = row.detection.expect("scored");
+    let scores = [row.raw_anomaly_score, row.anomaly_score].map(|score| score.expect("scored"));
+    [time, row.value, scores[0], scores[1], detection.score, detection.alert_score].map(f64::to_bits)
 }
 
 #[cfg(test)]
@@ -68,13 +85,35 @@ mod tests {
 
     use super::*;
 
+    fn row(row_id: i64) -> Value {
+        let detection = json!({"score": 0.75, "alert_score": 0.0, "components": null});
+        json!({
+            "rowid": row_id, "ts": 300.0, "value": 7.0, "rawAnomaly": 0.5, "anomaly": 0.25, "detection": detection
+        })
+    }
+
+    fn note_row(published: &mut Published, row: &Value) {
+        published.note(&json!({"metric": {"name": "cpu"}, "results": [row]}));
+    }
+
     fn noted(row_ids: &[i64]) -> usize {
         let mut published = Published::default();
-        for row_id in row_ids {
-            let row = json!({"rowid": row_id, "rawAnomaly": 0.5, "anomaly": 0.25});
-            published.note(&json!({"metric": {"name": "cpu"}, "results": [row]}));
-        }
+        row_ids.iter().for_each(|row_id| note_row(&mut published, &row(*row_id)));
         published.metrics["cpu"].len()
+    }
+
+    #[test]
+    fn every_number_of_a_row_counts() {
+        for place in
+            ["/ts", "/value", "/rawAnomaly", "/anomaly", "/detection/score", "/detection/alert_score"]
+        {
+            let mut published = Published::default();
+            let mut changed = row(1);
+            *changed.pointer_mut(place).expect("there") = 0.125.into();
+            note_row(&mut published, &row(1));
+            let again = std::panic::catch_unwind(move || note_row(&mut published, &changed));
+            assert!(again.is_err(), "{place}");
+        }
     }
 
     #[test]

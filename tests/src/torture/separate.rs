@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use htmengine::bus::rabbitmq::RabbitSettings;
+
 use super::fault::{Fault, freeze};
 use super::tally::Tally;
 use super::{Phase, progress};
@@ -26,7 +28,7 @@ const AWAY: Duration = Duration::from_millis(300);
 /// If something does not start or end, samples are not taken any more, or a row was not published as it is stored.
 pub fn run(fault: Fault, phase: &Phase) -> Tally {
     let (broker, database) = (PrivateRabbitMq::start(), PrivateMariadb::start_own());
-    let settings = broker.fresh_settings();
+    let settings = RabbitSettings { extended_results: true, ..broker.fresh_settings() };
     let installation = Installation::new(&settings, &database.migrated_database());
     let audit = Audit::start(&settings);
     let load = phase.load();
