@@ -11,6 +11,8 @@
 //!
 //! Invariant: keys are told by name, in the log too; nothing here shows a key or a part of one.
 
+use std::sync::Arc;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -41,10 +43,13 @@ pub(super) struct Access {
     pub(super) refusal: fn(StatusCode, &str, &str) -> Response,
 }
 
+/// Goes along with a request that was let in: the keys that there were then.
+#[derive(Clone)]
+pub(super) struct CheckedKeys(pub(super) Arc<Vec<ApiKey>>);
+
 impl Access {
     /// The answer to a request that may not go on.
-    fn refused(&self, request: &Request) -> Option<Response> {
-        let keys = self.keys.get();
+    fn refused(&self, keys: &[ApiKey], request: &Request) -> Option<Response> {
         if let Some(host) = self.hosts.refused(request.uri(), request.headers(), !keys.is_empty()) {
             let message = format!(
                 "the request is for the host '{host}', which is none of ours: ask for localhost or 127.0.0.1, or name \
@@ -55,7 +60,7 @@ impl Access {
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         if let Some(needed) = (self.needed_role)(path, request.method())
             && !keys.is_empty()
-            && let Some(refusal) = self.refused_for(needed, &keys, request)
+            && let Some(refusal) = self.refused_for(needed, keys, request)
         {
             return Some(refusal);
         }
@@ -103,11 +108,13 @@ impl Access {
 }
 
 /// The middleware.
-pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
-    match access.refused(&request) {
-        None => next.run(request).await,
-        Some(refusal) => refusal,
+pub(super) async fn check(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    let keys = access.keys.get();
+    if let Some(refusal) = access.refused(&keys, &request) {
+        return refusal;
     }
+    request.extensions_mut().insert(CheckedKeys(keys));
+    next.run(request).await
 }
 
 /// The key that the request shows, if it is known; of several, the one that may do most.

@@ -8,17 +8,18 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::access::CheckedKeys;
 use super::answer::ApiError;
 use super::extract::{Options, number};
 use super::shared::Shared;
@@ -62,6 +63,7 @@ struct Wanted {
 /// `GET /api/v1/stream`.
 async fn stream_rows(
     State(shared): State<Shared>,
+    Extension(CheckedKeys(known)): Extension<CheckedKeys>,
     Options(options): Options<StreamOptions>,
 ) -> Result<Response, ApiError> {
     let metrics: HashSet<String> =
@@ -77,7 +79,7 @@ async fn stream_rows(
     };
     let subscription = shared.run(|operations| Ok(operations.follow())).await?;
     let Some(subscription) = subscription else { return Err(ApiError::stopping()) };
-    let (keys, known) = (shared.site.keys.clone(), shared.site.keys.get());
+    let keys = shared.site.keys.clone();
     let (events, received) = mpsc::channel(MAX_WAITING_EVENTS);
     std::thread::Builder::new()
         .name("live".to_owned())
@@ -160,4 +162,78 @@ fn shown(row: &ResultRow) -> Value {
 
 fn event(name: &str, value: &Value) -> Event {
     Event::default().event(name).data(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use axum::middleware::from_fn_with_state;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::{sleep, timeout};
+
+    use super::super::access::{self, Access};
+    use super::super::host::Hosts;
+    use super::super::needed_role;
+    use super::super::server::refused;
+    use super::super::shared::MAX_BLOCKING;
+    use super::*;
+    use crate::api_key::{ApiKey, KeyRole};
+    use crate::live_setting::LiveSetting;
+
+    /// Takes every thread until it may end.
+    async fn busy(shared: &Shared, may_end: &Arc<AtomicBool>) {
+        let at_work = Arc::new(AtomicUsize::new(0));
+        for _ in 0..MAX_BLOCKING {
+            let (shared, may_end, at_work) = (shared.clone(), Arc::clone(may_end), Arc::clone(&at_work));
+            tokio::spawn(async move {
+                let waited = shared.run(move |_| {
+                    at_work.fetch_add(1, Ordering::Relaxed);
+                    while !may_end.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    Ok(())
+                });
+                waited.await.expect("carried out");
+            });
+        }
+        while at_work.load(Ordering::Relaxed) < MAX_BLOCKING {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The list of keys was taken after the wait, and was the new one already.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_whose_key_is_taken_out_while_it_waits_for_its_turn_does_not_follow() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = |name| vec![ApiKey::of_plain(name, KeyRole::Read, name)];
+        let keys = LiveSetting::new(key("gone"));
+        let shared = Shared::over(folder.path(), keys.clone());
+        let access = Access {
+            keys: keys.clone(),
+            needed_role: needed_role::of_api,
+            hosts: Hosts::new(&[], true),
+            refusal: refused,
+        };
+        let router = routes().layer(from_fn_with_state(access, access::check)).with_state(shared.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut reader = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let may_end = Arc::new(AtomicBool::new(false));
+        busy(&shared, &may_end).await;
+        let head =
+            "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: gone\r\n\r\n";
+        reader.write_all(head.as_bytes()).await.expect("sent");
+        while shared.readers.available_permits() == MAX_READERS {
+            sleep(Duration::from_millis(1)).await;
+        }
+        keys.set(key("another"));
+        may_end.store(true, Ordering::Relaxed);
+        let mut answer = String::new();
+        let ended = timeout(Duration::from_secs(30), reader.read_to_string(&mut answer)).await;
+        ended.expect("an end").expect("text");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    }
 }
