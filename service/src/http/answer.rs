@@ -15,6 +15,9 @@ use crate::operations::row_format::RowFormat;
 use crate::operations::rows::RowReader;
 use crate::repository::metric_data::MetricRow;
 
+/// Rows of an answer that are read, written and in memory at once, until their client has taken them.
+const PAGE_ROWS: usize = 1_000;
+
 /// JSON with this status.
 pub(super) fn json_answer(status: StatusCode, value: Value) -> Response {
     (status, Json(value)).into_response()
@@ -104,20 +107,57 @@ pub(super) fn error_answer(status: StatusCode, message: &str) -> Response {
     ApiError::new(status, "DatabaseAwayError", message).into_response()
 }
 
+/// How rows become bytes.
+pub(super) trait RowWriter: Send + 'static {
+    /// What comes before all rows.
+    fn opening(&self) -> Vec<u8>;
+
+    /// Appends some rows; `is_first` if none came before them.
+    fn write_page(&self, bytes: &mut Vec<u8>, rows: &[MetricRow], is_first: bool);
+
+    /// What comes after all rows.
+    fn closing(&self) -> &'static [u8];
+}
+
+/// Rows in one of the usual forms.
+pub(super) struct FormattedRows {
+    pub(super) format: RowFormat,
+    /// What the text form calls the metric.
+    pub(super) name: String,
+}
+
+impl RowWriter for FormattedRows {
+    fn opening(&self) -> Vec<u8> {
+        self.format.opening()
+    }
+
+    fn write_page(&self, bytes: &mut Vec<u8>, rows: &[MetricRow], is_first: bool) {
+        for (index, row) in rows.iter().enumerate() {
+            self.format.write_row(bytes, &self.name, row, is_first && index == 0);
+        }
+        if self.format == RowFormat::Json && !rows.is_empty() {
+            bytes.push(b'\n');
+        }
+    }
+
+    fn closing(&self) -> &'static [u8] {
+        self.format.closing()
+    }
+}
+
 /// All rows of a reader. The first page is read before the answer begins, so that a failure then still is an error
 /// with a status; a later one breaks the answer off.
 pub(super) async fn rows_answer(
     shared: Shared,
     reader: RowReader,
-    name: String,
-    format: RowFormat,
+    writer: impl RowWriter,
     media_type: &'static str,
 ) -> Result<Response, ApiError> {
-    let (rows, reader) = read_page(&shared, reader).await?;
-    let mut bytes = format.opening();
-    write_page(&mut bytes, format, &name, &rows, true);
+    let (rows, reader) = read_page(&shared, reader.in_pages_of(PAGE_ROWS)).await?;
+    let mut bytes = writer.opening();
+    writer.write_page(&mut bytes, &rows, true);
     let first =
-        Page { shared, reader, name, format, is_first: rows.is_empty(), is_done: false, bytes: Some(bytes) };
+        Page { shared, reader, writer, is_first: rows.is_empty(), is_done: false, bytes: Some(bytes) };
     let pages = stream::try_unfold(first, |mut page| async move {
         if let Some(bytes) = page.bytes.take() {
             return Ok(Some((Bytes::from(bytes), page)));
@@ -127,14 +167,14 @@ pub(super) async fn rows_answer(
         }
         let (rows, reader) = read_page(&page.shared, page.reader)
             .await
-            .map_err(|error| std::io::Error::other(format!("reading rows failed: {}", error.message())))?;
+            .map_err(|error| page.shared.broken_off("reading rows", &error))?;
         page.reader = reader;
         let mut bytes = Vec::new();
         if rows.is_empty() {
             page.is_done = true;
-            bytes.extend_from_slice(page.format.closing());
+            bytes.extend_from_slice(page.writer.closing());
         } else {
-            write_page(&mut bytes, page.format, &page.name, &rows, page.is_first);
+            page.writer.write_page(&mut bytes, &rows, page.is_first);
             page.is_first = false;
         }
         Ok::<_, std::io::Error>(Some((Bytes::from(bytes), page)))
@@ -147,11 +187,10 @@ pub(super) async fn rows_answer(
 pub(super) const NOSNIFF: (HeaderName, HeaderValue) =
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
-struct Page {
+struct Page<W> {
     shared: Shared,
     reader: RowReader,
-    name: String,
-    format: RowFormat,
+    writer: W,
     is_first: bool,
     is_done: bool,
     bytes: Option<Vec<u8>>,
@@ -164,13 +203,4 @@ async fn read_page(shared: &Shared, mut reader: RowReader) -> Result<(Vec<Metric
             Ok((rows, reader))
         })
         .await
-}
-
-fn write_page(bytes: &mut Vec<u8>, format: RowFormat, name: &str, rows: &[MetricRow], is_first: bool) {
-    for (index, row) in rows.iter().enumerate() {
-        format.write_row(bytes, name, row, is_first && index == 0);
-    }
-    if format == RowFormat::Json && !rows.is_empty() {
-        bytes.push(b'\n');
-    }
 }

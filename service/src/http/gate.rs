@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::Semaphore;
@@ -20,6 +20,9 @@ const MAX_REQUESTS: usize = 64;
 /// From the end of a request's head to the head of its answer: receiving its body, waiting for its turn and working it
 /// off. Rows of an answer may take longer.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When to ask again, where an answer says that it is not to be had now.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("10");
 
 /// Lets requests in; one for each server.
 #[derive(Clone)]
@@ -56,7 +59,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         let _place = gate.places.acquire().await;
         next.run(request).await
     });
-    let response = match answered.await {
+    let mut response = match answered.await {
         Ok(response) => response,
         Err(_) => (gate.too_slow)(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -64,6 +67,9 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         ),
     };
     let (status, elapsed) = (response.status(), started.elapsed());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(RETRY_AFTER_S);
+    }
     self_metrics::count_request(status.as_u16(), elapsed);
     let status = status.as_u16();
     if status >= 500 {

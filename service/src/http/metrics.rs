@@ -8,7 +8,7 @@ use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{ApiError, json_answer, rows_answer};
+use super::answer::{ApiError, FormattedRows, json_answer, rows_answer};
 use super::extract::{FilterOptions, MAX_SAMPLES_BYTES, Options, RowOptions, Segment, Whole, count};
 use super::samples;
 use super::shared::Shared;
@@ -143,7 +143,8 @@ async fn data(
     let metric = shared.run(move |operations| operations.metric(&reference)).await?;
     let format = options.format(RowFormat::Json)?;
     let reader = options.reader(&metric)?;
-    rows_answer(shared, reader, metric.name, format, format.media_type()).await
+    let rows = FormattedRows { format, name: metric.name };
+    rows_answer(shared, reader, rows, format.media_type()).await
 }
 
 /// `GET /api/v1/metrics/NAME/signals`.

@@ -26,6 +26,7 @@ use super::gate::{self, Gate};
 use super::host::Hosts;
 use super::needed_role::{self, NeededRole};
 use super::shared::{Shared, Site};
+use super::unsent::{self, Bound};
 use super::web_app::{self, text_answer};
 use super::{
     alerts, anomalies, charts, dashboard, graphite, headers, live, metrics, models, openapi, overview, taurus,
@@ -158,7 +159,7 @@ impl HttpServer {
         if let Some(address) = api {
             self_metrics::switch_on();
             let access = access(address, needed_role::of_api as NeededRole, refused as Refusal);
-            let router = guarded(api_routes(), access, error_answer).with_state(shared.clone());
+            let router = guarded(api_routes(), access, error_answer, &shared).with_state(shared.clone());
             match server.serve("http", address, router, stopped.clone()) {
                 Ok(bound) => server.reach.api = Some(bound),
                 Err(error) if options.is_api_asked_for => return Err(error),
@@ -167,7 +168,7 @@ impl HttpServer {
         }
         if let Some(address) = web_app {
             let access = access(address, needed_role::of_web_app, refused_text);
-            let router = guarded(web_app::routes(), access, too_slow_text).with_state(shared);
+            let router = guarded(web_app::routes(), access, too_slow_text, &shared).with_state(shared);
             server.reach.web_app = Some(server.serve("web_app", address, router, stopped)?);
         }
         Ok(server)
@@ -284,19 +285,22 @@ fn api_routes() -> Router<Shared> {
 type Refusal = fn(StatusCode, &str, &str) -> Response;
 
 /// Compressed for those who take it, let in, bounded, and with headers for browsers.
-fn guarded(
+pub(super) fn guarded(
     routes: Router<Shared>,
     access: Access,
     too_slow: fn(StatusCode, &str) -> Response,
+    shared: &Shared,
 ) -> Router<Shared> {
+    let bound = Bound { unsent: shared.unsent.clone(), refusal: access.refusal };
     routes
+        .layer(from_fn_with_state(bound, unsent::bound))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(access, access::check))
         .layer(from_fn_with_state(Gate::new(too_slow), gate::pass))
         .layer(map_response(headers::secured))
 }
 
-fn refused(status: StatusCode, name: &str, message: &str) -> Response {
+pub(super) fn refused(status: StatusCode, name: &str, message: &str) -> Response {
     ApiError::new(status, name, message).into_response()
 }
 

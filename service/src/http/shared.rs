@@ -1,21 +1,25 @@
 //! What every handler works with: the operations, and threads that may wait for a database.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
 use super::live::MAX_READERS;
+use super::unsent::Unsent;
 use crate::api_key::ApiKey;
 use crate::config::table::Entry;
 use crate::live_setting::LiveSetting;
+use crate::log_limiter::LogLimiter;
 use crate::operations::overview::Gauge;
 use crate::operations::{OperationError, Operations};
 use crate::sample::SampleLimits;
 
 /// Operations carried out at once. They hold a thread each, also when their client has gone.
-const MAX_BLOCKING: usize = 32;
+pub(super) const MAX_BLOCKING: usize = 32;
 /// Of these, those that hold many rows or a large body at once.
 const MAX_LARGE: usize = 4;
 
@@ -42,16 +46,47 @@ pub(super) struct Shared {
     large: Arc<Semaphore>,
     /// Places of readers that follow live.
     pub(super) readers: Arc<Semaphore>,
+    pub(super) unsent: Unsent,
+    since: Instant,
+    breaks: Arc<Mutex<LogLimiter>>,
     pub(super) site: Arc<Site>,
 }
 
 impl Shared {
+    /// Over an empty database in this folder, for tests.
+    #[cfg(test)]
+    pub(super) fn over(folder: &std::path::Path, keys: LiveSetting<Vec<ApiKey>>) -> Self {
+        use crate::bus::memory::{MemoryBus, MemoryBusLimits};
+        use crate::clock::SystemClock;
+        use crate::monitoring::SystemRandom;
+        use crate::repository::sqlite::{OpenMode, SqliteRepository};
+
+        let repository = SqliteRepository::open(&folder.join("engine.db"), OpenMode::ReadWriteCreate);
+        let operations = Operations::new(
+            Arc::new(repository.expect("creates")),
+            Some(Arc::new(MemoryBus::new(MemoryBusLimits::default()))),
+            Arc::new(SystemClock::new()),
+            Arc::new(SystemRandom::open().expect("randomness")),
+        );
+        let site = Site {
+            keys,
+            limits: SampleLimits::default(),
+            slash_names: false,
+            settings: LiveSetting::default(),
+            gauge: Gauge::new(folder),
+        };
+        Self::new(Arc::new(operations), site)
+    }
+
     pub(super) fn new(operations: Arc<Operations>, site: Site) -> Self {
         Self {
             operations,
             threads: Arc::new(Semaphore::new(MAX_BLOCKING)),
             large: Arc::new(Semaphore::new(MAX_LARGE)),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            unsent: Unsent::new(),
+            since: Instant::now(),
+            breaks: Arc::default(),
             site: Arc::new(site),
         }
     }
@@ -80,7 +115,19 @@ impl Shared {
         }
     }
 
-    /// As [`Self::run`], for work that takes much memory; few of its kind go on at once.
+    /// What ends an answer whose status was sent already. The log has it too: all that the client sees is that the answer
+    /// has no end.
+    pub(super) fn broken_off(&self, doing: &str, error: &ApiError) -> io::Error {
+        let reason = format!("{doing} failed: {}", error.message());
+        let mut breaks = self.breaks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeats) = breaks.pass(self.since.elapsed()) {
+            tracing::warn!(reason, "an answer was broken off{repeats}");
+        }
+        io::Error::other(reason)
+    }
+
+    /// As [`Self::run`], for work that takes much memory; few of its kind go on at once. What comes of it is bounded in
+    /// `unsent.rs`.
     pub(super) async fn run_large<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Operations) -> Result<T, OperationError> + Send + 'static,

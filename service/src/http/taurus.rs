@@ -4,10 +4,8 @@
 //! Departures: no API key; data only as JSON (no msgpack stream) and one metric at a time; specifications take what
 //! `/api/v1/models` takes; a bad one of a list does not stop those after it.
 
-use std::io;
-
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -175,15 +173,16 @@ async fn data(
         limit: Some(options.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS)),
         ..DataQuery::default()
     };
-    let rows = shared
-        .run(move |operations| {
+    let text = shared
+        .run_large(move |operations| {
             let metric = operations.metric(&reference)?;
             let mut reader = RowReader::new(metric.uid, query, order);
             let mut list: Vec<Value> = Vec::new();
             loop {
                 let page = reader.next_page(operations.repository())?;
                 if page.is_empty() {
-                    return Ok(list);
+                    let names = ["timestamp", "value", "anomaly_score", "rowid"];
+                    return Ok(json!({"names": names, "data": list}).to_string());
                 }
                 list.extend(page.iter().map(|row| {
                     json!([time_text(row.timestamp), row.value, row.anomaly_score, row.row_id.0])
@@ -191,8 +190,7 @@ async fn data(
             }
         })
         .await?;
-    let names = ["timestamp", "value", "anomaly_score", "rowid"];
-    Ok(json_answer(StatusCode::OK, json!({"names": names, "data": rows})))
+    Ok(json_text_answer(text))
 }
 
 async fn stats(State(shared): State<Shared>) -> Result<Response, ApiError> {
@@ -212,25 +210,25 @@ async fn export(State(shared): State<Shared>, Segment(reference): Segment) -> Re
 /// One model after another, so that no more than one at a time is in memory.
 async fn export_all(State(shared): State<Shared>) -> Result<Response, ApiError> {
     let metrics = shared.run(monitored).await?.into_iter();
+    let asked = shared.clone();
     let exports = stream::try_unfold(Some((metrics, "[")), move |left| {
-        let shared = shared.clone();
+        let shared = asked.clone();
         async move {
             let Some((mut metrics, opening)) = left else { return Ok::<_, ApiError>(None) };
             let Some(metric) = metrics.next() else {
                 let end = if opening == "[" { "[]" } else { "]" };
-                return Ok(Some((end.to_owned(), None)));
+                return Ok(Some((Bytes::from_static(end.as_bytes()), None)));
             };
             let export =
                 move |operations: &Operations| Ok(format!("{opening}{}", operations.export(&metric)?));
             let text = shared.run_large(export).await?;
-            Ok(Some((text, Some((metrics, ",")))))
+            Ok(Some((shared.unsent.hold(text.into())?, Some((metrics, ",")))))
         }
     });
     let mut exports = Box::pin(exports);
     // Before the answer begins, so that a failure still is an error with a status; a later one breaks the answer off.
     let first = exports.try_next().await?;
-    let rest =
-        exports.map_err(|error| io::Error::other(format!("exporting a model failed: {}", error.message())));
+    let rest = exports.map_err(move |error| shared.broken_off("exporting a model", &error));
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((json, Body::from_stream(stream::iter(first.map(Ok)).chain(rest))).into_response())
 }

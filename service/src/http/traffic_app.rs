@@ -6,7 +6,8 @@
 //! Source: the Express server of htmengine-traffic-tutorial.
 //! Departures: `anomalyAverage` takes one pass over the rows instead of one for each time; `anomalyAbove` says why it
 //! fails; the matrix and the averages take `since` and `until` too and end with an error beyond [`MAX_ROWS`] rows, where
-//! the original ran out of memory; the matrix is bounded by [`MAX_CELLS`], too.
+//! the original ran out of memory; the matrix is bounded by [`MAX_CELLS`], too. The rows of one route come page by page,
+//! however many they are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{ApiError, NOSNIFF, json_answer};
+use super::answer::{ApiError, NOSNIFF, RowWriter, json_answer, rows_answer};
 use super::extract::{Options, Segment};
 use super::shared::Shared;
 use crate::operations::metric_filter::tags_of;
@@ -32,12 +33,14 @@ use crate::operations::{OperationError, Operations};
 use crate::repository::metric::Metric;
 use crate::repository::metric_data::{DataQuery, MetricRow};
 
-/// Rows of one answer.
+/// Rows that one answer is made of.
 pub(super) const MAX_ROWS: usize = 2_000_000;
 /// Times of the matrix times its routes.
 const MAX_CELLS: usize = 20_000_000;
 /// Scores from this on count in the averages, as in the original.
 const HIGH_SCORE: f64 = 0.9;
+/// The media type of tables.
+const CSV: &str = "text/csv; charset=utf-8";
 /// Seconds to either side that an average looks at.
 const AVERAGE_SPAN_S: i64 = 300;
 
@@ -141,23 +144,32 @@ async fn data(
     Segment(id): Segment,
     Options(options): Options<RouteOptions>,
 ) -> Result<Response, ApiError> {
-    let text = shared
-        .run_large(move |operations| {
-            let routes = [Route::of(find_route(operations, &id)?)];
-            let zone = new_york();
-            let mut text = "timestamp,value,anomaly\n".to_owned();
-            each_row(operations, &routes, &options.query(), |_, row| {
-                text.push_str(&local_time(row.timestamp, &zone));
-                text.extend([",", &repr(row.value)]);
-                if let Some(score) = row.anomaly_score {
-                    text.extend([",", &repr(score)]);
-                }
-                text.push('\n');
-            })?;
-            Ok(text)
-        })
-        .await?;
-    Ok(csv_answer(text))
+    let metric = shared.run(move |operations| find_route(operations, &id)).await?;
+    let reader = RowReader::new(metric.uid, options.query(), RowOrder::OldestFirst);
+    rows_answer(shared, reader, RouteRows { zone: new_york() }, CSV).await
+}
+
+/// Time, value and score of each row, as the tutorial's pages read them.
+struct RouteRows {
+    zone: TimeZone,
+}
+
+impl RowWriter for RouteRows {
+    fn opening(&self) -> Vec<u8> {
+        b"timestamp,value,anomaly\n".to_vec()
+    }
+
+    fn write_page(&self, bytes: &mut Vec<u8>, rows: &[MetricRow], _: bool) {
+        for row in rows {
+            let score = row.anomaly_score.map_or_else(String::new, |score| format!(",{}", repr(score)));
+            let line = format!("{},{}{score}\n", local_time(row.timestamp, &self.zone), repr(row.value));
+            bytes.extend_from_slice(line.as_bytes());
+        }
+    }
+
+    fn closing(&self) -> &'static [u8] {
+        b""
+    }
 }
 
 /// `GET /data/pathDetails`: what is known of some routes, or of all in a borough.
@@ -301,8 +313,7 @@ async fn anomaly_above(
 }
 
 fn csv_answer(text: String) -> Response {
-    let media_type = HeaderValue::from_static("text/csv; charset=utf-8");
-    ([(header::CONTENT_TYPE, media_type), NOSNIFF], text).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(CSV)), NOSNIFF], text).into_response()
 }
 
 /// UTC if the zone were not known, which the bundled database rules out.

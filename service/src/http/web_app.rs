@@ -20,7 +20,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::answer::{ApiError, NOSNIFF, rows_answer};
+use super::answer::{ApiError, Failure, FormattedRows, NOSNIFF, rows_answer};
 use super::extract::{MAX_SAMPLES_BYTES, Options, RowOptions, Whole};
 use super::shared::Shared;
 use super::traffic_app;
@@ -128,25 +128,23 @@ async fn post(shared: Shared, target: Target, request: Request) -> Result<Respon
     let body = Whole::of(request).await?;
     let limits = shared.site.limits;
     let name = target.name;
-    let judged = shared
-        .run(move |operations| {
+    let saved = shared
+        .run_large(move |operations| {
             let name = operations.name_for_samples(&name)?;
             let judged = operations.judge_lines(&name, &body.0, &limits);
-            if judged.refused.is_empty() {
-                operations.hand_over(&name, &judged.samples)?;
+            if !judged.refused.is_empty() {
+                return Ok(Err(refused_text(&judged)));
             }
-            Ok(judged)
+            operations.hand_over(&name, &judged.samples)?;
+            let mut text = String::new();
+            for sample in &judged.samples {
+                // A string takes all.
+                let _ = writeln!(text, "Saved {} {:.6} @ {}", target.shown, sample.value, sample.timestamp);
+            }
+            Ok(Ok(text))
         })
         .await?;
-    if !judged.refused.is_empty() {
-        return Err(Refusal::bad(refused_text(&judged)));
-    }
-    let mut text = String::new();
-    for sample in &judged.samples {
-        // A string takes all.
-        let _ = writeln!(text, "Saved {} {:.6} @ {}", target.shown, sample.value, sample.timestamp);
-    }
-    Ok(text_answer(StatusCode::OK, text))
+    saved.map(|text| text_answer(StatusCode::OK, text)).map_err(Refusal::bad)
 }
 
 fn refused_text(judged: &JudgedLines) -> String {
@@ -182,7 +180,8 @@ async fn get(shared: Shared, target: Target, request: Request) -> Result<Respons
         }
     };
     let media_type = if format == RowFormat::Text { "text/html" } else { format.media_type() };
-    let mut response = rows_answer(shared, reader, target.shown, format, media_type).await?;
+    let rows = FormattedRows { format, name: target.shown };
+    let mut response = rows_answer(shared, reader, rows, media_type).await?;
     response.headers_mut().extend([POLICY]);
     Ok(response)
 }
@@ -215,10 +214,14 @@ struct PurgeOptions {
     purge: Option<String>,
 }
 
-/// Text as the skeleton's clients expect it.
+/// Text as the skeleton's clients expect it. One about a failure is for the log, too.
 pub(super) fn text_answer(status: StatusCode, text: String) -> Response {
     let media_type = (header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    let failure = status.is_server_error().then(|| Failure(text.trim_end().to_owned()));
     let mut response = (status, [media_type, NOSNIFF, POLICY], text).into_response();
+    if let Some(failure) = failure {
+        response.extensions_mut().insert(failure);
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("PUT, POST, GET, DELETE");
         response.headers_mut().insert(header::ALLOW, methods);

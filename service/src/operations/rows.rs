@@ -11,7 +11,7 @@ use htm_core::ids::{ModelId, RowId};
 use crate::repository::metric_data::{DataQuery, MetricRow};
 use crate::repository::{Repository, RepositoryError};
 
-/// Rows read at once.
+/// Rows read at once, unless told otherwise.
 pub const PAGE_ROWS: usize = 5_000;
 
 /// Which end comes first, and which is kept by a limit.
@@ -31,6 +31,7 @@ pub struct RowReader {
     query: DataQuery,
     order: RowOrder,
     left: usize,
+    page_rows: usize,
     is_done: bool,
 }
 
@@ -38,7 +39,14 @@ impl RowReader {
     /// The rows of a metric that match `query`, in this order; of its limit and `keep_oldest` only the limit counts: the
     /// first so many in this order.
     pub fn new(id: ModelId, query: DataQuery, order: RowOrder) -> Self {
-        Self { id, query, order, left: query.limit.unwrap_or(usize::MAX), is_done: false }
+        let left = query.limit.unwrap_or(usize::MAX);
+        Self { id, query, order, left, page_rows: PAGE_ROWS, is_done: false }
+    }
+
+    /// The same with so many rows at once.
+    #[must_use]
+    pub fn in_pages_of(self, page_rows: usize) -> Self {
+        Self { page_rows, ..self }
     }
 
     /// The next rows, in order; empty at the end.
@@ -46,7 +54,7 @@ impl RowReader {
     /// # Errors
     /// [`RepositoryError`] from the database; the same page may be asked for again.
     pub fn next_page(&mut self, repository: &dyn Repository) -> Result<Vec<MetricRow>, RepositoryError> {
-        let limit = self.left.min(PAGE_ROWS);
+        let limit = self.left.min(self.page_rows);
         if self.is_done || limit == 0 {
             return Ok(Vec::new());
         }
