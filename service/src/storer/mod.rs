@@ -215,7 +215,7 @@ impl Storer {
         self.patterns.clone()
     }
 
-    /// What it is about to store.
+    /// What it is about to store, of what came from the queue.
     pub fn in_hand(&self) -> LinesInHand {
         self.in_hand.clone()
     }
@@ -280,11 +280,12 @@ impl Storer {
                 return Ok(Ok(true));
             }
             count += part.iter().map(|delivery| delivery.message.lines.len()).sum::<usize>();
+            // Never in hand: what is not stored of it is in the file.
             self.batch = self.parsed(part);
             while self.batch.is_some() && !give_up.load(Ordering::Relaxed) {
                 match self.run_once(Duration::ZERO) {
                     Ok(StorerTurn::Postponed { reason }) if pause(FIRST_RETRY_DELAY, stop) => {
-                        self.forget_batch();
+                        self.batch = None;
                         tracing::warn!(
                             "stopped while lines that an earlier engine kept could not be stored; they stay in {}: {reason}",
                             path.display()
@@ -295,14 +296,8 @@ impl Storer {
                     Err(error) => return Ok(Err(error)),
                 }
             }
-            self.forget_batch();
+            self.batch = None;
         }
-    }
-
-    /// What is not stored of kept lines is in their file.
-    fn forget_batch(&mut self) {
-        self.batch = None;
-        self.in_hand.set(None);
     }
 
     /// Takes turns until `finish` is raised and nothing is in hand, for a queue that outlives this process: what waits
@@ -388,7 +383,9 @@ impl Storer {
             let messages = deliveries.len();
             tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_RECEIVED, messages);
         }
-        Ok(self.parsed(deliveries))
+        let batch = self.parsed(deliveries);
+        self.in_hand.set(batch.as_ref().map(|batch| &batch.lines));
+        Ok(batch)
     }
 
     fn parsed(&self, deliveries: Vec<Delivery<DataMessage>>) -> Option<Batch> {
@@ -396,7 +393,6 @@ impl Storer {
         let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
         let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse)?;
         batch.plan(MAX_ROWS_PER_TRANSACTION);
-        self.in_hand.set(Some(&batch.lines));
         Some(batch)
     }
 

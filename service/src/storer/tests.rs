@@ -402,6 +402,20 @@ fn the_file_of_kept_lines_stays_once_the_storer_is_given_up() {
     assert!(!path.exists());
 }
 
+/// They counted as in hand, and were added to their own file: once more at each start over a database that failed.
+#[test]
+fn kept_lines_are_not_kept_again_when_the_database_fails() {
+    let (mut fixture, no) = (fixture(), AtomicBool::new(false));
+    let kept = keep_earlier(&fixture, "a 1 100\n");
+    fixture.publish(&["a 2 200"]);
+    fixture.bus.data.close();
+    fixture.trouble(&[Trouble::Fatal]);
+    let ended = fixture.storer.run_behind_kept(&kept, &no, &no);
+    assert!(matches!(ended, Err(RepositoryError::Fatal { .. })), "{ended:?}");
+    assert_eq!(keep(&kept, &fixture.storer.in_hand(), &fixture.bus.data).expect("keeps"), 1);
+    assert_eq!(std::fs::read_to_string(&kept).expect("readable"), "a 1 100\na 2 200\n");
+}
+
 /// A stop ended the waiting for the kept lines of an earlier engine, and then the younger ones on the queue were tried: with
 /// the database there again they were stored, and the kept ones refused as late at the next start.
 #[test]
