@@ -352,7 +352,10 @@ impl Storer {
         let mut rows = 0;
         while let Some(run) = batch.todo.pop() {
             match self.store(&batch, run.clone()) {
-                Ok(outcome) => rows += self.settle(&batch, outcome),
+                Ok(outcome) => {
+                    self.in_hand.let_go(batch.line_idxs(run));
+                    rows += self.settle(&batch, outcome);
+                }
                 Err(RepositoryError::Rejected { reason }) => self.halve_or_refuse(&mut batch, run, &reason),
                 Err(RepositoryError::Transient { reason }) => {
                     batch.todo.push(run);
@@ -369,7 +372,7 @@ impl Storer {
             // The bus repeats it, or the messages come again and every sample in them is then late or a duplicate.
             self.warn(&format!("stored messages could not be acknowledged: {error}"));
         }
-        self.in_hand.set(None);
+        self.in_hand.clear();
         Ok(StorerTurn::Stored { lines: batch.lines.len(), rows })
     }
 
@@ -384,7 +387,9 @@ impl Storer {
             tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_RECEIVED, messages);
         }
         let batch = self.parsed(deliveries);
-        self.in_hand.set(batch.as_ref().map(|batch| &batch.lines));
+        if let Some(batch) = &batch {
+            self.in_hand.take(&batch.lines, batch.line_idxs(0..batch.groups.len()));
+        }
         Ok(batch)
     }
 
@@ -510,6 +515,7 @@ impl Storer {
             return;
         }
         let now = self.parts.clock.unix_seconds();
+        self.in_hand.let_go(batch.line_idxs(run.clone()));
         for group in &batch.groups[run] {
             self.warn(&format!(
                 "{} samples of metric `{}` were refused: {reason}",
