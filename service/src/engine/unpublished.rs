@@ -33,7 +33,8 @@ pub(super) fn keep(path: &Path, queue: &dyn Queue<DataMessage>, limit: Duration)
 }
 
 /// Publishes the lines kept at `path`, and removes the file once the broker has confirmed them. Returns how many they were;
-/// `None` if there are none, or `stop` was raised before: then the file stays.
+/// `None` if there are none, or `stop` was raised before: then the file stays, and the queue is closed and holds nothing of it.
+/// So nothing else may be published meanwhile.
 ///
 /// # Errors
 /// What the operating system said.
@@ -43,6 +44,21 @@ pub(super) fn publish(
     stop: &AtomicBool,
 ) -> io::Result<Option<usize>> {
     let Some(mut kept) = KeptLines::open(path)? else { return Ok(None) };
+    let count = publish_all(&mut kept, queue, stop)?;
+    match count {
+        Some(_) => std::fs::remove_file(path)?,
+        // Whoever keeps what is left on the queue would add it to the file that it came from.
+        None => drop(queue.take_back()),
+    }
+    Ok(count)
+}
+
+/// Until all is confirmed; `None` if `stop` was raised before.
+fn publish_all(
+    kept: &mut KeptLines,
+    queue: &dyn Queue<DataMessage>,
+    stop: &AtomicBool,
+) -> io::Result<Option<usize>> {
     let mut count = 0;
     loop {
         let part = kept.next()?;
@@ -65,7 +81,6 @@ pub(super) fn publish(
             return Ok(None);
         }
     }
-    std::fs::remove_file(path)?;
     Ok(Some(count))
 }
 
@@ -81,5 +96,73 @@ fn publish_unless(queue: &dyn Queue<DataMessage>, mut message: DataMessage, stop
             return false;
         }
         thread::sleep(STOP_CHECK_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::bus::{BusError, Delivery, DeliveryTag};
+    use crate::storer::kept_lines::KEPT_LINES_FILE;
+
+    /// Of a broker that confirms nothing.
+    struct Window {
+        room: usize,
+        messages: Mutex<Vec<DataMessage>>,
+    }
+
+    impl Queue<DataMessage> for Window {
+        fn publish(&self, _: DataMessage) -> Result<(), BusError> {
+            unreachable!("it would wait without an end")
+        }
+
+        fn try_publish(&self, message: DataMessage) -> Result<(), TryPublishError<DataMessage>> {
+            let mut messages = self.messages.lock().expect("no panic");
+            if messages.len() >= self.room {
+                return Err(TryPublishError::Full(message));
+            }
+            messages.push(message);
+            Ok(())
+        }
+
+        fn receive(&self, _: usize, _: Duration) -> Result<Vec<Delivery<DataMessage>>, BusError> {
+            Ok(Vec::new())
+        }
+
+        fn acknowledge(&self, _: DeliveryTag) -> Result<(), BusError> {
+            Ok(())
+        }
+
+        fn close(&self) {}
+
+        fn settle(&self, _: Duration) -> bool {
+            self.messages.lock().expect("no panic").is_empty()
+        }
+
+        fn take_back(&self) -> Vec<DataMessage> {
+            std::mem::take(&mut self.messages.lock().expect("no panic"))
+        }
+
+        fn depth(&self) -> usize {
+            self.messages.lock().expect("no panic").len()
+        }
+    }
+
+    /// What was on its way again was kept again, behind itself: at each start and stop while the broker was away.
+    #[test]
+    fn kept_lines_that_a_stop_leaves_unpublished_are_kept_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(KEPT_LINES_FILE);
+        let lines: String = (0..500).map(|number| format!("m 1 {number}\n")).collect();
+        std::fs::write(&path, &lines).expect("written");
+        for room in [1, 100] {
+            let window = Window { room, messages: Mutex::default() };
+            let published = publish(&path, &window, &AtomicBool::new(true)).expect("readable");
+            assert_eq!((published, window.depth()), (None, 0), "room for {room}");
+            assert_eq!(keep(&path, &window, Duration::ZERO).expect("nothing to keep"), 0);
+            assert_eq!(std::fs::read_to_string(&path).expect("stays"), lines);
+        }
     }
 }

@@ -92,6 +92,11 @@ impl Batch {
         self.groups.iter().map(|group| group.samples.len()).sum()
     }
 
+    /// Lines of the samples in a run of groups.
+    pub(super) fn line_idxs(&self, run: Range<usize>) -> impl Iterator<Item = usize> {
+        self.groups[run].iter().flat_map(|group| group.samples.iter().map(|sample| sample.line_idx))
+    }
+
     /// Who sent a line, if that is known.
     pub(super) fn source_of(&self, line_idx: usize) -> Option<IpAddr> {
         let at = self.sources.partition_point(|(up_to, _)| *up_to <= line_idx);

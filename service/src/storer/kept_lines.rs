@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bus::message::DataMessage;
 use crate::bus::{Delivery, DeliveryTag, Queue};
@@ -22,21 +22,53 @@ const LINES_PER_PART: usize = 10_000;
 /// Messages taken from the queue at once.
 const MESSAGES_PER_TAKE: usize = 64;
 
-type SharedLines = Arc<Vec<Vec<u8>>>;
-
-/// The lines that a storer is about to store, for whoever must end without it.
+/// The lines that a storer is about to store, for whoever must end without it. What is refused or stored is not among them.
 #[derive(Debug, Clone, Default)]
 pub struct LinesInHand {
-    lines: Arc<Mutex<Option<SharedLines>>>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Held {
+    lines: Arc<Vec<Vec<u8>>>,
+    /// For each of them, whether it is still to be stored.
+    is_waiting: Vec<bool>,
 }
 
 impl LinesInHand {
-    pub(super) fn set(&self, lines: Option<&SharedLines>) {
-        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines.map(Arc::clone);
+    /// In place of those before, `waiting` of `lines`, by their indices.
+    pub(super) fn take(&self, lines: &Arc<Vec<Vec<u8>>>, waiting: impl Iterator<Item = usize>) {
+        let mut held = Held { lines: Arc::clone(lines), is_waiting: vec![false; lines.len()] };
+        waiting.for_each(|line_idx| held.is_waiting[line_idx] = true);
+        *self.lock() = held;
     }
 
-    fn get(&self) -> Option<SharedLines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// These are stored or refused; of lines that are not in hand it says nothing.
+    pub(super) fn let_go(&self, done: impl Iterator<Item = usize>) {
+        let mut held = self.lock();
+        for line_idx in done {
+            if let Some(is_waiting) = held.is_waiting.get_mut(line_idx) {
+                *is_waiting = false;
+            }
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        *self.lock() = Held::default();
+    }
+
+    fn held(&self) -> Held {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn waiting(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.lines.iter().zip(&self.is_waiting).filter(|(_, is_waiting)| **is_waiting).map(|(line, _)| line)
     }
 }
 
@@ -53,9 +85,7 @@ pub fn keep(path: &Path, in_hand: &LinesInHand, queue: &dyn Queue<DataMessage>) 
     {
         waiting.extend(deliveries.into_iter().flat_map(|delivery| delivery.message.lines));
     }
-    let held = in_hand.get();
-    let held = held.iter().flat_map(|lines| lines.iter());
-    append(path, held.chain(&waiting))
+    append(path, in_hand.held().waiting().chain(&waiting))
 }
 
 /// Writes `lines` behind what the file at `path` has; returns how many they were. Afterwards they survive a power failure.
@@ -162,13 +192,14 @@ mod tests {
         assert_eq!(keep(&path, &in_hand, &queue).expect("nothing to keep"), 0);
         assert!(!path.exists());
         let lines = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-        in_hand.set(Some(&Arc::new(lines(&["a 1 1", "b 2 2"]))));
+        in_hand.take(&Arc::new(lines(&["a 1 1", "rubbish", "x 1 1", "b 2 2"])), [0, 2, 3].into_iter());
+        in_hand.let_go([2].into_iter());
         for number in 0..70 {
             queue.publish(DataMessage::new(lines(&[&format!("c 1 {number}")]))).expect("open");
         }
         queue.close();
         assert_eq!(keep(&path, &in_hand, &queue).expect("kept"), 72);
-        none.set(None);
+        none.clear();
         assert_eq!(keep(&path, &none, &queue).expect("nothing more"), 0);
         assert_eq!(keep(&path, &in_hand, &queue).expect("kept again"), 2);
         let mut kept = KeptLines::open(&path).expect("readable").expect("there");
@@ -188,7 +219,7 @@ mod tests {
         let path = folder.path().join(KEPT_LINES_FILE);
         fs::write(unfinished(&path), "x 1 1\ny 2").expect("written");
         let (in_hand, queue) = (LinesInHand::default(), MemoryQueue::new(9));
-        in_hand.set(Some(&Arc::new(vec![b"a 1 1".to_vec()])));
+        in_hand.take(&Arc::new(vec![b"a 1 1".to_vec()]), [0].into_iter());
         queue.close();
         assert_eq!(keep(&path, &in_hand, &queue).expect("kept"), 1);
         assert_eq!(fs::read_to_string(&path).expect("readable"), "a 1 1\n");

@@ -215,7 +215,7 @@ impl Storer {
         self.patterns.clone()
     }
 
-    /// What it is about to store.
+    /// What it is about to store, of what came from the queue.
     pub fn in_hand(&self) -> LinesInHand {
         self.in_hand.clone()
     }
@@ -280,11 +280,12 @@ impl Storer {
                 return Ok(Ok(true));
             }
             count += part.iter().map(|delivery| delivery.message.lines.len()).sum::<usize>();
+            // Never in hand: what is not stored of it is in the file.
             self.batch = self.parsed(part);
             while self.batch.is_some() && !give_up.load(Ordering::Relaxed) {
                 match self.run_once(Duration::ZERO) {
                     Ok(StorerTurn::Postponed { reason }) if pause(FIRST_RETRY_DELAY, stop) => {
-                        self.forget_batch();
+                        self.batch = None;
                         tracing::warn!(
                             "stopped while lines that an earlier engine kept could not be stored; they stay in {}: {reason}",
                             path.display()
@@ -295,14 +296,8 @@ impl Storer {
                     Err(error) => return Ok(Err(error)),
                 }
             }
-            self.forget_batch();
+            self.batch = None;
         }
-    }
-
-    /// What is not stored of kept lines is in their file.
-    fn forget_batch(&mut self) {
-        self.batch = None;
-        self.in_hand.set(None);
     }
 
     /// Takes turns until `finish` is raised and nothing is in hand, for a queue that outlives this process: what waits
@@ -357,7 +352,10 @@ impl Storer {
         let mut rows = 0;
         while let Some(run) = batch.todo.pop() {
             match self.store(&batch, run.clone()) {
-                Ok(outcome) => rows += self.settle(&batch, outcome),
+                Ok(outcome) => {
+                    self.in_hand.let_go(batch.line_idxs(run));
+                    rows += self.settle(&batch, outcome);
+                }
                 Err(RepositoryError::Rejected { reason }) => self.halve_or_refuse(&mut batch, run, &reason),
                 Err(RepositoryError::Transient { reason }) => {
                     batch.todo.push(run);
@@ -374,7 +372,7 @@ impl Storer {
             // The bus repeats it, or the messages come again and every sample in them is then late or a duplicate.
             self.warn(&format!("stored messages could not be acknowledged: {error}"));
         }
-        self.in_hand.set(None);
+        self.in_hand.clear();
         Ok(StorerTurn::Stored { lines: batch.lines.len(), rows })
     }
 
@@ -388,7 +386,11 @@ impl Storer {
             let messages = deliveries.len();
             tracing::debug!(target: profiling::TARGET, tag = profiling::STORER_RECEIVED, messages);
         }
-        Ok(self.parsed(deliveries))
+        let batch = self.parsed(deliveries);
+        if let Some(batch) = &batch {
+            self.in_hand.take(&batch.lines, batch.line_idxs(0..batch.groups.len()));
+        }
+        Ok(batch)
     }
 
     fn parsed(&self, deliveries: Vec<Delivery<DataMessage>>) -> Option<Batch> {
@@ -396,7 +398,6 @@ impl Storer {
         let refuse = |reason, line: &[u8]| self.parts.ledger.record(reason, line, now);
         let mut batch = Batch::parse(deliveries, now, &self.parts.options, refuse)?;
         batch.plan(MAX_ROWS_PER_TRANSACTION);
-        self.in_hand.set(Some(&batch.lines));
         Some(batch)
     }
 
@@ -514,6 +515,7 @@ impl Storer {
             return;
         }
         let now = self.parts.clock.unix_seconds();
+        self.in_hand.let_go(batch.line_idxs(run.clone()));
         for group in &batch.groups[run] {
             self.warn(&format!(
                 "{} samples of metric `{}` were refused: {reason}",

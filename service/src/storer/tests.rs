@@ -402,6 +402,37 @@ fn the_file_of_kept_lines_stays_once_the_storer_is_given_up() {
     assert!(!path.exists());
 }
 
+/// All lines of the turn were, and the next engine refused once more what was refused, and the stored ones as duplicates.
+#[test]
+fn what_is_refused_or_stored_of_a_turn_is_not_kept() {
+    let mut fixture = fixture();
+    let kept = keep_earlier(&fixture, "");
+    let lines: Vec<String> = (0..MAX_ROWS_PER_TRANSACTION).map(|second| format!("a 1 {second}")).collect();
+    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lines.extend(["rubbish", "", "b 1 100"]);
+    fixture.publish(&lines);
+    fixture.bus.data.close();
+    fixture.trouble(&[Trouble::RunTwice, Trouble::Transient]);
+    assert!(matches!(fixture.turn(), StorerTurn::Postponed { .. }));
+    assert_eq!(fixture.rows("a").len(), MAX_ROWS_PER_TRANSACTION, "in a transaction of their own");
+    assert_eq!(keep(&kept, &fixture.storer.in_hand(), &fixture.bus.data).expect("keeps"), 1);
+    assert_eq!(std::fs::read_to_string(&kept).expect("readable"), "b 1 100\n");
+}
+
+/// They counted as in hand, and were added to their own file: once more at each start over a database that failed.
+#[test]
+fn kept_lines_are_not_kept_again_when_the_database_fails() {
+    let (mut fixture, no) = (fixture(), AtomicBool::new(false));
+    let kept = keep_earlier(&fixture, "a 1 100\n");
+    fixture.publish(&["a 2 200"]);
+    fixture.bus.data.close();
+    fixture.trouble(&[Trouble::Fatal]);
+    let ended = fixture.storer.run_behind_kept(&kept, &no, &no);
+    assert!(matches!(ended, Err(RepositoryError::Fatal { .. })), "{ended:?}");
+    assert_eq!(keep(&kept, &fixture.storer.in_hand(), &fixture.bus.data).expect("keeps"), 1);
+    assert_eq!(std::fs::read_to_string(&kept).expect("readable"), "a 1 100\na 2 200\n");
+}
+
 /// A stop ended the waiting for the kept lines of an earlier engine, and then the younger ones on the queue were tried: with
 /// the database there again they were stored, and the kept ones refused as late at the next start.
 #[test]
