@@ -36,7 +36,7 @@ impl Published {
                 &row["rawAnomaly"],
                 &row["anomaly"],
                 &detection["score"],
-                &detection["alert_score"],
+                &detection["alertScore"],
             ];
             let noted = numbers.map(|number| number.as_f64().expect("a number").to_bits());
             let row_id = row["rowid"].as_u64().and_then(|id| usize::try_from(id).ok()).expect("a row id");
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn row(row_id: i64) -> Value {
-        let detection = json!({"score": 0.75, "alert_score": 0.0, "components": null});
+        let detection = json!({"score": 0.75, "alertScore": 0.0, "components": null});
         json!({
             "rowid": row_id, "ts": 300.0, "value": 7.0, "rawAnomaly": 0.5, "anomaly": 0.25, "detection": detection
         })
@@ -104,8 +104,7 @@ mod tests {
 
     #[test]
     fn every_number_of_a_row_counts() {
-        for place in
-            ["/ts", "/value", "/rawAnomaly", "/anomaly", "/detection/score", "/detection/alert_score"]
+        for place in ["/ts", "/value", "/rawAnomaly", "/anomaly", "/detection/score", "/detection/alertScore"]
         {
             let mut published = Published::default();
             let mut changed = row(1);
