@@ -7,6 +7,8 @@
 mod contract;
 #[path = "rabbitmq_bus/depth_verb.rs"]
 mod depth_verb;
+#[path = "rabbitmq_bus/http_samples.rs"]
+mod http_samples;
 #[path = "rabbitmq_bus/listener_stop.rs"]
 mod listener_stop;
 #[path = "rabbitmq_bus/outages.rs"]

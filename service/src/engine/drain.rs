@@ -115,7 +115,7 @@ impl Engine {
         let left = until.saturating_sub(self.clock.monotonic());
         let data = self.bus.data();
         if self.is_local || !self.options.roles.has(Role::Listener) {
-            // The few lines of others, from HTTP or of the engine's own figures, have no file; the bus says what is left.
+            // What came over HTTP was confirmed before it was answered, and the engine's own figures are made anew.
             data.settle(left);
             return Ok(());
         }

@@ -3,6 +3,9 @@
 //!
 //! What a line says can be judged at once; whether its sample is late or doubled only the storer knows, and counts
 //! there (`htmengine metrics --rejects`).
+//!
+//! Invariant: samples count as handed over once they are safe from our own end: on the queue of this process, which keeps them
+//! at a stop, or confirmed by the broker.
 
 use std::thread;
 use std::time::Duration;
@@ -16,7 +19,7 @@ use crate::reject::RejectReason;
 use crate::repository::metric::Metric;
 use crate::sample::{Sample, SampleLimits, dated, parse_line};
 
-/// How long a request waits altogether for room on the bus.
+/// How long a request waits altogether for room on the bus, and until the broker has confirmed its samples.
 pub const MAX_BUS_WAIT: Duration = Duration::from_secs(5);
 /// How often room is looked for.
 const BUS_POLL: Duration = Duration::from_millis(10);
@@ -122,8 +125,8 @@ impl Operations {
     /// Hands samples of `name` to the storer.
     ///
     /// # Errors
-    /// [`OperationError::BusAway`] if the bus has no room for [`MAX_BUS_WAIT`] or there is none, with how many samples
-    /// were handed over before.
+    /// [`OperationError::BusAway`] if there is no bus, or if it has no room for [`MAX_BUS_WAIT`] or has not confirmed all by
+    /// then, with how many samples were handed over before. Others may arrive all the same.
     pub fn hand_over(&self, name: &str, samples: &[GoodLine]) -> Result<(), OperationError> {
         let lines: Vec<Vec<u8>> = samples.iter().map(|line| line.graphite(name)).collect();
         self.hand_over_lines(&lines)
@@ -139,30 +142,40 @@ impl Operations {
                 reason: "no bus is at hand; send samples to the Graphite port".to_owned(),
             });
         };
-        let started = self.clock.monotonic();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let (started, data) = (self.clock.monotonic(), bus.data());
+        let left = || MAX_BUS_WAIT.saturating_sub(self.clock.monotonic().saturating_sub(started));
+        let gone = |why: &str, rest: usize| {
+            let count = lines.len();
+            let safe = if data.settle(Duration::ZERO) { count - rest } else { 0 };
+            OperationError::BusAway {
+                reason: format!("{why}; {safe} of {count} samples were handed over: send the rest again"),
+            }
+        };
         let mut rest = lines;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(message_line_count(rest));
             let mut message = DataMessage::new(part.to_vec());
-            let gone = |why: &str| OperationError::BusAway {
-                reason: format!(
-                    "{why}; {} of {} samples were handed over: send the rest again",
-                    lines.len() - rest.len(),
-                    lines.len()
-                ),
-            };
             loop {
-                message = match bus.data().try_publish(message) {
+                message = match data.try_publish(message) {
                     Ok(()) => break,
-                    Err(TryPublishError::Closed(_)) => return Err(gone("the engine is stopping")),
+                    Err(TryPublishError::Closed(_)) => {
+                        return Err(gone("the engine is stopping", rest.len()));
+                    }
                     Err(TryPublishError::Full(message)) => message,
                 };
-                if self.clock.monotonic().saturating_sub(started) >= MAX_BUS_WAIT {
-                    return Err(gone("the data queue is full"));
+                if left().is_zero() {
+                    return Err(gone("the data queue is full", rest.len()));
                 }
                 thread::sleep(BUS_POLL);
             }
             rest = after;
+        }
+        if !data.settle(left()) {
+            let limit_s = MAX_BUS_WAIT.as_secs();
+            return Err(gone(&format!("the broker did not confirm all within {limit_s} s"), lines.len()));
         }
         Ok(())
     }
