@@ -3,6 +3,7 @@
 //!
 //! Real processes over a real RabbitMQ and a real MariaDB of this test alone.
 
+use std::fs;
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use htm_tests::sender::connect;
 use htm_tests::stored::scored_count;
 use htm_tests::waiting::wait_until;
 use htmengine::bus::rabbitmq::RabbitSettings;
+use htmengine::control::REQUESTS_FOLDER;
 use htmengine::engine::MODELS_FOLDER;
 use serde_json::{Value, json};
 
@@ -45,6 +47,11 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
     assert_eq!((&status["is_running"], &status["is_starting"]), (&true.into(), &true.into()));
     let scheduler = waiting.iter().find(|role| role.role() == "scheduler").expect("started");
     assert_eq!(status["process_id"], scheduler.process_id(), "not the one before it");
+    // What is asked of it now it does when it is at work; the request was removed then, and its asker waited on.
+    let verb = installation.arguments(&["checkpoint"]);
+    let asker = thread::spawn(move || succeed(verb));
+    let requests = installation.data_dir().join(REQUESTS_FOLDER);
+    wait_until("a request", || fs::read_dir(&requests).is_ok_and(|mut files| files.next().is_some()));
     database.start();
     broker.start_again();
     for role in &waiting {
@@ -56,6 +63,8 @@ fn roles_start_in_any_order_and_wait_for_broker_and_database() {
     let status = status_of(&installation);
     assert_eq!(status["running_roles"], json!(["scheduler", "listener", "storer", "anomaly"]));
     assert_eq!((&status["is_running"], &status["is_starting"]), (&true.into(), &false.into()));
+    wait_until("the answer to who asked at the start", || asker.is_finished());
+    asker.join().expect("an answer");
     succeed(installation.arguments(&["checkpoint"]));
     let folder = installation.data_dir().join(MODELS_FOLDER);
     assert!(folder.is_dir(), "{} has the models", folder.display());

@@ -86,7 +86,6 @@ pub(crate) struct Control {
 impl Control {
     /// Looks after requests and figures until `stop` is raised.
     pub(crate) fn run(&mut self, stop: &AtomicBool) {
-        self.remove_old_requests();
         let mut next_figures = Duration::ZERO;
         while !stop.load(Ordering::Relaxed) {
             self.take_requests();
@@ -125,16 +124,6 @@ impl Control {
         }
     }
 
-    /// Whoever left them waits no more: their engine is gone.
-    fn remove_old_requests(&self) {
-        let folder = self.data_dir.join(REQUESTS_FOLDER);
-        if let Err(error) = fs::remove_dir_all(&folder)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("{} could not be cleaned: {error}", folder.display());
-        }
-    }
-
     fn take_requests(&mut self) {
         let Ok(entries) = fs::read_dir(self.data_dir.join(REQUESTS_FOLDER)) else { return };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -165,6 +154,17 @@ impl Control {
     }
 }
 
+/// Removes what is left of an engine before, for whoever holds the scheduler's lock on `data_dir`, as soon as that is held:
+/// those who ask from then on are answered once this process is at work, and those before wait no more.
+pub(crate) fn remove_old_requests(data_dir: &Path) {
+    let folder = data_dir.join(REQUESTS_FOLDER);
+    if let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{} could not be cleaned: {error}", folder.display());
+    }
+}
+
 /// That this process starts, told in place of the figures of the process before it; these are put back when it is dropped
 /// before [`StartNotice::replace`].
 #[derive(Debug)]
@@ -186,7 +186,10 @@ impl StartNotice {
             is_starting: true,
             ..EngineFigures::default()
         };
-        let before = fs::read(&path).ok();
+        // A notice of a process that was killed while it waited says nothing of those before it.
+        let is_notice =
+            |bytes: &[u8]| serde_json::from_slice::<EngineFigures>(bytes).is_ok_and(|it| it.is_starting);
+        let before = fs::read(&path).ok().filter(|bytes| !is_notice(bytes));
         if let Err(error) = write_json(&path, &figures) {
             tracing::debug!("{STATUS_FILE} could not be written: {error}");
         }

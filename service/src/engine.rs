@@ -225,6 +225,16 @@ struct Threads {
     ledger: Option<JoinHandle<()>>,
 }
 
+impl Threads {
+    /// Whether one has, by itself.
+    fn has_ended(&self) -> bool {
+        self.storer.as_ref().is_some_and(JoinHandle::is_finished)
+            || self.scheduler.as_ref().is_some_and(JoinHandle::is_finished)
+            || self.anomaly.as_ref().is_some_and(JoinHandle::is_finished)
+            || self.listener.as_ref().is_some_and(ListenerHandle::is_finished)
+    }
+}
+
 /// What ends them.
 #[derive(Debug, Default)]
 struct Signals {
@@ -320,11 +330,7 @@ impl Engine {
     /// Whether a role, or a thread beside them, has ended by itself, which only a fatal error or a panic makes it do;
     /// [`Self::stop`] then says why.
     pub fn has_failed(&self) -> bool {
-        let threads = &self.threads;
-        threads.storer.as_ref().is_some_and(JoinHandle::is_finished)
-            || threads.scheduler.as_ref().is_some_and(JoinHandle::is_finished)
-            || threads.anomaly.as_ref().is_some_and(JoinHandle::is_finished)
-            || threads.listener.as_ref().is_some_and(ListenerHandle::is_finished)
+        self.threads.has_ended()
             || self.garbage.as_ref().is_some_and(StoppableThread::is_finished)
             || self.self_series.as_ref().is_some_and(StoppableThread::is_finished)
             || self.alerts.as_ref().is_some_and(AlertThreads::has_finished)

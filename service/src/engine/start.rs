@@ -1,6 +1,7 @@
 //! Starting an engine: locks, sockets, what it works with, and a thread for each of its roles.
 //!
-//! Sockets are bound before anything is waited for, so that an address that is taken is told at once, and clients that
+//! Roles that take what others publish start first, and whatever publishes lines last, behind the lines that an earlier engine
+//! kept. Sockets of the listener and of live results are bound before anything is waited for, so that an address that is taken is told at once, and clients that
 //! connect meanwhile are served when the broker is there.
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::patience::wait_for;
 use super::role::{Role, Roles};
+use super::unpublished::Published;
 use super::{
     Engine, EngineError, EngineOptions, Live, MODELS_FOLDER, RoleThread, SCORES_DRAIN, SchedulerThread,
     Signals, Threads, lock, unpublished,
@@ -25,7 +27,7 @@ use crate::backends::{BusChoice, RepositoryChoice, connect_bus, open_repository,
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::layer::Secret;
-use crate::control::{Control, StartNotice};
+use crate::control::{Control, StartNotice, remove_old_requests};
 use crate::file_system::DiskFiles;
 use crate::garbage::{DEFAULT_INTERVAL, GarbageCollector};
 use crate::http::server::{HttpOptions, HttpServer};
@@ -79,19 +81,8 @@ pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Opt
     let results = options.results.filter(|_| roles.has(Role::Results)).map(bind_results).transpose()?;
     let runtime = start_runtime()
         .map_err(|error| EngineError::new("starting the threads of database and broker", &error))?;
-    let mut repository = None;
-    if roles.need_repository() || raises_alerts(&options) {
-        let opened = wait_for("database", &*clock, stop, || {
-            let mode = OpenMode::ReadWriteCreate;
-            Ok(open_repository(&options.repository, &options.data_dir, mode, runtime.handle())?)
-        })?;
-        if opened.is_none() {
-            return Ok(None);
-        }
-        repository = opened;
-    }
-    let connected = wait_for("broker", &*clock, stop, || Ok(connect_bus(&options.bus, runtime.handle())?))?;
-    let Some(bus) = connected else { return Ok(None) };
+    let connected = connect(&options, &*clock, stop, runtime.handle())?;
+    let Some((repository, bus)) = connected else { return Ok(None) };
     let results = results.map(|bound| serve_results(bound, &bus)).transpose()?;
     let addresses = listener.as_ref().map(|bound| (bound.tcp_address(), bound.udp_address()));
     let pickle = listener.as_ref().and_then(BoundListener::pickle_address);
@@ -108,15 +99,18 @@ pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Opt
         signals: Arc::default(),
         live,
     };
-    let http = start_http(&shared, runtime.handle())?;
     let garbage = start_garbage(&shared.options, shared.repository.as_ref(), &shared.clock)?;
-    let self_series = start_self_series(&shared)?;
     let alerts = start_alerts(&shared.options, shared.repository.as_ref(), &shared.bus, &shared.clock)?;
-    let threads = start_threads(&mut shared, listener, stop)?;
+    let mut threads = start_threads(&mut shared)?;
+    let publishers = start_publishers(&shared, listener, &mut threads, (runtime.handle(), stop));
     if let Some(notice) = notice {
         notice.replace();
     }
-    Ok(Some(Engine {
+    let (failed, Publishers { http, self_series }) = match publishers {
+        Ok(publishers) => (None, publishers),
+        Err(error) => (Some(error), Publishers::default()),
+    };
+    let engine = Engine {
         options: shared.options,
         live: shared.live,
         is_local,
@@ -136,7 +130,37 @@ pub(super) fn start(mut options: EngineOptions, stop: &AtomicBool) -> Result<Opt
         repository: shared.repository,
         runtime,
         _locks: locks,
-    }))
+    };
+    let Some(error) = failed else { return Ok(Some(engine)) };
+    // Others are at work by now.
+    if let Err(end) = engine.stop() {
+        tracing::error!("{end}");
+    }
+    Err(error)
+}
+
+type Backends = (Option<Arc<dyn Repository>>, Arc<dyn Bus>);
+
+/// Database and broker, as far as the roles need them; `None` once `stop` is raised while they are waited for.
+fn connect(
+    options: &EngineOptions,
+    clock: &dyn Clock,
+    stop: &AtomicBool,
+    runtime: &Handle,
+) -> Result<Option<Backends>, EngineError> {
+    let mut repository = None;
+    if options.roles.need_repository() || raises_alerts(options) {
+        let opened = wait_for("database", clock, stop, || {
+            let mode = OpenMode::ReadWriteCreate;
+            Ok(open_repository(&options.repository, &options.data_dir, mode, runtime)?)
+        })?;
+        if opened.is_none() {
+            return Ok(None);
+        }
+        repository = opened;
+    }
+    let connected = wait_for("broker", clock, stop, || Ok(connect_bus(&options.bus, runtime)?))?;
+    Ok(connected.map(|bus| (repository, bus)))
 }
 
 fn fit_connections(options: &mut EngineOptions) {
@@ -163,7 +187,10 @@ fn claim(
         Role::ALL.into_iter().filter(|role| roles.has(*role) && is_wanted(*role, options)).collect();
     let locks = lock::lock(&options.data_dir, &played)?;
     let is_scheduler = played.contains(&Role::Scheduler);
-    let notice = is_scheduler.then(|| StartNotice::write(&options.data_dir, clock));
+    let notice = is_scheduler.then(|| {
+        remove_old_requests(&options.data_dir);
+        StartNotice::write(&options.data_dir, clock)
+    });
     Ok((locks, notice))
 }
 
@@ -178,11 +205,8 @@ fn check_bus(roles: Roles, bus: &BusChoice) -> Result<(), EngineError> {
     })
 }
 
-fn start_threads(
-    shared: &mut Shared,
-    listener: Option<BoundListener>,
-    stop: &AtomicBool,
-) -> Result<Threads, EngineError> {
+/// Those of roles that take what others publish.
+fn start_threads(shared: &mut Shared) -> Result<Threads, EngineError> {
     let roles = shared.options.roles;
     let mut threads = Threads::default();
     if let Some(repository) = shared.repository.clone().filter(|_| roles.has(Role::Storer)) {
@@ -197,18 +221,46 @@ fn start_threads(
             threads.anomaly = Some(start_anomaly(shared, repository)?);
         }
     }
-    if let Some(bound) = listener {
-        if shared.options.bus != BusChoice::Memory {
-            publish_kept(shared, stop);
-        }
-        if !roles.has(Role::Storer) {
-            threads.ledger = Some(start_ledger_log(shared)?);
-        }
-        let (bus, ledger) = (Arc::clone(&shared.bus), Arc::clone(&shared.ledger));
-        let handle = bound.spawn(bus, ledger, Arc::clone(&shared.clock), shared.options.listener.clone());
-        threads.listener = Some(handle);
-    }
     Ok(threads)
+}
+
+/// What publishes lines, beside the listener.
+#[derive(Default)]
+struct Publishers {
+    http: Option<HttpServer>,
+    self_series: Option<StoppableThread>,
+}
+
+/// Behind the lines that were taken in before, since samples must come in order of time: none, if those are not all published.
+fn start_publishers(
+    shared: &Shared,
+    listener: Option<BoundListener>,
+    threads: &mut Threads,
+    (runtime, stop): (&Handle, &AtomicBool),
+) -> Result<Publishers, EngineError> {
+    // In one process the storer looks after them.
+    if shared.options.bus != BusChoice::Memory && !publish_kept(shared, stop, threads) {
+        return Ok(Publishers::default());
+    }
+    let publishers =
+        Publishers { http: start_http(shared, runtime)?, self_series: start_self_series(shared)? };
+    start_listener(shared, listener, threads)?;
+    Ok(publishers)
+}
+
+fn start_listener(
+    shared: &Shared,
+    bound: Option<BoundListener>,
+    threads: &mut Threads,
+) -> Result<(), EngineError> {
+    let Some(bound) = bound else { return Ok(()) };
+    if !shared.options.roles.has(Role::Storer) {
+        threads.ledger = Some(start_ledger_log(shared)?);
+    }
+    let (bus, ledger) = (Arc::clone(&shared.bus), Arc::clone(&shared.ledger));
+    let handle = bound.spawn(bus, ledger, Arc::clone(&shared.clock), shared.options.listener.clone());
+    threads.listener = Some(handle);
+    Ok(())
 }
 
 fn bind_listener(options: &EngineOptions) -> Result<BoundListener, EngineError> {
@@ -339,17 +391,25 @@ fn start_self_series(shared: &Shared) -> Result<Option<StoppableThread>, EngineE
         .map_err(|error| EngineError::new("starting the thread of the engine's own series", &error))
 }
 
-/// Before new lines, since samples must come in order of time.
-fn publish_kept(shared: &Shared, stop: &AtomicBool) {
+/// Publishes the lines that an earlier engine kept, where lines are taken; tells whether others may follow. They may not once
+/// `stop` is raised or a role has ended: the rest of the kept ones is still in its file.
+fn publish_kept(shared: &Shared, stop: &AtomicBool, threads: &Threads) -> bool {
+    if !shared.options.roles.has(Role::Listener) {
+        return true;
+    }
     let path = shared.options.data_dir.join(KEPT_LINES_FILE);
-    match unpublished::publish(&path, shared.bus.data(), stop) {
-        Ok(None) => {}
-        Ok(Some(count)) => {
+    let is_over = || stop.load(Ordering::Relaxed) || threads.has_ended();
+    match unpublished::publish(&path, shared.bus.data(), &is_over) {
+        Ok(Published::Nothing) => true,
+        Ok(Published::Lines(count)) => {
             tracing::info!("{count} lines that an earlier engine had taken in were published");
+            true
         }
+        Ok(Published::Interrupted) => false,
         Err(error) => {
             let shown = path.display();
             tracing::error!("lines that an earlier engine kept in {shown} are not published: {error}");
+            true
         }
     }
 }

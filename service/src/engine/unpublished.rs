@@ -7,7 +7,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::bus::{Queue, TryPublishError};
 use crate::listener::batch::message_line_count;
 use crate::storer::kept_lines::{KeptLines, append};
 
-/// While the broker has no room or does not confirm, the stop signal is looked at this often.
+/// While the broker has no room or does not confirm, it is asked this often whether that is waited for.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits up to `limit` until the broker has confirmed all, and writes the lines of the rest behind what the file at `path`
@@ -32,33 +31,43 @@ pub(super) fn keep(path: &Path, queue: &dyn Queue<DataMessage>, limit: Duration)
     append(path, messages.iter().flat_map(|message| &message.lines))
 }
 
-/// Publishes the lines kept at `path`, and removes the file once the broker has confirmed them. Returns how many they were;
-/// `None` if there are none, or `stop` was raised before: then the file stays, and the queue is closed and holds nothing of it.
-/// So nothing else may be published meanwhile.
+/// What became of kept lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    /// There were none.
+    Nothing,
+    /// The broker has confirmed so many, and their file is removed.
+    Lines(usize),
+    /// Their file stays; the queue is closed and holds nothing of it.
+    Interrupted,
+}
+
+/// Publishes the lines kept at `path`, and removes the file once the broker has confirmed them; until `is_over` says that it is
+/// to be left. Nothing else may be published meanwhile.
 ///
 /// # Errors
 /// What the operating system said.
 pub(super) fn publish(
     path: &Path,
     queue: &dyn Queue<DataMessage>,
-    stop: &AtomicBool,
-) -> io::Result<Option<usize>> {
-    let Some(mut kept) = KeptLines::open(path)? else { return Ok(None) };
-    let count = publish_all(&mut kept, queue, stop)?;
-    match count {
-        Some(_) => std::fs::remove_file(path)?,
+    is_over: &dyn Fn() -> bool,
+) -> io::Result<Published> {
+    let Some(mut kept) = KeptLines::open(path)? else { return Ok(Published::Nothing) };
+    let published = publish_all(&mut kept, queue, is_over)?;
+    match published {
+        Published::Lines(_) | Published::Nothing => std::fs::remove_file(path)?,
         // Whoever keeps what is left on the queue would add it to the file that it came from.
-        None => drop(queue.take_back()),
+        Published::Interrupted => drop(queue.take_back()),
     }
-    Ok(count)
+    Ok(published)
 }
 
-/// Until all is confirmed; `None` if `stop` was raised before.
+/// Until all is confirmed.
 fn publish_all(
     kept: &mut KeptLines,
     queue: &dyn Queue<DataMessage>,
-    stop: &AtomicBool,
-) -> io::Result<Option<usize>> {
+    is_over: &dyn Fn() -> bool,
+) -> io::Result<Published> {
     let mut count = 0;
     loop {
         let part = kept.next()?;
@@ -69,30 +78,34 @@ fn publish_all(
         let mut rest = lines.as_slice();
         while !rest.is_empty() {
             let (message, after) = rest.split_at(message_line_count(rest));
-            if !publish_unless(queue, DataMessage::new(message.to_vec()), stop) {
-                return Ok(None);
+            if !publish_unless(queue, DataMessage::new(message.to_vec()), is_over) {
+                return Ok(Published::Interrupted);
             }
             rest = after;
         }
         count += lines.len();
     }
     while !queue.settle(STOP_CHECK_INTERVAL) {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
+        if is_over() {
+            return Ok(Published::Interrupted);
         }
     }
-    Ok(Some(count))
+    Ok(Published::Lines(count))
 }
 
-/// Waits for room; `false` if the queue was closed or `stop` raised first.
-fn publish_unless(queue: &dyn Queue<DataMessage>, mut message: DataMessage, stop: &AtomicBool) -> bool {
+/// Waits for room; `false` if the queue was closed or `is_over` first.
+fn publish_unless(
+    queue: &dyn Queue<DataMessage>,
+    mut message: DataMessage,
+    is_over: &dyn Fn() -> bool,
+) -> bool {
     loop {
         message = match queue.try_publish(message) {
             Ok(()) => return true,
             Err(TryPublishError::Closed(_)) => return false,
             Err(TryPublishError::Full(message)) => message,
         };
-        if stop.load(Ordering::Relaxed) {
+        if is_over() {
             return false;
         }
         thread::sleep(STOP_CHECK_INTERVAL);
@@ -155,12 +168,12 @@ mod tests {
     fn kept_lines_that_a_stop_leaves_unpublished_are_kept_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(KEPT_LINES_FILE);
-        let lines: String = (0..500).map(|number| format!("m 1 {number}\n")).collect();
+        let lines = "m 1 2\n".repeat(500);
         std::fs::write(&path, &lines).expect("written");
         for room in [1, 100] {
             let window = Window { room, messages: Mutex::default() };
-            let published = publish(&path, &window, &AtomicBool::new(true)).expect("readable");
-            assert_eq!((published, window.depth()), (None, 0), "room for {room}");
+            let published = publish(&path, &window, &|| true).expect("readable");
+            assert_eq!((published, window.depth()), (Published::Interrupted, 0), "room for {room}");
             assert_eq!(keep(&path, &window, Duration::ZERO).expect("nothing to keep"), 0);
             assert_eq!(std::fs::read_to_string(&path).expect("stays"), lines);
         }
