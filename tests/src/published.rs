@@ -98,7 +98,9 @@ mod tests {
 
     fn noted(row_ids: &[i64]) -> usize {
         let mut published = Published::default();
-        row_ids.iter().for_each(|row_id| note_row(&mut published, &row(*row_id)));
+        for row_id in row_ids {
+            note_row(&mut published, &row(*row_id));
+        }
         published.metrics["cpu"].len()
     }
 
