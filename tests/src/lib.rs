@@ -33,6 +33,7 @@ pub mod private_rabbitmq;
 pub mod process_signal;
 #[cfg(feature = "engine")]
 pub mod program;
+#[cfg(feature = "engine")]
 pub mod published;
 pub mod python;
 pub mod recording;
@@ -42,6 +43,7 @@ pub mod refusing_files;
 pub mod repository_conformance;
 #[cfg(feature = "engine")]
 pub mod results_reader;
+#[cfg(feature = "engine")]
 pub mod running_engine;
 pub mod seeded_random;
 pub mod sender;
