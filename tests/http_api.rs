@@ -9,10 +9,12 @@ use htm_core::params::ValueRange;
 use htm_tests::http_client::{Answer, get, request};
 use htm_tests::lone_run::assert_equal;
 use htm_tests::program::{Server, fail, succeed};
+use htm_tests::python;
 use htm_tests::recording::series;
 use htm_tests::sender::connect;
 use htm_tests::stored::{rows, wait_for_scores};
 use htm_tests::waiting::wait_until;
+use htmengine::backends::DATABASE_FILE;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -340,4 +342,39 @@ fn nonsense_on_a_connection_ends_only_that_connection() {
     let mut idle = connect(api.address);
     idle.write_all(b"GET /api/v1/health HTTP/1.1\r\n").expect("sent");
     assert!(api.server.terminate().success());
+}
+
+/// The client of the one sees an answer without an end, that of the other a status: why, only the log could tell, and did not.
+#[test]
+fn an_answer_that_breaks_off_and_a_failure_told_as_text_are_in_the_log_with_their_reasons() {
+    const ROWS: usize = 60_000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = ["--no-monitor", "--http", "127.0.0.1:0", "--web-app", "127.0.0.1:0"];
+    let server = Server::start(folder.path(), arguments);
+    let (http, web_app) =
+        (server.announced("HTTP API: http://"), server.announced("web application: http://"));
+    let lines: Vec<String> = (0..ROWS).map(|row| format!("1 {}\n", 1_000_000 + row * 60)).collect();
+    assert_eq!(request(http, "POST", "/api/v1/metrics/many/samples", &lines.concat()).status, 200);
+    wait_until("all rows", || get(http, "/api/v1/metrics/many/stats").json()["rows"] == ROWS);
+    // More than the buffers on the way hold, so that there are pages left to read.
+    let mut reader = connect(http);
+    let head = "GET /api/v1/metrics/many/data HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    reader.write_all(head.as_bytes()).expect("sent");
+    let mut answer = vec![0; 1_024];
+    let length = reader.read(&mut answer).expect("a head");
+    answer.truncate(length);
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let database = server.data_dir().join(DATABASE_FILE).display().to_string();
+    python::succeed("rename_table.py", [&database, "metric_data", "gone"], "");
+    // However it ends.
+    let _ = reader.read_to_end(&mut answer);
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "{} bytes and an end", answer.len());
+    assert!(logged(&server, "an answer was broken off", "reading rows failed: "), "{}", server.log());
+    assert_eq!(get(web_app, "/many").status, 500);
+    assert!(logged(&server, "a request failed", "no such table"), "{}", server.log());
+}
+
+/// Whether a line of the log says both.
+fn logged(server: &Server, event: &str, reason: &str) -> bool {
+    server.log().lines().any(|line| line.contains(event) && line.contains(reason))
 }

@@ -19,6 +19,7 @@ pub mod role;
 
 mod drain;
 mod live;
+mod open_files;
 mod start;
 mod unpublished;
 

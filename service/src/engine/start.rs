@@ -165,13 +165,14 @@ fn connect(
 
 fn fit_connections(options: &mut EngineOptions) {
     let max_open_files = machine::file_limit().soft;
-    let asked = options.listener.fit_files(max_open_files);
+    let other_files = options.files_beside_connections();
+    let asked = options.listener.fit_files(max_open_files, other_files);
     if let (Some(asked), Some(limit), true) = (asked, max_open_files, options.roles.has(Role::Listener)) {
         tracing::warn!(
-            "of max_connections = {asked} only {} are taken: this process may have {limit} open files, and needs {} of \
-             them for itself; raise the limit (LimitNOFILE= in systemd, nofile in limits.conf), or lower max_connections",
-            options.listener.max_connections,
-            listener::OTHER_FILES
+            "of max_connections = {asked} only {} are taken: this process may have {limit} open files, and needs \
+             {other_files} of them for itself and for clients over HTTP and of live results; raise the limit \
+             (LimitNOFILE= in systemd, nofile in limits.conf), or lower max_connections",
+            options.listener.max_connections
         );
     }
 }

@@ -20,7 +20,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::access::{self, Access};
 use super::answer::{ApiError, error_answer, no_such_method, no_such_route};
-use super::connection::BoundedListener;
+use super::connection::{BoundedListener, MAX_CONNECTIONS};
 use super::extract::MAX_BODY_BYTES;
 use super::gate::{self, Gate};
 use super::host::Hosts;
@@ -40,6 +40,8 @@ use crate::sample::SampleLimits;
 use crate::self_metrics;
 use crate::tls::TlsFiles;
 
+/// Files that one server may have open: its connections.
+pub const FILES_PER_SERVER: u64 = MAX_CONNECTIONS as u64;
 /// How long stopping waits for answers that have begun.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 

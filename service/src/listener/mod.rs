@@ -69,7 +69,7 @@ pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(900);
 pub const DEFAULT_LINE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of [`ListenerOptions::max_unfinished_bytes`]: 64 MiB, 4 KiB for each connection of the default limit.
 pub const DEFAULT_MAX_UNFINISHED_BYTES: usize = 64 << 20;
-/// Open files that the engine needs beside connections: database, model files being read and written, sockets.
+/// Open files that the engine itself needs: database, model files being read and written, sockets of its own.
 pub const OTHER_FILES: u64 = 256;
 /// Connections the kernel holds for us before they are accepted.
 const BACKLOG_CONNECTIONS: i32 = 1_024;
@@ -96,10 +96,10 @@ pub struct ListenerOptions {
 }
 
 impl ListenerOptions {
-    /// Lowers the limit on connections to what so many open files leave beside [`OTHER_FILES`]: without a file even the
-    /// database cannot be read. Returns what was asked for, if that was more.
-    pub fn fit_files(&mut self, max_open_files: Option<u64>) -> Option<usize> {
-        let left = max_open_files?.saturating_sub(OTHER_FILES).max(1);
+    /// Lowers the limit on connections to what so many open files leave beside those that others need: without a file even
+    /// the database cannot be read. Returns what was asked for, if that was more.
+    pub fn fit_files(&mut self, max_open_files: Option<u64>, other_files: u64) -> Option<usize> {
+        let left = max_open_files?.saturating_sub(other_files).max(1);
         let fitting = usize::try_from(left).unwrap_or(usize::MAX);
         let asked = self.max_connections;
         self.max_connections = asked.min(fitting);

@@ -353,7 +353,7 @@ fn connections_above_the_limit_are_closed_and_counted() {
 fn connections_leave_the_files_that_everything_else_needs() {
     let check = |max_connections, files, expected| {
         let mut options = ListenerOptions { max_connections, ..ListenerOptions::default() };
-        let lowered = options.fit_files(files);
+        let lowered = options.fit_files(files, super::OTHER_FILES);
         assert_eq!((options.max_connections, lowered), expected, "{max_connections} of {files:?}");
     };
     check(16_384, None, (16_384, None));

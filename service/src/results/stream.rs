@@ -18,6 +18,8 @@ use crate::results::message::to_json;
 
 /// Readers served at once; more are turned away.
 pub const MAX_READERS: usize = 64;
+/// Files that the stream may have open: each reader is written to and looked after by one of its own.
+pub const MAX_FILES: u64 = 2 * MAX_READERS as u64;
 /// A reader that takes nothing for so long is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long readers get for what waits for them when the stream stops.

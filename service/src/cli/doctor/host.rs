@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::engine::EngineOptions;
-use crate::listener::OTHER_FILES;
 use crate::machine;
 
 /// A model of this size is small; more of them than mappings allow means that the mappings are the limit.
@@ -59,10 +58,10 @@ impl Report {
         let shown = |limit: Option<u64>| limit.map_or(json!("unlimited"), Value::from);
         self.add("open files, soft limit", shown(files.soft));
         self.add("open files, hard limit", shown(files.hard));
-        let needed = options.listener.max_connections as u64 + OTHER_FILES;
+        let needed = options.listener.max_connections as u64 + options.files_beside_connections();
         if files.hard.is_some_and(|hard| hard < needed) {
             self.warn("machine", format!(
-                "{} connections need up to {needed} open files, the hard limit is {}, so that fewer are taken: raise it \
+                "{} connections and all else need up to {needed} open files, the hard limit is {}, so that fewer are taken: raise it \
                  (LimitNOFILE= in systemd, nofile in limits.conf), or lower max_connections",
                 options.listener.max_connections,
                 shown(files.hard)

@@ -13,13 +13,13 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::database_error;
+use super::error::opening_error;
 use super::{OpenMode, schema};
 use crate::repository::RepositoryError;
 
@@ -28,6 +28,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that read at the same time beside one for each processor, which models are stepped on: so that those who
 /// ask never wait for those who step. More readers wait.
 const SPARE_READERS: usize = 4;
+/// How often opening a file is tried again that was open before, and the pause before the first time; it doubles.
+const REOPENINGS: u32 = 4;
+const REOPEN_PAUSE: Duration = Duration::from_millis(50);
 /// Prepared statements kept per connection; more than this file has.
 const MAX_PREPARED_STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.
@@ -51,7 +54,7 @@ pub(super) fn open_writer(path: &Path, mode: OpenMode) -> Result<Connection, Rep
     }
     let flags = if create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
     let mut connection = connect(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
-    let failed = |error: rusqlite::Error| with_path(path, database_error("setting up the file", &error));
+    let failed = |error: rusqlite::Error| with_path(path, opening_error("setting up the file", &error));
     // The first read of the file: anything but a database is refused here, before it is written to.
     let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
@@ -97,6 +100,7 @@ pub(super) struct ReadPool {
 struct PoolState {
     idle: Vec<Connection>,
     lent: usize,
+    was_open: bool,
 }
 
 impl ReadPool {
@@ -123,9 +127,19 @@ impl ReadPool {
         let mut loan = Loan { pool: self, connection: self.take() };
         let connection = match loan.connection.take() {
             Some(connection) => connection,
-            None => open_reader(&self.path)?,
+            None => self.open()?,
         };
         work(loan.connection.insert(connection))
+    }
+
+    /// A new connection. What fails for good with a file that was open before is tried a few times: a want of open files
+    /// looks like that, if somebody closes one before it is asked for.
+    fn open(&self) -> Result<Connection, RepositoryError> {
+        let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_open = state().was_open;
+        let connection = reopened(if was_open { REOPENINGS } else { 0 }, || open_reader(&self.path))?;
+        state().was_open = true;
+        Ok(connection)
     }
 
     /// An idle connection, or `None` for leave to open one.
@@ -136,6 +150,22 @@ impl ReadPool {
         state.lent += 1;
         state.idle.pop()
     }
+}
+
+/// Tries once, and again so many times while it fails for good. What passes by itself, callers try again.
+fn reopened<T>(
+    times: u32,
+    mut open: impl FnMut() -> Result<T, RepositoryError>,
+) -> Result<T, RepositoryError> {
+    let mut pause = REOPEN_PAUSE;
+    for _ in 0..times {
+        match open() {
+            Err(RepositoryError::Fatal { .. }) => thread::sleep(pause),
+            done => return done,
+        }
+        pause *= 2;
+    }
+    open()
 }
 
 /// Gives the place back whatever happens, and the connection if there is one.
@@ -167,7 +197,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, RepositoryError> {
 }
 
 fn connect(path: &Path, flags: OpenFlags, cache_kib: i64) -> Result<Connection, RepositoryError> {
-    let failed = |error: rusqlite::Error| with_path(path, database_error("opening the file", &error));
+    let failed = |error: rusqlite::Error| with_path(path, opening_error("opening the file", &error));
     // NO_MUTEX: a connection is used by one thread at a time, which the borrow checker sees to.
     let connection =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
@@ -204,5 +234,30 @@ fn with_path(path: &Path, error: RepositoryError) -> RepositoryError {
         RepositoryError::Transient { reason } => RepositoryError::Transient { reason: name(reason) },
         RepositoryError::Rejected { reason } => RepositoryError::Rejected { reason: name(reason) },
         RepositoryError::Fatal { reason } => RepositoryError::Fatal { reason: name(reason) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_open_before_is_tried_a_few_times_before_its_fault_is_told() {
+        let check = |times, faults, expected_tries, is_open| {
+            let mut tries = 0;
+            let opened = reopened(times, || {
+                tries += 1;
+                if tries > faults {
+                    Ok(())
+                } else {
+                    Err(RepositoryError::Fatal { reason: "gone".to_owned() })
+                }
+            });
+            assert_eq!((tries, opened.is_ok()), (expected_tries, is_open), "{times} {faults}");
+        };
+        check(REOPENINGS, 0, 1, true);
+        check(REOPENINGS, 2, 3, true);
+        check(REOPENINGS, 9, REOPENINGS + 1, false);
+        check(0, 1, 1, false);
     }
 }

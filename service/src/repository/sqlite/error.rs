@@ -9,8 +9,14 @@ use rusqlite::ErrorCode;
 use crate::machine;
 use crate::repository::RepositoryError;
 
-/// Sorts `error`, met while `doing` something (a phrase such as `appending rows`).
+/// Sorts `error`, met while `doing` something (a phrase such as `appending rows`) over a connection that has read the file:
+/// what cannot be opened any more can be opened again. Whether files were wanting then cannot be asked afterwards.
 pub(super) fn database_error(doing: &str, error: &rusqlite::Error) -> RepositoryError {
+    sorted(doing, error, || true)
+}
+
+/// The same of a connection that is being opened, where the path or somebody's rights may be wrong.
+pub(super) fn opening_error(doing: &str, error: &rusqlite::Error) -> RepositoryError {
     sorted(doing, error, machine::is_out_of_files)
 }
 
@@ -57,7 +63,7 @@ fn sorted(doing: &str, error: &rusqlite::Error, is_out_of_files: fn() -> bool) -
         }
         ErrorCode::CannotOpen if is_out_of_files() => RepositoryError::Transient {
             reason: reason(
-                "; no more files can be opened: raise the limit (`ulimit -n`), or lower max_connections; it is tried again",
+                "; as a rule no more files can be opened: raise the limit (`ulimit -n`), or lower max_connections; it is tried again",
             ),
         },
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => RepositoryError::Fatal {
@@ -87,7 +93,7 @@ mod tests {
             (ffi::SQLITE_CORRUPT, "fatal"),
             (ffi::SQLITE_NOTADB, "fatal"),
             (ffi::SQLITE_READONLY, "fatal"),
-            (ffi::SQLITE_CANTOPEN, "fatal"),
+            (ffi::SQLITE_CANTOPEN, "transient"),
         ] {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             let found = match database_error("testing", &error) {
@@ -99,16 +105,17 @@ mod tests {
         }
     }
 
-    /// Connections that took all files ended the engine.
+    /// Connections that took all files ended the engine, even when one was closed before anybody asked why.
     #[test]
     fn a_want_of_open_files_passes_and_a_want_of_rights_does_not() {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), None);
-        let told = sorted("reading rows", &error, || true);
+        let told = database_error("reading rows", &error);
         assert!(
             matches!(&told, RepositoryError::Transient { reason } if reason.contains("ulimit -n")),
             "{told}"
         );
-        assert!(matches!(sorted("reading rows", &error, || false), RepositoryError::Fatal { .. }));
+        assert!(matches!(sorted("opening the file", &error, || true), RepositoryError::Transient { .. }));
+        assert!(matches!(sorted("opening the file", &error, || false), RepositoryError::Fatal { .. }));
     }
 
     #[test]

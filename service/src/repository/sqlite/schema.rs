@@ -19,7 +19,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::error::database_error;
+use super::error::opening_error;
 use crate::repository::RepositoryError;
 
 /// Version of these tables, kept in `PRAGMA user_version`. 1 is the first; 2 has the columns of the detection score; 3 has
@@ -154,7 +154,7 @@ ALTER TABLE metric_data ADD COLUMN detection_components TEXT DEFAULT NULL;
 /// # Errors
 /// [`RepositoryError`] from the database.
 pub(super) fn bring_up(connection: &mut Connection) -> Result<(), RepositoryError> {
-    let failed = |error: rusqlite::Error| database_error("bringing the tables up", &error);
+    let failed = |error: rusqlite::Error| opening_error("bringing the tables up", &error);
     if !(1..SCHEMA_VERSION).contains(&stored_version(connection)?) {
         return Ok(());
     }
@@ -176,7 +176,7 @@ pub(super) fn bring_up(connection: &mut Connection) -> Result<(), RepositoryErro
 /// # Errors
 /// What [`check_version`] says of a file that is not ours; [`RepositoryError`] from the database.
 pub(super) fn create_if_empty(connection: &mut Connection) -> Result<(), RepositoryError> {
-    let failed = |error: rusqlite::Error| database_error("creating the tables", &error);
+    let failed = |error: rusqlite::Error| opening_error("creating the tables", &error);
     // Looked at again under the write lock: another process may be creating them at this moment.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if stored_version(&transaction)? == 0 && table_count(&transaction)? == 0 {
@@ -224,11 +224,11 @@ pub(super) fn check_version(connection: &Connection, path: &str) -> Result<(), R
 fn stored_version(connection: &Connection) -> Result<i64, RepositoryError> {
     connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| database_error("reading the schema version", &error))
+        .map_err(|error| opening_error("reading the schema version", &error))
 }
 
 fn table_count(connection: &Connection) -> Result<i64, RepositoryError> {
     connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
-        .map_err(|error| database_error("counting the tables", &error))
+        .map_err(|error| opening_error("counting the tables", &error))
 }

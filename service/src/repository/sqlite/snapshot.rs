@@ -12,7 +12,7 @@ use htm_core::ids::{ModelId, RowId};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::database_error;
+use super::error::{database_error, opening_error};
 use super::{connection, read};
 use crate::repository::metric::Metric;
 use crate::repository::{RepositoryError, StatusSum};
@@ -85,7 +85,7 @@ impl SqliteSnapshot {
     /// [`RepositoryError`] from either file.
     pub fn copy_to(&self, target: &Path) -> Result<(), RepositoryError> {
         let doing = format!("copying {} to {}", self.path.display(), target.display());
-        let failed = |error: rusqlite::Error| database_error(&doing, &error);
+        let failed = |error: rusqlite::Error| opening_error(&doing, &error);
         let flags = OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -118,7 +118,7 @@ impl SqliteSnapshot {
 /// [`RepositoryError`] if it cannot be read at all.
 pub fn structure_faults(path: &Path) -> Result<Option<String>, RepositoryError> {
     let doing = format!("checking {}", path.display());
-    let failed = |error: rusqlite::Error| database_error(&doing, &error);
+    let failed = |error: rusqlite::Error| opening_error(&doing, &error);
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut uri = "file:".to_owned();
     for byte in absolute.as_os_str().as_encoded_bytes() {
