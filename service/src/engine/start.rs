@@ -1,8 +1,8 @@
 //! Starting an engine: locks, sockets, what it works with, and a thread for each of its roles.
 //!
 //! Roles that take what others publish start first, and whatever publishes lines last, behind the lines that an earlier engine
-//! kept. Sockets of the listener and of live results are bound before anything is waited for, so that an address that is taken is told at once, and clients that
-//! connect meanwhile are served when the broker is there.
+//! kept. Sockets of the listener and of live results are bound before anything is waited for, so that an address that is
+//! taken is told at once, and clients that connect meanwhile are served when the broker is there.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};

@@ -53,21 +53,21 @@ pub(super) fn publish(
     is_over: &dyn Fn() -> bool,
 ) -> io::Result<Published> {
     let Some(mut kept) = KeptLines::open(path)? else { return Ok(Published::Nothing) };
-    let published = publish_all(&mut kept, queue, is_over)?;
-    match published {
-        Published::Lines(_) | Published::Nothing => std::fs::remove_file(path)?,
+    let Some(count) = publish_all(&mut kept, queue, is_over)? else {
         // Whoever keeps what is left on the queue would add it to the file that it came from.
-        Published::Interrupted => drop(queue.take_back()),
-    }
-    Ok(published)
+        drop(queue.take_back());
+        return Ok(Published::Interrupted);
+    };
+    std::fs::remove_file(path)?;
+    Ok(Published::Lines(count))
 }
 
-/// Until all is confirmed.
+/// Until all is confirmed, and how many lines that were; `None` if `is_over` first.
 fn publish_all(
     kept: &mut KeptLines,
     queue: &dyn Queue<DataMessage>,
     is_over: &dyn Fn() -> bool,
-) -> io::Result<Published> {
+) -> io::Result<Option<usize>> {
     let mut count = 0;
     loop {
         let part = kept.next()?;
@@ -79,7 +79,7 @@ fn publish_all(
         while !rest.is_empty() {
             let (message, after) = rest.split_at(message_line_count(rest));
             if !publish_unless(queue, DataMessage::new(message.to_vec()), is_over) {
-                return Ok(Published::Interrupted);
+                return Ok(None);
             }
             rest = after;
         }
@@ -87,10 +87,10 @@ fn publish_all(
     }
     while !queue.settle(STOP_CHECK_INTERVAL) {
         if is_over() {
-            return Ok(Published::Interrupted);
+            return Ok(None);
         }
     }
-    Ok(Published::Lines(count))
+    Ok(Some(count))
 }
 
 /// Waits for room; `false` if the queue was closed or `is_over` first.
