@@ -248,8 +248,7 @@ fn play_with(role: Role, mut options: EngineOptions, mut reloader: Reloader<'_>)
         return Ok(());
     };
     announce(role, &engine)?;
-    wait(&mut engine, &signals, &mut reloader);
-    let has_failed = engine.has_failed();
+    let has_failed = wait(&mut engine, &signals, &mut reloader);
     if !has_failed {
         tracing::info!("stopping: finishing what the {role} holds");
     }

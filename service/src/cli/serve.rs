@@ -133,8 +133,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     };
     announce(&engine, &data_dir.display().to_string(), &monitor)?;
     let load = || args.settings();
-    wait(&mut engine, &signals, &mut Reloader::new(settings, log, &load));
-    let has_failed = engine.has_failed();
+    let has_failed = wait(&mut engine, &signals, &mut Reloader::new(settings, log, &load));
     if !has_failed {
         tracing::info!("stopping: storing what was received and saving all models");
     }
@@ -146,14 +145,20 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Waits until the signal to stop comes or the engine fails; reloads when that is asked for.
-pub(super) fn wait(engine: &mut Engine, signals: &Signals, reloader: &mut Reloader<'_>) {
-    while !signals.stop.load(Ordering::Relaxed) && !engine.has_failed() {
+/// Waits until the signal to stop comes or the engine fails, and tells whether it failed first; reloads when that is asked for.
+///
+/// A stop that cuts a start short ends parts before they are told to: what went wrong then is what [`Engine::stop`] says.
+pub(super) fn wait(engine: &mut Engine, signals: &Signals, reloader: &mut Reloader<'_>) -> bool {
+    while !signals.stop.load(Ordering::Relaxed) {
+        if engine.has_failed() {
+            return true;
+        }
         if signals.reload.swap(false, Ordering::Relaxed) {
             reloader.reload(engine);
         }
         thread::sleep(POLL_INTERVAL);
     }
+    false
 }
 
 /// Waits until `stop` is raised or the engine fails.
