@@ -6,8 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use htm_tests::installation::Installation;
+use htm_tests::private_mariadb::PrivateMariadb;
 use htm_tests::private_rabbitmq::PrivateRabbitMq;
 use htm_tests::sender::send;
+use htm_tests::stored::row_count;
 use htm_tests::waiting::wait_until;
 use htmengine::backends::BusChoice;
 use htmengine::bus::Bus;
@@ -59,4 +62,30 @@ fn lines_that_a_broker_has_not_confirmed_are_published_by_the_next_listener() {
         arrived.ends_with("m 1000 1000\n")
     });
     assert_eq!(arrived, sent + "m 1000 1000\n");
+}
+
+/// The stop closes the queue, so that the storer beside it may end before it is told to, which is no failure.
+#[test]
+fn a_stop_while_kept_lines_are_published_is_an_orderly_end_and_leaves_them() {
+    let broker = PrivateRabbitMq::start();
+    let settings = broker.fresh_settings();
+    let installation = Installation::new(&settings, &PrivateMariadb::shared().migrated_database());
+    let kept = installation.data_dir().join("unstored.lines");
+    let lines = "m 1 1400000000\nm 2 1400000300\n";
+    fs::create_dir(installation.data_dir()).expect("a folder");
+    fs::write(&kept, lines).expect("written");
+    // It still delivers, and confirms nothing.
+    broker.evaluate("rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).");
+    let serve = installation.start("serve");
+    let consumers = format!("length(rabbit_amqqueue:consumers_all(<<\"{}\">>)).", settings.virtual_host);
+    wait_until("the storer", || broker.evaluate(&consumers) != "0");
+    serve.terminate();
+    assert_eq!(fs::read_to_string(&kept).expect("kept"), lines);
+
+    broker.evaluate("rabbit_alarm:clear_alarm({resource_limit, memory, node()}).");
+    let serve = installation.start("serve");
+    serve.wait_until_ready();
+    assert!(!kept.exists(), "the broker has them");
+    wait_until("both rows", || row_count(&*installation.repository(), "m") == 2);
+    serve.terminate();
 }

@@ -64,7 +64,7 @@ impl Installation {
         verb.iter().map(|part| (*part).to_owned()).chain(settings.iter().cloned()).collect()
     }
 
-    /// Starts a role, which may have to wait before it is ready.
+    /// Starts a role, or with `serve` all, which may have to wait before it is ready.
     ///
     /// # Panics
     /// If the program cannot be run.
@@ -73,6 +73,9 @@ impl Installation {
         if role == "listener" {
             let port = self.listener.lock().unwrap_or_else(PoisonError::into_inner).map_or(0, |it| it.port());
             arguments.extend(["--host", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned));
+        }
+        if role == "serve" {
+            arguments.extend(["--graphite", "127.0.0.1:0", "--no-http"].map(str::to_owned));
         }
         if role == "scheduler" {
             arguments.extend(["--concurrency", "2", "--checkpoint-rows", "40"].map(str::to_owned));

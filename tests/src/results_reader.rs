@@ -12,18 +12,23 @@ use crate::load::Load;
 use crate::published::Published;
 use crate::waiting::wait_until;
 
+/// How long after a connection the engine surely keeps results for it: it looks for new readers every 50 ms, and does not say
+/// when it has seen one. What is published before that does not come.
+pub const SEEN_AFTER: Duration = Duration::from_secs(1);
+
 /// The reader.
 pub struct ResultsReader {
     lines: Receiver<String>,
 }
 
 impl ResultsReader {
-    /// Keeps every line that comes from now on, until the engine ends.
+    /// Keeps every line of what is published after it returned, until the engine ends.
     ///
     /// # Panics
     /// If nobody listens there.
     pub fn start(address: SocketAddr) -> Self {
         let reader = BufReader::new(TcpStream::connect(address).expect("live results"));
+        thread::sleep(SEEN_AFTER);
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in reader.lines().map_while(Result::ok) {
