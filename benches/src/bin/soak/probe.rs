@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use htm_bench::quantiles::Quantiles;
+use htm_tests::results_reader::SEEN_AFTER;
 use serde::Deserialize;
 
 const PREFIX: &str = "probe.";
@@ -85,9 +86,10 @@ impl Probes {
         }
     }
 
-    /// Reads live results from now on, until the engine ends.
+    /// Reads live results of what is sent after it returned, until the engine ends.
     pub(crate) fn listen(self: &Arc<Self>, address: SocketAddr) -> io::Result<()> {
         let mut reader = BufReader::new(TcpStream::connect(address)?);
+        thread::sleep(SEEN_AFTER);
         let probes = Arc::clone(self);
         thread::Builder::new().name("probes".to_owned()).spawn(move || {
             let mut line = String::new();
