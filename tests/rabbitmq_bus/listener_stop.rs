@@ -1,5 +1,5 @@
-//! A listener that stops while the broker is away: its clients have seen the end of their connections, so what they sent must
-//! not go with it.
+//! A listener that stops while the broker is away, or confirms nothing: its clients have seen the end of their connections, so
+//! what they sent must not go with it.
 
 use std::fmt::Write as _;
 use std::fs;
